@@ -1,0 +1,215 @@
+//! A config that has been checked: what the rest of the house works from. Ranges are expanded, names resolved,
+//! defaults filled in; nothing in it dangles or overlaps.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::tables::PortIndex;
+use crate::wire::{MacAddr, VlanId, Vni};
+
+/// A whole, checked config.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// This gateway as a VXLAN tunnel endpoint.
+    pub vtep: Vtep,
+    /// How DPDK is started.
+    pub dpdk: Dpdk,
+    /// The poll-mode workers.
+    pub workers: Workers,
+    /// The ports, in file order; a [`PortIndex`] is a place in this list.
+    pub ports: Vec<Port>,
+    /// The bridges, ranges expanded, in file order.
+    pub bridges: Vec<Bridge>,
+    /// The next hops of remote VTEPs.
+    pub neighbours: Vec<Neighbour>,
+    /// The forwarding database's bounds.
+    pub fdb: Fdb,
+    /// Static FDB entries.
+    pub static_entries: Vec<StaticEntry>,
+    /// The scrape endpoint.
+    pub stats: Stats,
+    /// The control socket.
+    pub api: Api,
+}
+
+/// `[vtep]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vtep {
+    /// The outer source address of what the gateway sends, and the only outer destination it accepts.
+    pub address: IpAddr,
+    /// The UDP destination port, sent and accepted (default 4789).
+    pub udp_port: u16,
+    /// UDP checksums over an IPv6 underlay (default [`UdpChecksum::Full`]). Over IPv4 zero is sent.
+    pub udp_checksum: UdpChecksum,
+    /// The outer DSCP (default [`Dscp::Inherit`]).
+    pub dscp: Dscp,
+    /// The outer TTL or hop limit, 1 to 255 (default 64).
+    pub ttl: u8,
+    /// Drop VXLAN packets with reserved bits set (default false; RFC 7348 says to ignore them).
+    pub strict: bool,
+}
+
+/// What is sent and accepted as UDP checksum over IPv6 (RFC 6935, RFC 6936).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UdpChecksum {
+    /// Computed on what is sent; a zero checksum is refused.
+    Full,
+    /// Zero is sent and accepted; a non-zero checksum is still verified.
+    Zero,
+}
+
+/// The outer DSCP (RFC 2983).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dscp {
+    /// The inner packet's; 0 for frames that are not IP.
+    Inherit,
+    /// Always this code point, 0 to 63.
+    Fixed(u8),
+}
+
+/// `[dpdk]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dpdk {
+    /// Use hugepages (default true).
+    pub hugepages: bool,
+    /// The name under which DPDK keeps its run-time files; one per instance (default "vtepd").
+    pub file_prefix: String,
+    /// Memory given to DPDK at the start, in MiB (default 512).
+    pub memory_mib: u32,
+    /// Packet buffers in the pool (default 16384).
+    pub packet_buffers: u32,
+    /// Further EAL arguments, passed as they are (default none).
+    pub eal_arguments: Vec<String>,
+}
+
+/// `[workers]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workers {
+    /// The cores the workers are pinned to, one worker each. At least one, no core twice.
+    pub cores: Vec<usize>,
+    /// What a worker does when nothing arrives (default [`Idle::Poll`]).
+    pub idle: Idle,
+}
+
+/// What a worker does when nothing arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Polls on: lowest latency, a whole core.
+    Poll,
+    /// Backs off to short sleeps: for a laptop, CI, a demonstration.
+    Adaptive,
+}
+
+/// `[[port]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// The name the rest of the file, `vtepctl` and the metrics use.
+    pub name: String,
+    /// A DPDK vdev string (`net_tap0,iface=up0`) or a PCI address (`0000:01:10.0`).
+    pub device: String,
+    /// What is on the other side.
+    pub role: PortRole,
+    /// The port's MAC address; the device's own where absent.
+    pub mac: Option<MacAddr>,
+    /// The port's MTU in bytes, 1280 to 9702: the largest layer-3 packet (the device's own where absent).
+    pub mtu: Option<u16>,
+    /// Descriptors of each receive and transmit queue (default 1024).
+    pub descriptors: u16,
+}
+
+/// What is on a port's other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PortRole {
+    /// The IP fabric that carries VXLAN.
+    Uplink,
+    /// VLANs and machines.
+    Access,
+}
+
+/// `[[bridge]]`: one VNI and the VLANs and remote VTEPs it joins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bridge {
+    /// The VNI; unique in the file.
+    pub vni: Vni,
+    /// The VLAN on each of its access ports; `None` for untagged frames.
+    pub vlan: Option<VlanId>,
+    /// The access ports. No port has one VLAN in two bridges.
+    pub ports: Vec<PortIndex>,
+    /// The remote VTEPs that a flood is sent to, without repeats, of the underlay's address family.
+    pub remotes: Vec<IpAddr>,
+    /// Learn source addresses (default true).
+    pub learning: bool,
+    /// Accept packets only from the bridge's own remote VTEPs (default true).
+    pub source_check: bool,
+    /// What happens to VLAN tags of the bridged frames themselves (default [`Tags::Refuse`]).
+    pub tags: Tags,
+    /// Forward frames to reserved link-local group addresses (default false).
+    pub link_local: bool,
+    /// The most MAC addresses learned, none where absent.
+    pub max_macs: Option<u32>,
+}
+
+/// What happens to a VLAN tag inside a bridged frame, behind the access tag that names the bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tags {
+    /// The frame is dropped (RFC 7348, 6.1).
+    Refuse,
+    /// The tag is carried to the other side. An untagged member then also takes the port's tagged frames whose VLAN
+    /// is in no other bridge.
+    Carry,
+}
+
+/// `[[neighbour]]`: the next hop of a remote VTEP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Neighbour {
+    /// The remote VTEP's address; unique in the file.
+    pub address: IpAddr,
+    /// The MAC address of the next hop: the remote VTEP itself, or the router towards it.
+    pub mac: MacAddr,
+    /// The uplink it is reached through.
+    pub port: PortIndex,
+}
+
+/// `[fdb]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fdb {
+    /// The most MAC addresses in all bridges together, 1 to 4194304 (default 65536).
+    pub max_entries: u32,
+    /// How long a learned address that is not heard of is kept (default 300 s); `None` is for ever.
+    pub ageing: Option<Duration>,
+}
+
+/// `[[static]]`: a MAC address that is never learned elsewhere and never ages.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StaticEntry {
+    /// The bridge.
+    pub vni: Vni,
+    /// The station; neither group nor zero.
+    pub mac: MacAddr,
+    /// Where it is.
+    pub place: StaticPlace,
+}
+
+/// Where a static entry's station is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StaticPlace {
+    /// Behind an access port of the bridge.
+    Port(PortIndex),
+    /// Behind a remote VTEP.
+    Remote(IpAddr),
+}
+
+/// `[stats]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stats {
+    /// Where metrics are served (default 127.0.0.1:9478).
+    pub listen: SocketAddr,
+}
+
+/// `[api]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Api {
+    /// The Unix socket `vtepctl` connects to (default `/run/vtepd/FILE_PREFIX.sock`).
+    pub socket: PathBuf,
+}
