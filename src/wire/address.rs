@@ -151,6 +151,13 @@ impl Vni {
         if value <= Self::MAX { Ok(Self(value)) } else { Err(AddressError::Vni(value as u64)) }
     }
 
+    /// The identifier as a VXLAN header carries it; every three octets are one.
+    #[inline]
+    #[must_use]
+    pub const fn from_be_bytes([a, b, c]: [u8; 3]) -> Self {
+        Self(u32::from_be_bytes([0, a, b, c]))
+    }
+
     /// The identifier, 0 to [`Vni::MAX`].
     #[inline]
     #[must_use]
