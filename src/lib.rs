@@ -6,6 +6,7 @@
 #![deny(missing_docs, unsafe_code, unsafe_op_in_unsafe_fn)]
 
 pub mod config;
+pub mod control;
 pub mod forwarding;
 pub mod tables;
 pub mod telemetry;

@@ -19,7 +19,7 @@ labelled_enum! {
         UplinkForeignAddress = "uplink_foreign_address",
         /// A packet to the gateway's own address is of a protocol or port it does not serve.
         UplinkUnserved = "uplink_unserved",
-        /// The outer IP header is malformed: version, header length or total length is impossible.
+        /// The outer IP header is malformed: wrong version or header length, or a length that the frame does not have.
         OuterIpMalformed = "outer_ip_malformed",
         /// The outer IPv4 header checksum is wrong.
         OuterIpChecksum = "outer_ip_checksum",
@@ -37,6 +37,8 @@ labelled_enum! {
         VxlanFlags = "vxlan_flags",
         /// The VXLAN header has a reserved bit set, and `strict` is on.
         VxlanReserved = "vxlan_reserved",
+        /// The decapsulated frame is shorter than an Ethernet header.
+        InnerTruncated = "inner_truncated",
         /// No bridge has the packet's VNI.
         UnknownVni = "unknown_vni",
         /// The packet's source is no remote VTEP of the bridge, and `source_check` is on.

@@ -136,7 +136,7 @@ impl VlanId {
 }
 
 /// A VXLAN network identifier, 24 bits (RFC 7348, 5).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Vni(u32);
 
 impl Vni {
