@@ -6,6 +6,8 @@
 #![deny(missing_docs, unsafe_code, unsafe_op_in_unsafe_fn)]
 
 pub mod config;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod forwarding;
 pub mod tables;
 pub mod telemetry;
