@@ -7,6 +7,8 @@
 
 pub mod config;
 pub mod control;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod forwarding;
 pub mod tables;
 pub mod telemetry;
