@@ -13,3 +13,5 @@ pub mod forwarding;
 pub mod tables;
 pub mod telemetry;
 pub mod wire;
+#[cfg(feature = "dpdk")]
+pub mod worker;
