@@ -5,6 +5,8 @@
 
 #![deny(missing_docs, unsafe_code, unsafe_op_in_unsafe_fn)]
 
+pub mod api;
+pub mod cli;
 pub mod config;
 pub mod control;
 #[cfg(feature = "dpdk")]
