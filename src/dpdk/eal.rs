@@ -117,7 +117,8 @@ pub enum EalError {
 }
 
 /// A running EAL. What is made with it keeps it running; the last to be dropped stops it and removes its run-time
-/// folder.
+/// folder. Clones are handles to the same one.
+#[derive(Clone)]
 pub struct Eal {
     running: Arc<Running>,
 }
@@ -135,6 +136,13 @@ pub(super) struct Running {
 }
 
 impl Eal {
+    /// DPDK's version as it tells it itself, such as "DPDK 22.11.5".
+    #[must_use]
+    pub fn version(&self) -> String {
+        // SAFETY: a constant string of the library.
+        unsafe { CStr::from_ptr(sys::rte_version()) }.to_string_lossy().into_owned()
+    }
+
     /// Starts EAL. The calling thread becomes DPDK's main thread; its affinity is as before when this returns.
     ///
     /// # Errors
