@@ -227,15 +227,17 @@ impl Fdb {
     }
 
     /// Notes that a learned entry was heard at `tick`, where it still says what `seen` says, which a lookup of the same
-    /// burst gave. To be called only when that changes the tick; a race that is lost does no harm. This is the one
-    /// write of a worker.
+    /// burst gave. False where it says something else by now, or is just being moved: a race that is lost does no harm,
+    /// the station's next frame tries again. To be called only when it changes the tick. This is the one write of a
+    /// worker.
     #[inline]
-    pub fn refresh(&self, probe: &Probe, seen: FdbValue, tick: AgeTick) {
-        if let Some(found) = self.find(probe) {
-            let (seen, heard) = (seen.to_word(), seen.with_tick(tick).to_word());
+    pub fn refresh(&self, probe: &Probe, seen: FdbValue, tick: AgeTick) -> bool {
+        let (seen, heard) = (seen.to_word(), seen.with_tick(tick).to_word());
+        self.find(probe).is_some_and(|found| {
+            let value = &found.bucket.value[found.slot];
             // Relaxed: nothing is published but the word, and the exchange continues the writer's release sequence.
-            let _ = found.bucket.value[found.slot].compare_exchange(seen, heard, Ordering::Relaxed, Ordering::Relaxed);
-        }
+            value.compare_exchange(seen, heard, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        })
     }
 
     #[inline]
@@ -267,6 +269,12 @@ impl Fdb {
                 (bucket.key[slot].load(Ordering::Acquire) == word).then_some((key, value))
             })
         })
+    }
+
+    /// The numbers of the two buckets where a key may be, as [`Fdb::sweep`] counts them; the first choice first.
+    #[must_use]
+    pub fn homes(&self, probe: &Probe) -> [usize; 2] {
+        [self.buckets.index(probe.first), self.buckets.index(probe.second)]
     }
 
     /// All entries: [`Fdb::sweep`] over the whole table.
