@@ -35,7 +35,8 @@
 //!
 //! The orders of the writer:
 //!
-//! - *fill*: value, then key.
+//! - *fill*: value, then key. (The slot is dead before, so the model checker finds nothing wrong with the other order
+//!   either; this one needs no such argument.)
 //! - *set* (a station moved; the entry replaced): one swap of the value. A reader sees the old word or the new one.
 //! - *remove*: value to dead, then key to RETIRED; the slot is queued.
 //! - *reclaim*: once every worker passed, key to EMPTY.
