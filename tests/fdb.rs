@@ -133,7 +133,7 @@ fn a_full_table_of_the_designed_load_refuses_nobody() {
         fdb.sweep(bucket..bucket + 1).filter(|(key, _)| fdb.homes(&fdb.probe(*key))[0] == bucket).count()
     };
     let first: usize = (0..fdb.bucket_count()).map(in_first).sum();
-    assert!(first as u64 >= ENTRIES * 97 / 100, "{first} entries are in their first bucket");
+    assert!(first as u64 >= ENTRIES * 99 / 100, "{first} entries are in their first bucket");
 }
 
 #[test]

@@ -5,8 +5,8 @@
 //!
 //! An array of buckets of one cache line, each with four keys and four values, one word each. A key has two buckets
 //! where it may be, by two halves of a seeded hash. There are as many buckets as the table takes entries, so at most a
-//! quarter of the slots is in use, 49 in 50 entries are in the first of their two buckets, and a lookup that hits
-//! touches one cache line. Where both buckets are full, entries are moved to their other bucket: displacement.
+//! quarter of the slots is in use, 99 in 100 entries are in the first of their two buckets, and a lookup that finds one
+//! there touches one cache line. Where both buckets are full, entries are moved to their other bucket: displacement.
 //!
 //! # Who writes, who reads
 //!
@@ -63,8 +63,7 @@
 //! A slot that a removed key left is filled only after every worker has passed since. A slot that a displaced key left
 //! is filled at once with another key, and from then on is *settled*: it is displaced from only after every worker has
 //! passed, and if its entry is removed, it is filled only after every worker has passed. So within any burst a slot
-//! has at most two keys, and they differ, for the second was new to the table while the first was in it, or was moved
-//! in from its other bucket, where it is not looked for twice. A settled slot whose wait is over is as any other.
+//! has at most two keys, and they differ: the second came in while the first one was in the table, in its other bucket.
 //!
 //! # Why a station that is in the table is never missed
 //!
