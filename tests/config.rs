@@ -156,7 +156,8 @@ fn every_key_is_taken_over() {
 
 #[test]
 fn ranges_are_paired_in_order() {
-    let text = MINIMAL.replace("vni = 100 ", "vni = \"16777214-16777215\"").replace("vlan = 100 ", "vlan = \"4093-4094\"");
+    let text =
+        MINIMAL.replace("vni = 100 ", "vni = \"16777214-16777215\"").replace("vlan = 100 ", "vlan = \"4093-4094\"");
     let bridges: Vec<_> = parse(&text).bridges.iter().map(|b| (b.vni.get(), b.vlan.map(VlanId::get))).collect();
     assert_eq!(bridges, [(16_777_214, Some(4093)), (16_777_215, Some(4094))]);
 }
