@@ -122,7 +122,7 @@ pub struct LoopCounters {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct WorkerTelemetry {
-    /// The loop's own counters, by themselves in the first line.
+    /// The loop's own counters, together in the first line.
     pub run: LoopCounters,
     drops: [Counter; DropReason::COUNT],
     events: [Counter; Event::COUNT],
