@@ -157,7 +157,7 @@ impl WorkerTelemetry {
         }
     }
 
-    /// Counts a packet that is not forwarded. Called on a plain reference: on an `Arc` the name is the destructor's.
+    /// Counts a packet that is not forwarded.
     #[inline]
     pub fn count_drop(&self, reason: DropReason) {
         self.count_drops(reason, 1);
