@@ -4,8 +4,10 @@
 //! snapshots; workers and the stats thread only read.
 
 pub mod compile;
-
+pub mod gateway;
+pub mod learning;
 pub mod registry;
 
 pub use compile::{PortFacts, compile};
+pub use gateway::{Gateway, Running};
 pub use registry::Registry;

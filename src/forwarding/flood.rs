@@ -78,7 +78,7 @@ pub fn flood<P: PacketBuffer>(
         };
         match sent {
             Ok(()) => around.telemetry.event(Event::FloodCopy),
-            Err(reason) => around.telemetry.drop(reason),
+            Err(reason) => around.telemetry.count_drop(reason),
         }
     }
     Ok(())

@@ -101,10 +101,10 @@ impl<P: PacketBuffer> Forwarder<P> {
                     let lookups = Lookups::prepare(&admission, around);
                     self.admitted.push(InFlight { packet, admission, lookups });
                 }
-                Err(Refusal::Drop(reason)) => around.telemetry.drop(reason),
+                Err(Refusal::Drop(reason)) => around.telemetry.count_drop(reason),
                 Err(Refusal::Local) => {
                     if let Err(reason) = local::answer(packet, ingress, port, around, egress) {
-                        around.telemetry.drop(reason);
+                        around.telemetry.count_drop(reason);
                     }
                 }
             }
@@ -142,12 +142,12 @@ impl<P: PacketBuffer> Forwarder<P> {
             };
             match sent {
                 Ok(()) => {}
-                Err(Undelivered::Dropped(reason)) => around.telemetry.drop(reason),
+                Err(Undelivered::Dropped(reason)) => around.telemetry.count_drop(reason),
                 Err(Undelivered::TooBig { packet, max_frame }) => {
                     if let LocationKind::Access(sender) = admission.source.kind() {
                         self.too_big.tell(&packet, max_frame, sender, around, egress);
                     }
-                    around.telemetry.drop(DropReason::TooBigForTunnel);
+                    around.telemetry.count_drop(DropReason::TooBigForTunnel);
                 }
             }
         }

@@ -4,6 +4,7 @@ pub mod access_map;
 pub mod fdb;
 pub mod index;
 pub mod learning;
+pub mod published;
 pub mod quiescence;
 pub mod remote_map;
 pub mod snapshot;
@@ -13,5 +14,6 @@ pub mod vni_map;
 
 pub use fdb::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, Probe};
 pub use index::{BridgeIndex, Location, LocationKind, MemberIndex, PortIndex, TunnelIndex};
+pub use published::Tables;
 pub use quiescence::{Quiescence, Reader};
 pub use snapshot::Snapshot;

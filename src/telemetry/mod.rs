@@ -13,6 +13,9 @@ pub mod drop_reason;
 pub mod event;
 pub mod histogram;
 mod label;
+pub mod metrics;
+pub mod source;
+pub mod totals;
 pub mod worker;
 
 pub use control::{ControlTelemetry, FdbTelemetry};
@@ -20,6 +23,8 @@ pub use counter::Counter;
 pub use drop_reason::DropReason;
 pub use event::{Event, FdbEvent};
 pub use histogram::CycleHistogram;
+pub use metrics::Exposition;
+pub use source::{BridgeLabel, BuildInfo, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle};
 pub use worker::{BridgeCounters, LoopCounters, MAX_PORTS, PortCounters, RemoteCounters, Traffic, WorkerTelemetry};
 
 /// The size of a cache line in bytes, on every machine DPDK's 64-bit ports run on that this gateway is built for.

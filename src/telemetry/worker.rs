@@ -157,15 +157,15 @@ impl WorkerTelemetry {
         }
     }
 
-    /// Counts a packet that is not forwarded.
+    /// Counts a packet that is not forwarded. Called on a plain reference: on an `Arc` the name is the destructor's.
     #[inline]
-    pub fn drop(&self, reason: DropReason) {
-        self.drop_many(reason, 1);
+    pub fn count_drop(&self, reason: DropReason) {
+        self.count_drops(reason, 1);
     }
 
     /// Counts `count` packets that are not forwarded.
     #[inline]
-    pub fn drop_many(&self, reason: DropReason, count: u64) {
+    pub fn count_drops(&self, reason: DropReason, count: u64) {
         self.drops[reason as usize].add(count);
     }
 
@@ -261,12 +261,12 @@ mod tests {
     fn every_counter_counts_by_itself() {
         let telemetry = WorkerTelemetry::new();
         for (index, reason) in DropReason::ALL.iter().enumerate() {
-            telemetry.drop_many(*reason, index as u64);
+            telemetry.count_drops(*reason, index as u64);
         }
         for (index, event) in Event::ALL.iter().enumerate() {
             telemetry.event_many(*event, 100 + index as u64);
         }
-        telemetry.drop(DropReason::Truncated);
+        telemetry.count_drop(DropReason::Truncated);
         telemetry.event(Event::FloodedFrame);
         for (index, reason) in DropReason::ALL.iter().enumerate().skip(1) {
             assert_eq!(telemetry.dropped(*reason), index as u64);
