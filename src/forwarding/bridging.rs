@@ -104,11 +104,9 @@ pub fn decide(admission: &Admission, lookups: &Lookups, bridge: &Bridge, around:
 /// (RFC 8365, 6: split horizon; conformance row V10).
 #[inline]
 fn direct(source: Location, destination: Location) -> Verdict {
-    if source == destination {
-        return Verdict::Drop(DropReason::SamePort);
-    }
     match (source.kind(), destination.kind()) {
         (LocationKind::Tunnel(_), LocationKind::Tunnel(_)) => Verdict::Drop(DropReason::SplitHorizon),
+        _ if source == destination => Verdict::Drop(DropReason::SamePort),
         _ => Verdict::Forward(destination),
     }
 }

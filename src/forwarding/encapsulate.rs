@@ -95,7 +95,9 @@ fn write_udp_vxlan<const N: usize>(front: &mut [u8; N], udp: usize, vni: Vni, fl
 pub fn write_ipv6_udp_checksum(front: &mut [u8], template: &EncapsulationTemplate, behind: Checksum) {
     const UDP: usize = ETHERNET_HEADER + IPV6_HEADER;
     let Some(front) = front.first_chunk_mut::<OUTER_IPV6>() else { return };
-    let mut sum = behind;
+    let mut sum = Checksum::new();
+    // What is behind may end at an odd place, and what is added here begins at an even one: its folded sum is a word.
+    sum.add_u16(!behind.finish());
     sum.add_u32(template.partial_sum());
     // The length is in the pseudo-header as well as in the header.
     sum.add_u16(u16::from_be_bytes([front[UDP + 4], front[UDP + 5]]));
