@@ -5,8 +5,15 @@
 
 #![deny(missing_docs, unsafe_code, unsafe_op_in_unsafe_fn)]
 
+pub mod api;
+pub mod cli;
 pub mod config;
+pub mod control;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod forwarding;
 pub mod tables;
 pub mod telemetry;
 pub mod wire;
+#[cfg(feature = "dpdk")]
+pub mod worker;

@@ -1,2 +1,5 @@
-//! The daemon.
-fn main() {}
+//! The operator's hand on a running gateway.
+
+fn main() -> std::process::ExitCode {
+    vtepd::cli::run()
+}

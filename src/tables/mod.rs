@@ -1,5 +1,19 @@
 //! What workers look things up in: the FDB, and the immutable snapshot of bridges, ports and tunnels.
 
+pub mod access_map;
+pub mod fdb;
 pub mod index;
+pub mod learning;
+pub mod published;
+pub mod quiescence;
+pub mod remote_map;
+pub mod snapshot;
+mod sync;
+pub mod tunnel;
+pub mod vni_map;
 
-pub use index::{BridgeIndex, Location, MemberIndex, PortIndex, TunnelIndex};
+pub use fdb::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, Probe};
+pub use index::{BridgeIndex, Location, LocationKind, MemberIndex, PortIndex, TunnelIndex};
+pub use published::Tables;
+pub use quiescence::{Quiescence, Reader};
+pub use snapshot::Snapshot;

@@ -1,105 +1,81 @@
 //! Why a packet was not forwarded. Each reason is one counter, one metric label and one line of documentation.
 
-macro_rules! drop_reasons {
-    ($($(#[doc = $help:literal])+ $variant:ident = $name:literal,)+) => {
-        /// Why a packet was not forwarded. A packet is counted under exactly one.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[repr(u8)]
-        pub enum DropReason {
-            $($(#[doc = $help])+ $variant,)+
-        }
+use super::label::labelled_enum;
 
-        impl DropReason {
-            /// Every reason, in the order of their discriminants.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// How many reasons there are.
-            pub const COUNT: usize = Self::ALL.len();
-
-            /// The metric label.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name),+ }
-            }
-
-            /// What it means and what to do about it.
-            #[must_use]
-            pub const fn help(self) -> &'static str {
-                match self { $(Self::$variant => concat!($($help),+).trim_ascii_start()),+ }
-            }
-        }
-    };
-}
-
-drop_reasons! {
-    /// The frame is shorter than the headers it claims to have.
-    Truncated = "truncated",
-    /// The headers do not lie in the packet's first segment; the driver scattered them.
-    HeadersScattered = "headers_scattered",
-    /// The frame's source MAC is the receiving port's own: it was looped back.
-    OwnSource = "own_source",
-    /// A frame on the uplink is addressed to another station's MAC.
-    UplinkForeignMac = "uplink_foreign_mac",
-    /// A frame on the uplink is of an EtherType the gateway does not speak there.
-    UplinkEtherType = "uplink_ethertype",
-    /// A packet on the uplink is addressed to another host's IP address.
-    UplinkForeignAddress = "uplink_foreign_address",
-    /// A packet to the gateway's own address is of a protocol or port it does not serve.
-    UplinkUnserved = "uplink_unserved",
-    /// The outer IP header is malformed: version, header length or total length is impossible.
-    OuterIpMalformed = "outer_ip_malformed",
-    /// The outer IPv4 header checksum is wrong.
-    OuterIpChecksum = "outer_ip_checksum",
-    /// The outer IPv6 packet has an extension header that cannot be walked.
-    OuterExtensionHeader = "outer_extension_header",
-    /// The outer packet is a fragment; a VTEP does not reassemble (RFC 7348, 4.3). Raise the fabric's MTU.
-    OuterFragment = "outer_fragment",
-    /// The outer UDP length disagrees with the IP length, or is too short for a VXLAN header.
-    OuterUdpLength = "outer_udp_length",
-    /// The outer UDP checksum is wrong.
-    OuterUdpChecksum = "outer_udp_checksum",
-    /// The outer UDP checksum is zero over IPv6, and `udp_checksum` does not allow that (RFC 6935).
-    OuterUdpChecksumMissing = "outer_udp_checksum_missing",
-    /// The VXLAN header's I flag is 0: it carries no valid VNI (RFC 7348, 5).
-    VxlanFlags = "vxlan_flags",
-    /// The VXLAN header has a reserved bit set, and `strict` is on.
-    VxlanReserved = "vxlan_reserved",
-    /// No bridge has the packet's VNI.
-    UnknownVni = "unknown_vni",
-    /// The packet's source is no remote VTEP of the bridge, and `source_check` is on.
-    UnknownRemote = "unknown_remote",
-    /// The decapsulated frame carries a VLAN tag, and the bridge does not carry tags (RFC 7348, 6.1).
-    InnerTagged = "inner_tagged",
-    /// Outer CE over an inner packet that is not ECN capable (RFC 6040, 4.2).
-    EcnCongestion = "ecn_congestion",
-    /// No bridge has the access frame's VLAN on this port.
-    UnknownVlan = "unknown_vlan",
-    /// The access frame has a second VLAN tag, and the bridge does not carry tags.
-    AccessDoubleTagged = "access_double_tagged",
-    /// The frame's source MAC is a group address or zero.
-    InvalidSourceMac = "invalid_source_mac",
-    /// The frame is for a reserved link-local group address (IEEE 802.1Q, 8.6.3).
-    LinkLocal = "link_local",
-    /// The destination is on the port and VLAN the frame came from.
-    SamePort = "same_port",
-    /// The destination is behind a tunnel, and so was the source (split horizon).
-    SplitHorizon = "split_horizon",
-    /// A flood found no member to send to.
-    NoMember = "no_member",
-    /// The remote VTEP has no next hop. Add a `[[neighbour]]` for its address.
-    NoNextHop = "no_next_hop",
-    /// The frame would not fit the underlay after encapsulation. Raise the fabric's MTU or lower the hosts'.
-    TooBigForTunnel = "too_big_for_tunnel",
-    /// The frame does not fit the access port's MTU.
-    TooBigForAccess = "too_big_for_access",
-    /// The packet has not enough room in front for the outer headers.
-    NoHeadroom = "no_headroom",
-    /// The packet pool had no buffer for a copy or an answer.
-    NoBuffer = "no_buffer",
-    /// The transmit queue stayed full.
-    TransmitFull = "transmit_full",
-    /// The hand-over ring to the worker that owns the port's transmit queue was full.
-    HandoverFull = "handover_full",
+labelled_enum! {
+    /// Why a packet was not forwarded. A packet is counted under exactly one.
+    DropReason {
+        /// The frame is shorter than the headers it claims to have.
+        Truncated = "truncated",
+        /// The headers do not lie in the packet's first segment; the driver scattered them.
+        HeadersScattered = "headers_scattered",
+        /// The frame's source MAC is the receiving port's own: it was looped back.
+        OwnSource = "own_source",
+        /// A frame on the uplink is addressed to another station's MAC.
+        UplinkForeignMac = "uplink_foreign_mac",
+        /// A frame on the uplink is of an EtherType the gateway does not speak there.
+        UplinkEtherType = "uplink_ethertype",
+        /// A packet on the uplink is addressed to another host's IP address.
+        UplinkForeignAddress = "uplink_foreign_address",
+        /// A packet to the gateway's own address is of a protocol or port it does not serve.
+        UplinkUnserved = "uplink_unserved",
+        /// The outer IP header is malformed: wrong version or header length, or a length that the frame does not have.
+        OuterIpMalformed = "outer_ip_malformed",
+        /// The outer IPv4 header checksum is wrong.
+        OuterIpChecksum = "outer_ip_checksum",
+        /// The outer IPv6 packet has an extension header that cannot be walked.
+        OuterExtensionHeader = "outer_extension_header",
+        /// The outer packet is a fragment; a VTEP does not reassemble (RFC 7348, 4.3). Raise the fabric's MTU.
+        OuterFragment = "outer_fragment",
+        /// The outer UDP length disagrees with the IP length, or is too short for a VXLAN header.
+        OuterUdpLength = "outer_udp_length",
+        /// The outer UDP checksum is wrong.
+        OuterUdpChecksum = "outer_udp_checksum",
+        /// The outer UDP checksum is zero over IPv6, and `udp_checksum` does not allow that (RFC 6935).
+        OuterUdpChecksumMissing = "outer_udp_checksum_missing",
+        /// The VXLAN header's I flag is 0: it carries no valid VNI (RFC 7348, 5).
+        VxlanFlags = "vxlan_flags",
+        /// The VXLAN header has a reserved bit set, and `strict` is on.
+        VxlanReserved = "vxlan_reserved",
+        /// The decapsulated frame is shorter than an Ethernet header.
+        InnerTruncated = "inner_truncated",
+        /// No bridge has the packet's VNI.
+        UnknownVni = "unknown_vni",
+        /// The packet's source is no remote VTEP of the bridge, and `source_check` is on.
+        UnknownRemote = "unknown_remote",
+        /// The decapsulated frame carries a VLAN tag, and the bridge does not carry tags (RFC 7348, 6.1).
+        InnerTagged = "inner_tagged",
+        /// Outer CE over an inner packet that is not ECN capable (RFC 6040, 4.2).
+        EcnCongestion = "ecn_congestion",
+        /// No bridge has the access frame's VLAN on this port.
+        UnknownVlan = "unknown_vlan",
+        /// The access frame has a second VLAN tag, and the bridge does not carry tags.
+        AccessDoubleTagged = "access_double_tagged",
+        /// The frame's source MAC is a group address or zero.
+        InvalidSourceMac = "invalid_source_mac",
+        /// The frame is for a reserved link-local group address (IEEE 802.1Q, 8.6.3).
+        LinkLocal = "link_local",
+        /// The destination is on the port and VLAN the frame came from.
+        SamePort = "same_port",
+        /// The destination is behind a tunnel, and so was the source (split horizon).
+        SplitHorizon = "split_horizon",
+        /// A flood found no member to send to.
+        NoMember = "no_member",
+        /// The remote VTEP has no next hop. Add a `[[neighbour]]` for its address.
+        NoNextHop = "no_next_hop",
+        /// The frame would not fit the underlay after encapsulation. Raise the fabric's MTU or lower the hosts'.
+        TooBigForTunnel = "too_big_for_tunnel",
+        /// The frame does not fit the access port's MTU.
+        TooBigForAccess = "too_big_for_access",
+        /// The packet has not enough room in front for the outer headers.
+        NoHeadroom = "no_headroom",
+        /// The packet pool had no buffer for a copy or an answer.
+        NoBuffer = "no_buffer",
+        /// The transmit queue stayed full.
+        TransmitFull = "transmit_full",
+        /// The hand-over ring to the worker that owns the port's transmit queue was full.
+        HandoverFull = "handover_full",
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,31 @@
 //! Counters, histograms and drop reasons. Workers write, each its own; the stats thread reads and sums.
+//!
+//! # Who writes and who reads
+//!
+//! A worker owns one [`WorkerTelemetry`], the control thread owns one [`ControlTelemetry`]. Only the owner writes, so
+//! a count is an ordinary load, add and store; and no cache line is written by two cores, so a count costs nobody
+//! else anything. The stats thread reads while they are written: each value by itself is right, and values that were
+//! written together may be read a few packets apart.
 
+pub mod control;
+pub mod counter;
 pub mod drop_reason;
+pub mod event;
+pub mod histogram;
+mod label;
+pub mod metrics;
+pub mod source;
+pub mod totals;
+pub mod worker;
 
+pub use control::{ControlTelemetry, FdbTelemetry};
+pub use counter::Counter;
 pub use drop_reason::DropReason;
+pub use event::{Event, FdbEvent};
+pub use histogram::CycleHistogram;
+pub use metrics::Exposition;
+pub use source::{BridgeLabel, BuildInfo, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle};
+pub use worker::{BridgeCounters, LoopCounters, MAX_PORTS, PortCounters, RemoteCounters, Traffic, WorkerTelemetry};
+
+/// The size of a cache line in bytes, on every machine DPDK's 64-bit ports run on that this gateway is built for.
+pub const CACHE_LINE: usize = 64;

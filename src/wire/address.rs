@@ -136,7 +136,7 @@ impl VlanId {
 }
 
 /// A VXLAN network identifier, 24 bits (RFC 7348, 5).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Vni(u32);
 
 impl Vni {
@@ -149,6 +149,13 @@ impl Vni {
     /// [`AddressError::Vni`] over 24 bits.
     pub const fn new(value: u32) -> Result<Self, AddressError> {
         if value <= Self::MAX { Ok(Self(value)) } else { Err(AddressError::Vni(value as u64)) }
+    }
+
+    /// The identifier as a VXLAN header carries it; every three octets are one.
+    #[inline]
+    #[must_use]
+    pub const fn from_be_bytes([a, b, c]: [u8; 3]) -> Self {
+        Self(u32::from_be_bytes([0, a, b, c]))
     }
 
     /// The identifier, 0 to [`Vni::MAX`].

@@ -1,0 +1,11 @@
+//! The control socket and the scrape endpoint: their types, their server, and the seam to whoever owns the state.
+
+pub mod health;
+mod routes;
+pub mod server;
+mod socket;
+pub mod types;
+pub mod view;
+
+pub use server::{Endpoints, ServeError, StatsThread};
+pub use view::GatewayView;

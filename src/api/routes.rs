@@ -1,0 +1,325 @@
+//! What is answered to which request.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::health::Heartbeats;
+use super::types::{
+    Bridge, BurstDurations, Count, DEFAULT_PAGE, Drops, EntryKind, Failure, FdbFilter, MAX_PAGE, Page, PageRange, Port,
+    Reloaded, RemoteVtep, Version, Vteps, Worker,
+};
+use super::view::GatewayView;
+use crate::telemetry::metrics::CONTENT_TYPE;
+use crate::telemetry::{DropReason, Event, Exposition, WorkerHandle, totals};
+use crate::wire::MacAddr;
+
+/// How long the gateway may take for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the handlers share.
+pub(super) struct Shared {
+    view: Arc<dyn GatewayView>,
+    exposition: Exposition<dyn GatewayView>,
+    heartbeats: Mutex<Heartbeats>,
+    /// Held while a reload runs, so that there is one at a time.
+    reloading: Mutex<()>,
+}
+
+impl Shared {
+    pub(super) fn new(view: Arc<dyn GatewayView>, stuck_after: Duration) -> Self {
+        Self {
+            exposition: Exposition::new(Arc::clone(&view)),
+            view,
+            heartbeats: Mutex::new(Heartbeats::new(stuck_after)),
+            reloading: Mutex::new(()),
+        }
+    }
+
+    /// Names the threads that are stuck, and for how long.
+    pub(super) fn stuck_threads(&self) -> Vec<(String, Duration)> {
+        let mut heartbeats = self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner);
+        heartbeats.observe(&*self.view, Instant::now())
+    }
+}
+
+/// The routes of the scrape endpoint.
+pub(super) fn scrape(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(health))
+        .route("/readyz", get(readiness))
+        .fallback(async || (StatusCode::NOT_FOUND, "vtepd serves /metrics, /healthz and /readyz here.\n"))
+        .with_state(shared)
+}
+
+/// The routes of the control socket.
+pub(super) fn control(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/v1/ports", get(async |State(shared): Shares| ask(shared, |view| Ok(ports(view))).await))
+        .route("/v1/bridges", get(bridges))
+        .route("/v1/fdb", get(fdb))
+        .route("/v1/vteps", get(vteps))
+        .route("/v1/drops", get(async |State(shared): Shares| ask(shared, |view| Ok(drops(view))).await))
+        .route("/v1/workers", get(async |State(shared): Shares| ask(shared, |view| Ok(workers(view))).await))
+        .route("/v1/config", get(config))
+        .route("/v1/version", get(async |State(shared): Shares| ask(shared, |view| Ok(version(view))).await))
+        .route("/v1/reload", post(reload))
+        .fallback(async |uri: Uri| failure(StatusCode::NOT_FOUND, format!("there is no {}", uri.path())))
+        .method_not_allowed_fallback(async |uri: Uri| {
+            failure(StatusCode::METHOD_NOT_ALLOWED, format!("{} is not used that way", uri.path()))
+        })
+        .with_state(shared)
+}
+
+type Shares = State<Arc<Shared>>;
+
+async fn metrics(State(shared): Shares) -> Response {
+    match run(move || shared.exposition.encode()).await {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Ok(Err(error)) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Err(late) => late,
+    }
+}
+
+/// Answers on the stats thread itself: from counters alone, so that it does not hang where the gateway does.
+async fn health(State(shared): Shares) -> Response {
+    let stuck = shared.stuck_threads();
+    if stuck.is_empty() {
+        return "ok\n".into_response();
+    }
+    let lines: String =
+        stuck.iter().map(|(who, still)| format!("{who} has not moved for {} s\n", still.as_secs())).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
+}
+
+async fn readiness(State(shared): Shares) -> Response {
+    match run(move || shared.view.readiness()).await {
+        Ok(Ok(())) => "ready\n".into_response(),
+        Ok(Err(reason)) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
+        Err(late) => late,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BridgeQuery {
+    vni: Option<u32>,
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VtepQuery {
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FdbQuery {
+    vni: Option<u32>,
+    mac: Option<String>,
+    port: Option<String>,
+    remote: Option<IpAddr>,
+    kind: Option<EntryKind>,
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigQuery {
+    format: Option<ConfigFormat>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ConfigFormat {
+    Json,
+    Toml,
+}
+
+async fn bridges(State(shared): Shares, uri: Uri) -> Response {
+    let query: BridgeQuery = match parse(&uri) {
+        Ok(query) => query,
+        Err(refusal) => return refusal,
+    };
+    ask(shared, move |view| {
+        let matching = view.bridges().into_iter().filter(|bridge| query.vni.is_none_or(|vni| vni == bridge.vni));
+        let page = Page::cut(matching, range(query.limit, query.offset));
+        Ok(page.map(|bridge| Bridge {
+            fdb_entries: view.control().fdb.bridge_entries(bridge.index).get(),
+            traffic: totals::bridge(view.workers(), bridge.index),
+            vni: bridge.vni,
+            vlan: bridge.vlan,
+            ports: bridge.ports,
+            remotes: bridge.remotes,
+            learning: bridge.learning,
+            max_macs: bridge.max_macs,
+        }))
+    })
+    .await
+}
+
+async fn fdb(State(shared): Shares, uri: Uri) -> Response {
+    let query: FdbQuery = match parse(&uri) {
+        Ok(query) => query,
+        Err(refusal) => return refusal,
+    };
+    let mac = match query.mac.map(|text| text.parse::<MacAddr>()).transpose() {
+        Ok(mac) => mac,
+        Err(error) => return failure(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    let filter = FdbFilter { vni: query.vni, mac, port: query.port, remote: query.remote, kind: query.kind };
+    ask(shared, move |view| Ok(view.fdb(&filter, range(query.limit, query.offset)))).await
+}
+
+async fn vteps(State(shared): Shares, uri: Uri) -> Response {
+    let query: VtepQuery = match parse(&uri) {
+        Ok(query) => query,
+        Err(refusal) => return refusal,
+    };
+    ask(shared, move |view| {
+        let page = Page::cut(view.remotes(), range(query.limit, query.offset));
+        let remotes = page.map(|remote| RemoteVtep {
+            traffic: totals::remote(view.workers(), remote.index),
+            address: remote.address,
+            next_hop: remote.next_hop,
+            bridges: remote.bridges,
+        });
+        Ok(Vteps { local: view.local_vtep(), remotes })
+    })
+    .await
+}
+
+async fn config(State(shared): Shares, uri: Uri) -> Response {
+    match parse::<ConfigQuery>(&uri) {
+        Err(refusal) => refusal,
+        Ok(ConfigQuery { format: Some(ConfigFormat::Toml) }) => match run(move || shared.view.config_toml()).await {
+            Ok(text) => ([(header::CONTENT_TYPE, "application/toml")], text).into_response(),
+            Err(late) => late,
+        },
+        Ok(_) => {
+            ask(shared, |view| {
+                view.config_toml()
+                    .parse::<toml::Table>()
+                    .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+            })
+            .await
+        }
+    }
+}
+
+async fn reload(State(shared): Shares) -> Response {
+    let asked = Arc::clone(&shared);
+    ask(shared, move |view| {
+        let Ok(_one_at_a_time) = asked.reloading.try_lock() else {
+            return Err((StatusCode::CONFLICT, "another reload is running; try again".to_owned()));
+        };
+        match view.reload() {
+            Ok(summary) => Ok(Reloaded { summary }),
+            Err(diagnostics) => Err((StatusCode::UNPROCESSABLE_ENTITY, diagnostics)),
+        }
+    })
+    .await
+}
+
+fn ports(view: &dyn GatewayView) -> Vec<Port> {
+    view.port_readings().into_iter().map(Port::from).collect()
+}
+
+fn version(view: &dyn GatewayView) -> Version {
+    let build = view.build();
+    let uptime_seconds = view.started().elapsed().unwrap_or_default().as_secs();
+    Version { version: build.version, dpdk: build.dpdk, uptime_seconds }
+}
+
+fn drops(view: &dyn GatewayView) -> Drops {
+    let count = |name: &str, count, help: &str| Count { name: name.to_owned(), count, help: help.to_owned() };
+    let reasons: Vec<_> = DropReason::ALL
+        .iter()
+        .map(|reason| count(reason.name(), totals::dropped(view.workers(), *reason), reason.help()))
+        .collect();
+    let events = Event::ALL
+        .iter()
+        .map(|event| count(event.name(), totals::events(view.workers(), *event), event.help()))
+        .collect();
+    Drops { total: reasons.iter().map(|reason| reason.count).sum(), reasons, events }
+}
+
+fn workers(view: &dyn GatewayView) -> Vec<Worker> {
+    let hertz = view.cycles_per_second().max(1) as f64;
+    view.workers().iter().enumerate().map(|(number, worker)| worker_state(number, worker, hertz)).collect()
+}
+
+fn worker_state(number: usize, worker: &WorkerHandle, hertz: f64) -> Worker {
+    let WorkerHandle { core, telemetry } = worker;
+    let durations = telemetry.burst_time.to_histogram();
+    let quantile = |quantile| durations.value_at_quantile(quantile) as f64 / hertz;
+    Worker {
+        number,
+        core: *core,
+        packets: telemetry.run.packets.get(),
+        bursts: telemetry.run.bursts.get(),
+        polls: telemetry.run.polls.get(),
+        sleeps: telemetry.run.sleeps.get(),
+        dropped: DropReason::ALL.iter().map(|reason| telemetry.dropped(*reason)).sum(),
+        busy_seconds: telemetry.run.busy_cycles.get() as f64 / hertz,
+        idle_seconds: telemetry.run.idle_cycles.get() as f64 / hertz,
+        burst: (!durations.is_empty()).then(|| BurstDurations {
+            p50: quantile(0.5),
+            p90: quantile(0.9),
+            p99: quantile(0.99),
+            p999: quantile(0.999),
+            max: quantile(1.0),
+        }),
+    }
+}
+
+/// Runs `work` on a helper thread, and answers for it where it takes too long.
+async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Response> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(panicked)) => Err(failure(StatusCode::INTERNAL_SERVER_ERROR, panicked.to_string())),
+        Err(_) => {
+            let seconds = ANSWER_TIMEOUT.as_secs();
+            Err(failure(StatusCode::GATEWAY_TIMEOUT, format!("the gateway has not answered within {seconds} s")))
+        }
+    }
+}
+
+/// Asks the gateway and answers with JSON.
+async fn ask<T: serde::Serialize + Send + 'static>(
+    shared: Arc<Shared>,
+    question: impl FnOnce(&dyn GatewayView) -> Result<T, (StatusCode, String)> + Send + 'static,
+) -> Response {
+    match run(move || question(&*shared.view)).await {
+        Ok(Ok(answer)) => Json(answer).into_response(),
+        Ok(Err((status, error))) => failure(status, error),
+        Err(late) => late,
+    }
+}
+
+fn parse<T: DeserializeOwned>(uri: &Uri) -> Result<T, Response> {
+    Query::try_from_uri(uri)
+        .map(|Query(query)| query)
+        .map_err(|refusal| failure(StatusCode::BAD_REQUEST, refusal.body_text()))
+}
+
+fn range(limit: Option<usize>, offset: Option<usize>) -> PageRange {
+    PageRange { limit: limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE), offset: offset.unwrap_or(0) }
+}
+
+fn failure(status: StatusCode, error: String) -> Response {
+    (status, Json(Failure { error })).into_response()
+}

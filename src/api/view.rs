@@ -1,0 +1,70 @@
+//! The seam between the server and whoever owns the gateway's state.
+
+use std::net::IpAddr;
+
+use super::types::{FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
+use crate::tables::{BridgeIndex, TunnelIndex};
+use crate::telemetry::MetricsSource;
+
+/// What the control socket shows and does. Called on helpers of the stats thread, several calls at the same time; a
+/// call may block for milliseconds.
+pub trait GatewayView: MetricsSource {
+    /// Every bridge of the running config, by VNI.
+    fn bridges(&self) -> Vec<BridgeState>;
+
+    /// This gateway as a VTEP.
+    fn local_vtep(&self) -> LocalVtep;
+
+    /// Every remote VTEP of the running config, by address.
+    fn remotes(&self) -> Vec<RemoteState>;
+
+    /// FDB entries that match `filter`. The range's limit is at most [`super::types::MAX_PAGE`].
+    fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry>;
+
+    /// The running config as TOML, with every default filled in.
+    fn config_toml(&self) -> String;
+
+    /// Reads the config file again and applies it, or refuses it as a whole. Calls are made one at a time.
+    ///
+    /// # Errors
+    /// The diagnostics as a person reads them; the running config is then unchanged.
+    fn reload(&self) -> Result<String, String>;
+
+    /// Whether the gateway forwards: ports started, workers running.
+    ///
+    /// # Errors
+    /// What it waits for, as a sentence.
+    fn readiness(&self) -> Result<(), String>;
+}
+
+/// A bridge of the running config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeState {
+    /// Its place in the counters.
+    pub index: BridgeIndex,
+    /// The VNI.
+    pub vni: u32,
+    /// The VLAN on its access ports; `None` for untagged frames.
+    pub vlan: Option<u16>,
+    /// Its access ports, by name.
+    pub ports: Vec<String>,
+    /// The remote VTEPs floods are sent to.
+    pub remotes: Vec<IpAddr>,
+    /// Whether it learns source addresses.
+    pub learning: bool,
+    /// The most addresses it learns, where there is a limit.
+    pub max_macs: Option<u32>,
+}
+
+/// A remote VTEP of the running config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteState {
+    /// Its place in the counters.
+    pub index: TunnelIndex,
+    /// Its address.
+    pub address: IpAddr,
+    /// How it is reached, where that is known.
+    pub next_hop: Option<NextHop>,
+    /// In how many bridges it is.
+    pub bridges: usize,
+}

@@ -1,0 +1,233 @@
+//! `vtepctl`: what an operator asks the gateway, over the control socket, and how the answer is printed.
+
+mod client;
+mod format;
+mod render;
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::client::{Client, ClientError};
+use crate::api::types::{
+    Bridge, DEFAULT_PAGE, Drops, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded, Version, Vteps, Worker,
+};
+use crate::wire::MacAddr;
+
+/// Shows what a running vtepd does, and tells it to reload its config.
+///
+/// Exit status: 0 where it did as asked, 1 where it could not, 2 for wrong arguments.
+#[derive(Debug, Parser)]
+#[command(name = "vtepctl", version, propagate_version = true)]
+pub struct Arguments {
+    /// The gateway's control socket [default: the only one in /run/vtepd, else /run/vtepd/vtepd.sock].
+    #[arg(long, value_name = "PATH", global = true, env = "VTEPD_SOCKET", hide_env_values = true)]
+    socket: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show a part of the gateway's state.
+    Show {
+        /// Print the answer as JSON.
+        #[arg(long, global = true)]
+        json: bool,
+
+        #[command(subcommand)]
+        what: Subject,
+    },
+    /// Read the config file again and apply it, or refuse it as a whole.
+    Reload,
+    /// Show the versions of vtepctl and of the gateway.
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subject {
+    /// Ports: link and the driver's counters.
+    Ports,
+    /// Bridges: VNI, VLAN, members and traffic.
+    Bridges {
+        /// Only the bridge with this VNI.
+        #[arg(long)]
+        vni: Option<u32>,
+        #[command(flatten)]
+        range: Range,
+    },
+    /// The forwarding database: which MAC address is where.
+    Fdb {
+        /// Only entries of the bridge with this VNI.
+        #[arg(long)]
+        vni: Option<u32>,
+        /// Only entries of this station.
+        #[arg(long)]
+        mac: Option<MacAddr>,
+        /// Only stations behind this access port.
+        #[arg(long, value_name = "NAME", conflicts_with = "remote")]
+        port: Option<String>,
+        /// Only stations behind this remote VTEP.
+        #[arg(long, value_name = "ADDRESS")]
+        remote: Option<IpAddr>,
+        /// Only static entries.
+        #[arg(long = "static", conflicts_with = "learned")]
+        fixed: bool,
+        /// Only learned entries.
+        #[arg(long)]
+        learned: bool,
+        #[command(flatten)]
+        range: Range,
+    },
+    /// This gateway and the remote VTEPs: next hops and traffic.
+    Vteps {
+        #[command(flatten)]
+        range: Range,
+    },
+    /// Packets that were not forwarded, by reason, and events.
+    Drops {
+        /// Also reasons and events that never occurred.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Workers: load and burst times.
+    Workers,
+    /// The running config with every default filled in.
+    Config,
+}
+
+#[derive(Debug, Args)]
+struct Range {
+    /// Print at most this many.
+    #[arg(long, value_name = "COUNT", default_value_t = DEFAULT_PAGE, value_parser = parse_limit)]
+    limit: usize,
+    /// Leave out this many first.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    offset: usize,
+}
+
+fn parse_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit @ 1..=MAX_PAGE) => Ok(limit),
+        _ => Err(format!("it is a number from 1 to {MAX_PAGE}; --offset shows further ones")),
+    }
+}
+
+/// Does what the process's arguments say, and tells the exit status.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(help_or_error) => {
+            // Nobody is left to be told where even this cannot be printed.
+            let _ = help_or_error.print();
+            return if help_or_error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let client = Client::new(arguments.socket);
+    let answer = match arguments.command {
+        Command::Show { json, what } => show(&client, &what, json),
+        Command::Reload => client.post::<Reloaded>("/v1/reload").map(|reloaded| with_line_end(reloaded.summary)),
+        Command::Version => client.get::<Version>("/v1/version").map(|version| render::version(&version)),
+    };
+    match answer {
+        Ok(text) => print(&text),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints to standard output; a reader that went away, as `head` does, is no failure.
+fn print(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "cannot print: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn show(client: &Client, what: &Subject, json: bool) -> Result<String, ClientError> {
+    let path = path(what);
+    if json {
+        let value: serde_json::Value = client.get(&path)?;
+        return Ok(format!("{value:#}\n"));
+    }
+    Ok(match what {
+        Subject::Ports => render::ports(&client.get::<Vec<Port>>(&path)?),
+        Subject::Bridges { vni, .. } => render::bridges(&client.get::<Page<Bridge>>(&path)?, *vni),
+        Subject::Fdb { .. } => render::fdb(&client.get::<Page<FdbEntry>>(&path)?, is_filtered(what)),
+        Subject::Vteps { .. } => render::vteps(&client.get::<Vteps>(&path)?),
+        Subject::Drops { all } => render::drops(&client.get::<Drops>(&path)?, *all),
+        Subject::Workers => render::workers(&client.get::<Vec<Worker>>(&path)?),
+        Subject::Config => with_line_end(client.get_text("/v1/config?format=toml")?),
+    })
+}
+
+fn with_line_end(mut text: String) -> String {
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+/// Whether the arguments leave entries out by what they are.
+fn is_filtered(what: &Subject) -> bool {
+    matches!(what, Subject::Fdb { vni, mac, port, remote, fixed, learned, .. }
+        if vni.is_some() || mac.is_some() || port.is_some() || remote.is_some() || *fixed || *learned)
+}
+
+/// The path and query that ask for `what`.
+fn path(what: &Subject) -> String {
+    let mut query = Query::default();
+    let resource = match what {
+        Subject::Ports => "ports",
+        Subject::Bridges { vni, range } => {
+            query.add("vni", *vni).add_range(range);
+            "bridges"
+        }
+        Subject::Fdb { vni, mac, port, remote, fixed, learned, range } => {
+            let kind = if *fixed { Some(EntryKind::Static) } else { learned.then_some(EntryKind::Learned) };
+            query.add("vni", *vni).add("mac", *mac).add("port", port.as_ref()).add("remote", *remote);
+            query.add("kind", kind.map(EntryKind::name)).add_range(range);
+            "fdb"
+        }
+        Subject::Vteps { range } => {
+            query.add_range(range);
+            "vteps"
+        }
+        Subject::Drops { .. } => "drops",
+        Subject::Workers => "workers",
+        Subject::Config => "config",
+    };
+    format!("/v1/{resource}{}", query.0)
+}
+
+/// A query as it stands behind a path; empty where nothing was added.
+#[derive(Default)]
+struct Query(String);
+
+impl Query {
+    fn add(&mut self, key: &str, value: Option<impl ToString>) -> &mut Self {
+        if let Some(value) = value {
+            self.0.push(if self.0.is_empty() { '?' } else { '&' });
+            self.0.push_str(key);
+            self.0.push('=');
+            self.0.push_str(&client::percent_encode(&value.to_string()));
+        }
+        self
+    }
+
+    fn add_range(&mut self, range: &Range) {
+        self.add("limit", Some(range.limit)).add("offset", (range.offset > 0).then_some(range.offset));
+    }
+}

@@ -1,0 +1,255 @@
+//! The gateway's answers as tables and sentences.
+
+use std::fmt::Write;
+
+use super::format::{
+    Column::{self, Left, Right},
+    bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
+};
+use crate::api::types::{
+    Bridge, Count, Drops, FdbEntry, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps, Worker,
+};
+use crate::telemetry::totals::TrafficTotal;
+
+pub(super) fn version(gateway: &Version) -> String {
+    format!(
+        "vtepctl {}\nvtepd   {} on {}, up {}\n",
+        env!("CARGO_PKG_VERSION"),
+        gateway.version,
+        gateway.dpdk,
+        long_duration(gateway.uptime_seconds),
+    )
+}
+
+pub(super) fn ports(ports: &[Port]) -> String {
+    if ports.is_empty() {
+        return "The gateway has no ports.\n".to_owned();
+    }
+    let state = table(
+        &[
+            Left("PORT"),
+            Left("ROLE"),
+            Left("LINK"),
+            Left("SPEED"),
+            Left("MAC"),
+            Right("MTU"),
+            Right("QUEUES"),
+            Left("DEVICE"),
+        ],
+        ports.iter().map(|port| {
+            vec![
+                port.name.clone(),
+                port.role.name().to_owned(),
+                if port.link_up { "up" } else { "down" }.to_owned(),
+                or_dash(port.link_mbps.map(speed)),
+                port.mac.to_string(),
+                port.mtu.to_string(),
+                format!("{}/{}", port.receive_queues, port.transmit_queues),
+                port.device.clone(),
+            ]
+        }),
+    );
+    let counters = table(
+        &[
+            Left("PORT"),
+            Right("RECEIVED"),
+            Right("BYTES"),
+            Right("ERRORS"),
+            Right("MISSED"),
+            Right("NO BUFFER"),
+            Right("SENT"),
+            Right("BYTES"),
+            Right("ERRORS"),
+        ],
+        ports.iter().map(|port| {
+            vec![
+                port.name.clone(),
+                count(port.received_packets),
+                bytes(port.received_bytes),
+                count(port.receive_errors),
+                count(port.missed),
+                count(port.no_buffer),
+                count(port.sent_packets),
+                bytes(port.sent_bytes),
+                count(port.transmit_errors),
+            ]
+        }),
+    );
+    format!("{state}\n{counters}")
+}
+
+pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
+    match (page.total, vni) {
+        (0, Some(vni)) => return format!("No bridge has VNI {vni}.\n"),
+        (0, None) => return "The gateway has no bridges.\n".to_owned(),
+        _ => {}
+    }
+    let columns = [
+        Right("VNI"),
+        Right("VLAN"),
+        Left("PORTS"),
+        Left("REMOTES"),
+        Right("MACS"),
+        Right("FROM ACCESS"),
+        Right("TO ACCESS"),
+        Right("FROM TUNNEL"),
+        Right("TO TUNNEL"),
+    ];
+    let rows = page.items.iter().map(|bridge| {
+        let macs = match bridge.max_macs {
+            Some(most) => format!("{} of {}", count(bridge.fdb_entries), count(u64::from(most))),
+            None => count(bridge.fdb_entries),
+        };
+        vec![
+            bridge.vni.to_string(),
+            bridge.vlan.map_or_else(|| "untagged".to_owned(), |vlan| vlan.to_string()),
+            some_of(&bridge.ports),
+            some_of(&bridge.remotes),
+            macs,
+            count(bridge.traffic.access_received.packets),
+            count(bridge.traffic.access_sent.packets),
+            count(bridge.traffic.tunnel_received.packets),
+            count(bridge.traffic.tunnel_sent.packets),
+        ]
+    });
+    table(&columns, rows) + &rest(page, "bridges")
+}
+
+pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
+    match (page.total, filtered) {
+        (0, true) => return "No entry of the forwarding database matches.\n".to_owned(),
+        (0, false) => return "The forwarding database is empty: no frame has arrived yet.\n".to_owned(),
+        _ => {}
+    }
+    let rows = page.items.iter().map(|entry| {
+        let place = match &entry.place {
+            Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
+            Place::Port { port, vlan: None } => format!("{port} untagged"),
+            Place::Remote { remote } => format!("remote {remote}"),
+        };
+        let age = or_dash(entry.age_seconds.map(long_duration));
+        vec![entry.vni.to_string(), entry.mac.to_string(), place, entry.kind.name().to_owned(), age]
+    });
+    table(&[Right("VNI"), Left("MAC"), Left("PLACE"), Left("KIND"), Right("AGE")], rows) + &rest(page, "entries")
+}
+
+pub(super) fn vteps(vteps: &Vteps) -> String {
+    let local = &vteps.local;
+    let own = format!("This gateway: {} UDP port {} on {}\n\n", local.address, local.udp_port, some_of(&local.uplinks));
+    if vteps.remotes.total == 0 {
+        return own + "No bridge has a remote VTEP.\n";
+    }
+    let columns = [
+        Left("REMOTE"),
+        Left("NEXT HOP"),
+        Left("PORT"),
+        Right("BRIDGES"),
+        Right("RECEIVED"),
+        Right("BYTES"),
+        Right("SENT"),
+        Right("BYTES"),
+    ];
+    let rows = vteps.remotes.items.iter().map(|remote| {
+        let RemoteVtep { address, next_hop, bridges, traffic } = remote;
+        let (mac, port) = match next_hop {
+            Some(NextHop { mac, port }) => (mac.to_string(), port.clone()),
+            None => ("none".to_owned(), "-".to_owned()),
+        };
+        let [received, received_bytes] = packets_and_bytes(traffic.received);
+        let [sent, sent_bytes] = packets_and_bytes(traffic.sent);
+        vec![address.to_string(), mac, port, count(*bridges as u64), received, received_bytes, sent, sent_bytes]
+    });
+    own + &table(&columns, rows) + &rest(&vteps.remotes, "remote VTEPs")
+}
+
+fn packets_and_bytes(traffic: TrafficTotal) -> [String; 2] {
+    [count(traffic.packets), bytes(traffic.bytes)]
+}
+
+pub(super) fn drops(drops: &Drops, all: bool) -> String {
+    let mut out = String::new();
+    if drops.total == 0 && !all {
+        out.push_str("No packet was dropped.\n");
+    } else {
+        out.push_str(&counts("DROPPED", "REASON", &drops.reasons, all));
+    }
+    if all || drops.events.iter().any(|event| event.count > 0) {
+        out.push('\n');
+        out.push_str(&counts("COUNT", "EVENT", &drops.events, all));
+    }
+    out
+}
+
+fn counts(number: &'static str, name: &'static str, list: &[Count], all: bool) -> String {
+    let shown = list.iter().filter(|item| all || item.count > 0);
+    table(
+        &[Right(number), Left(name), Left("MEANING")],
+        shown.map(|item| vec![count(item.count), item.name.clone(), item.help.clone()]),
+    )
+}
+
+pub(super) fn workers(workers: &[Worker]) -> String {
+    if workers.is_empty() {
+        return "The gateway has no workers.\n".to_owned();
+    }
+    const COLUMNS: [Column; 11] = [
+        Right("WORKER"),
+        Right("CORE"),
+        Right("BUSY"),
+        Right("PACKETS"),
+        Right("DROPPED"),
+        Right("BURSTS"),
+        Right("PER BURST"),
+        Right("BURST P50"),
+        Right("P99"),
+        Right("P99.9"),
+        Right("MAX"),
+    ];
+    let rows = workers.iter().map(|worker| {
+        let per_burst = match worker.bursts {
+            0 => "-".to_owned(),
+            bursts => format!("{:.1}", worker.packets as f64 / bursts as f64),
+        };
+        let durations = worker.burst.map(|burst| [burst.p50, burst.p99, burst.p999, burst.max]);
+        let mut row = vec![
+            worker.number.to_string(),
+            worker.core.to_string(),
+            percent(worker.busy_seconds, worker.busy_seconds + worker.idle_seconds),
+            count(worker.packets),
+            count(worker.dropped),
+            count(worker.bursts),
+            per_burst,
+        ];
+        row.extend((0..4).map(|place| or_dash(durations.map(|all| short_duration(all[place])))));
+        row
+    });
+    table(&COLUMNS, rows)
+}
+
+/// The first few of a list, and how many there are beyond.
+fn some_of<T: ToString>(list: &[T]) -> String {
+    const MOST: usize = 3;
+    if list.is_empty() {
+        return "-".to_owned();
+    }
+    let mut out = list.iter().take(MOST).map(T::to_string).collect::<Vec<_>>().join(" ");
+    if list.len() > MOST {
+        // Writing to a String does not fail.
+        let _ = write!(out, " +{}", list.len() - MOST);
+    }
+    out
+}
+
+/// A line that says what is not shown; empty where all is.
+fn rest<T>(page: &Page<T>, what: &str) -> String {
+    let shown = page.items.len();
+    if shown == page.total {
+        return String::new();
+    }
+    let (first, last) = (count(page.offset as u64 + 1), count((page.offset + shown) as u64));
+    let total = count(page.total as u64);
+    match shown {
+        0 => format!("\nThere are only {total} {what}.\n"),
+        _ => format!("\n{first} to {last} of {total} {what}; --offset and --limit show others.\n"),
+    }
+}

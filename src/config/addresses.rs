@@ -1,0 +1,50 @@
+//! Which addresses can be a VXLAN tunnel endpoint's.
+
+use std::net::IpAddr;
+
+use super::diagnostic::Diagnostic;
+use super::value::Located;
+
+/// An address that one host of the underlay can have.
+pub(super) fn underlay_host(address: &Located<IpAddr>, whose: &str) -> Result<(), Diagnostic> {
+    let ip = address.value;
+    let (what, remedy) = if ip.is_unspecified() {
+        ("the unspecified address", "write the address itself; there is no wildcard")
+    } else if ip.is_multicast() {
+        ("a multicast address", "write the address of one host")
+    } else if ip.is_loopback() {
+        ("a loopback address, which never leaves its machine", "write an address of the underlay")
+    } else if matches!(ip, IpAddr::V4(v4) if v4.is_broadcast()) {
+        ("the broadcast address", "write the address of one host")
+    } else if matches!(ip, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) {
+        ("an IPv4 address in IPv6 form", "write it as an IPv4 address")
+    } else {
+        return Ok(());
+    };
+    Err(Diagnostic::error(address.span, format!("`{ip}` cannot be the address of {whose}"))
+        .label(format!("this is {what}"))
+        .remedy(remedy))
+}
+
+/// An address that a remote VTEP can have, given the gateway's own.
+pub(super) fn remote_vtep(address: &Located<IpAddr>, own: Option<Located<IpAddr>>) -> Result<(), Diagnostic> {
+    underlay_host(address, "a remote VTEP")?;
+    let Some(own) = own else { return Ok(()) };
+    let family = |ip: IpAddr| if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+    if address.value == own.value {
+        let message = format!("`{}` is the gateway's own address", address.value);
+        return Err(Diagnostic::error(address.span, message)
+            .label("must be another VTEP's")
+            .related(own.span, "the gateway's own")
+            .remedy("remove it, or write the address of the other VTEP"));
+    }
+    if address.value.is_ipv4() != own.value.is_ipv4() {
+        let (theirs, ours) = (family(address.value), family(own.value));
+        let message = format!("`{}` is an {theirs} address, and the underlay is {ours}", address.value);
+        return Err(Diagnostic::error(address.span, message)
+            .label(format!("an {theirs} address"))
+            .related(own.span, format!("an {ours} address"))
+            .remedy(format!("write the {ours} address of the remote VTEP")));
+    }
+    Ok(())
+}

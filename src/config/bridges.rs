@@ -1,0 +1,369 @@
+//! `[[bridge]]`: ranges expanded, and no VNI, VLAN of a port or untagged port in two of them.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use super::addresses::remote_vtep;
+use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
+use super::model::{Bridge, PortRole, Tags};
+use super::ports::Ports;
+use super::reader::{Field, Reader};
+use super::schema::{MAX_BRIDGES, MAX_FLOOD_ENTRIES};
+use super::value::{Located, Numbers};
+use super::wording::quoted;
+use crate::tables::PortIndex;
+use crate::wire::{VlanId, Vni};
+
+/// A `[[bridge]]` by itself; with ranges it is several bridges.
+pub(super) struct BridgeDraft<'t> {
+    span: Span,
+    vni: Option<Located<Numbers>>,
+    vlan: Field<Numbers>,
+    ports: Option<Located<Vec<Located<Cow<'t, str>>>>>,
+    remotes: Vec<Located<IpAddr>>,
+    learning: Option<bool>,
+    source_check: Option<bool>,
+    tags: Option<Tags>,
+    link_local: Option<bool>,
+    max_macs: Option<Option<u32>>,
+}
+
+impl<'t> BridgeDraft<'t> {
+    pub(super) fn read(reader: &mut Reader<'t>, findings: &mut Findings) -> Self {
+        let tags = |tags: Cow<'_, str>| if tags == "carry" { Tags::Carry } else { Tags::Refuse };
+        Self {
+            span: reader.span(),
+            vni: reader.get("vni", findings).located(),
+            vlan: reader.get("vlan", findings),
+            ports: reader.get("ports", findings).located(),
+            remotes: reader.get("remotes", findings).value().unwrap_or_default(),
+            learning: reader.get("learning", findings).value(),
+            source_check: reader.get("source_check", findings).value(),
+            tags: reader.get("tags", findings).value().map(tags),
+            link_local: reader.get("link_local", findings).value(),
+            max_macs: reader.get("max_macs", findings).optional(),
+        }
+    }
+
+    /// How many bridges it is, if the lengths of its ranges agree; what does not is reported.
+    fn count(&self, findings: &mut Findings) -> Option<u64> {
+        let vni = self.vni?;
+        let found = match self.vlan {
+            Field::Bad => return None,
+            Field::Absent if vni.value.is_range() => {
+                Diagnostic::error(vni.span, "a range of VNIs needs a range of VLANs of the same length")
+                    .label("`vlan` is missing")
+                    .remedy("a port's untagged frames can be in one bridge only; add `vlan`, or write a single VNI")
+            }
+            Field::Absent => return Some(1),
+            Field::Given(vlan) if vlan.value.count() == vni.value.count() => return Some(vni.value.count()),
+            Field::Given(vlan) => {
+                let of = |numbers: Numbers, what: &str| match numbers.count() {
+                    1 => format!("1 {what}"),
+                    count => format!("{count} {what}s"),
+                };
+                let last = u64::from(vlan.value.first) + vni.value.count() - 1;
+                let remedy = if last <= 4094 && vni.value.is_range() {
+                    format!("for as many VLANs, write `vlan = \"{}-{last}\"`", vlan.value.first)
+                } else {
+                    "write two ranges of the same length; they are paired in order".to_owned()
+                };
+                Diagnostic::error(vlan.span, "`vni` and `vlan` are ranges of different lengths")
+                    .label(of(vlan.value, "VLAN"))
+                    .related(vni.span, of(vni.value, "VNI"))
+                    .remedy(remedy)
+            }
+        };
+        findings.push(found);
+        None
+    }
+
+    /// The VLANs it has on each of its ports; zero stands for untagged frames.
+    fn vlans(&self) -> std::ops::RangeInclusive<u32> {
+        match self.vlan {
+            Field::Given(vlan) => vlan.value.first..=vlan.value.last,
+            Field::Absent => 0..=0,
+            #[expect(clippy::reversed_empty_ranges, reason = "none are known")]
+            Field::Bad => 1..=0,
+        }
+    }
+
+    /// The place that says that it has a port's VLAN, or the port's untagged frames.
+    fn membership(&self, port: Span) -> Span {
+        if let Field::Given(vlan) = self.vlan { vlan.span } else { port }
+    }
+}
+
+/// All bridges, and where to find them.
+pub(super) struct Bridges<'t> {
+    drafts: Vec<BridgeDraft<'t>>,
+    /// The ports of each draft, with their places; shorter than written if some are wrong.
+    ports: Vec<Vec<Located<PortIndex>>>,
+    /// The draft that has a VNI.
+    by_vni: HashMap<u32, usize>,
+    /// True if there is no bridge whose VNI is not known.
+    complete: bool,
+}
+
+impl<'t> Bridges<'t> {
+    /// Relates the bridges to the ports, to the gateway's `own` address and to each other.
+    pub(super) fn new(
+        drafts: Vec<BridgeDraft<'t>>,
+        ports: &Ports<'t>,
+        own: Option<Located<IpAddr>>,
+        sound: bool,
+        findings: &mut Findings,
+    ) -> Self {
+        let counts: Vec<_> = drafts.iter().map(|draft| draft.count(findings)).collect();
+        let mut bridges = Self {
+            ports: drafts.iter().map(|draft| ports_of(draft, ports, findings)).collect(),
+            drafts,
+            by_vni: HashMap::new(),
+            complete: sound && counts.iter().all(Option::is_some),
+        };
+        if bridges.fits(&counts, findings) {
+            bridges.unique_vnis(findings);
+        } else {
+            bridges.complete = false;
+        }
+        bridges.unique_members(ports, findings);
+        for draft in &bridges.drafts {
+            check_remotes(draft, own, findings);
+        }
+        bridges
+    }
+
+    /// Whether the bridges are few enough to be expanded.
+    fn fits(&self, counts: &[Option<u64>], findings: &mut Findings) -> bool {
+        let mut total = 0u64;
+        let mut floods = 0u64;
+        for (draft, count) in self.drafts.iter().zip(counts) {
+            let count = count.unwrap_or(0);
+            total = total.saturating_add(count);
+            floods = floods.saturating_add(count.saturating_mul(draft.remotes.len() as u64));
+            if total > MAX_BRIDGES {
+                findings.push(
+                    Diagnostic::error(draft.span, format!("there are more than {MAX_BRIDGES} bridges"))
+                        .label(format!("with these there are {total}"))
+                        .remedy("shorten a range, or give some of them to a second instance"),
+                );
+                return false;
+            }
+            if floods > MAX_FLOOD_ENTRIES {
+                let message = format!("the bridges have more than {MAX_FLOOD_ENTRIES} remote VTEPs all together");
+                findings.push(
+                    Diagnostic::error(draft.span, message)
+                        .label(format!("with these there are {floods}"))
+                        .remedy("shorten a range or a list of remotes, or give some of them to a second instance"),
+                );
+                return false;
+            }
+        }
+        true
+    }
+
+    fn unique_vnis(&mut self, findings: &mut Findings) {
+        for (index, draft) in self.drafts.iter().enumerate() {
+            let Some(vni) = draft.vni else { continue };
+            let mut clashes = Clashes::default();
+            for number in vni.value.first..=vni.value.last {
+                match self.by_vni.entry(number) {
+                    std::collections::hash_map::Entry::Vacant(entry) => {
+                        entry.insert(index);
+                    }
+                    std::collections::hash_map::Entry::Occupied(entry) => clashes.add(*entry.get(), number),
+                }
+            }
+            for clash in clashes.0 {
+                let other = self.drafts.get(clash.other).and_then(|draft| draft.vni).unwrap_or(vni);
+                findings.push(
+                    Diagnostic::error(vni.span, format!("{} in two bridges", clash.what("VNI")))
+                        .label("given again here")
+                        .related(other.span, "given here first")
+                        .remedy("give each bridge a VNI of its own, or put the ports of both into one bridge"),
+                );
+            }
+        }
+    }
+
+    /// No VLAN of a port, nor its untagged frames, in two bridges.
+    fn unique_members(&self, ports: &Ports<'t>, findings: &mut Findings) {
+        let mut members: HashMap<(PortIndex, u32), (usize, Span)> = HashMap::new();
+        for (index, (draft, draft_ports)) in self.drafts.iter().zip(&self.ports).enumerate() {
+            for port in draft_ports {
+                let place = draft.membership(port.span);
+                let mut clashes = Clashes::default();
+                for vlan in draft.vlans() {
+                    match members.entry((port.value, vlan)) {
+                        std::collections::hash_map::Entry::Vacant(entry) => {
+                            entry.insert((index, place));
+                        }
+                        std::collections::hash_map::Entry::Occupied(entry) => clashes.add(entry.get().0, vlan),
+                    }
+                }
+                for clash in clashes.0 {
+                    let first = members.get(&(port.value, clash.first)).map_or(place, |(_, first)| *first);
+                    findings.push(two_bridges(&clash, ports.name(port.value), place, first));
+                }
+            }
+        }
+    }
+
+    /// The draft that has a VNI; what is not there is reported.
+    pub(super) fn find(&self, vni: Located<u32>, findings: &mut Findings) -> Option<usize> {
+        let found = self.by_vni.get(&vni.value).copied();
+        if found.is_none() && self.complete {
+            findings.push(
+                Diagnostic::error(vni.span, format!("no bridge has VNI {}", vni.value))
+                    .label("unknown VNI")
+                    .remedy(format!("write the VNI of a bridge, or add a `[[bridge]]` with `vni = {}`", vni.value)),
+            );
+        }
+        found
+    }
+
+    /// Reports a port that is not among those of a bridge.
+    pub(super) fn check_port(
+        &self,
+        bridge: usize,
+        port: Located<PortIndex>,
+        ports: &Ports<'t>,
+        findings: &mut Findings,
+    ) {
+        let (Some(draft), Some(members)) = (self.drafts.get(bridge), self.ports.get(bridge)) else { return };
+        let Some(written) = &draft.ports else { return };
+        let all_known = members.len() == written.value.len();
+        if all_known && !members.iter().any(|member| member.value == port.value) {
+            let message = format!("{} is not a port of this entry's bridge", quoted(ports.name(port.value)));
+            findings.push(
+                Diagnostic::error(port.span, message)
+                    .label("not in the bridge")
+                    .related(written.span, "the bridge's ports")
+                    .remedy("name a port of the bridge, or add this one to it"),
+            );
+        }
+    }
+
+    /// All remote VTEPs of all bridges, repeats included.
+    pub(super) fn remotes(&self) -> impl Iterator<Item = Located<IpAddr>> {
+        self.drafts.iter().flat_map(|draft| draft.remotes.iter().copied())
+    }
+
+    /// The bridges, if all are right, ranges expanded.
+    pub(super) fn finish(self) -> Option<Vec<Bridge>> {
+        let mut bridges = Vec::new();
+        for (draft, ports) in self.drafts.into_iter().zip(self.ports) {
+            let vni = draft.vni?.value;
+            let template = Bridge {
+                vni: Vni::new(vni.first).ok()?,
+                vlan: None,
+                ports: ports.into_iter().map(|port| port.value).collect(),
+                remotes: draft.remotes.iter().map(|remote| remote.value).collect(),
+                learning: draft.learning?,
+                source_check: draft.source_check?,
+                tags: draft.tags?,
+                link_local: draft.link_local?,
+                max_macs: draft.max_macs?,
+            };
+            let first_vlan = draft.vlan.optional()?.map(|vlan| vlan.first);
+            for (offset, vni) in (vni.first..=vni.last).enumerate() {
+                let vlan = |first: u32| VlanId::new(u16::try_from(first as usize + offset).ok()?).ok();
+                let vlan = match first_vlan {
+                    Some(first) => Some(vlan(first)?),
+                    None => None,
+                };
+                bridges.push(Bridge { vni: Vni::new(vni).ok()?, vlan, ..template.clone() });
+            }
+        }
+        Some(bridges)
+    }
+}
+
+fn ports_of(draft: &BridgeDraft<'_>, ports: &Ports<'_>, findings: &mut Findings) -> Vec<Located<PortIndex>> {
+    let Some(written) = &draft.ports else { return Vec::new() };
+    if written.value.is_empty() {
+        findings.push(
+            Diagnostic::warning(written.span, "a bridge without ports has nothing to bridge")
+                .label("no port")
+                .remedy("name its access ports, or remove the bridge"),
+        );
+    }
+    let mut places = FirstPlaces::new();
+    let mut found = Vec::new();
+    for name in &written.value {
+        if let Some(first) = places.earlier(&name.value, name.span) {
+            let message = format!("{} is in this bridge twice", quoted(&name.value));
+            findings.push(twice(message, name.span, first));
+        } else if let Some(value) = ports.find(name, PortRole::Access, "a bridge's port", findings) {
+            found.push(Located { value, span: name.span });
+        }
+    }
+    found
+}
+
+fn check_remotes(draft: &BridgeDraft<'_>, own: Option<Located<IpAddr>>, findings: &mut Findings) {
+    let mut places = FirstPlaces::new();
+    for remote in &draft.remotes {
+        if let Some(first) = places.earlier(remote.value, remote.span) {
+            let message = format!("the remote VTEP `{}` is in this bridge twice", remote.value);
+            findings.push(twice(message, remote.span, first));
+        } else if let Err(found) = remote_vtep(remote, own) {
+            findings.push(found);
+        }
+    }
+}
+
+fn twice(message: String, span: Span, first: Span) -> Diagnostic {
+    let found = Diagnostic::error(span, message).label("given again here").related(first, "given here first");
+    found.remedy("remove one of the two")
+}
+
+fn two_bridges(clash: &Clash, port: &str, place: Span, first: Span) -> Diagnostic {
+    let port = quoted(port);
+    let message = if clash.first == 0 {
+        format!("untagged frames of port {port} are in two bridges")
+    } else {
+        format!("{} of port {port} in two bridges", clash.what("VLAN"))
+    };
+    Diagnostic::error(place, message)
+        .label("again in this bridge")
+        .related(first, "in this bridge first")
+        .remedy("a frame belongs to one bridge: choose another VLAN or port, or put both bridges together")
+}
+
+/// Numbers that are already taken by others, those next to each other and by the same one put together.
+#[derive(Default)]
+struct Clashes(Vec<Clash>);
+
+struct Clash {
+    /// Who has them.
+    other: usize,
+    first: u32,
+    last: u32,
+}
+
+impl Clashes {
+    fn add(&mut self, other: usize, number: u32) {
+        match self.0.last_mut() {
+            Some(clash) if clash.other == other && clash.last + 1 == number => clash.last = number,
+            _ => self.0.push(Clash { other, first: number, last: number }),
+        }
+    }
+}
+
+impl Clash {
+    fn what(&self, name: &str) -> String {
+        if self.first == self.last {
+            format!("{name} {} is", self.first)
+        } else {
+            format!("{name}s {} to {} are", self.first, self.last)
+        }
+    }
+}
+
+/// The different addresses among some.
+pub(super) fn distinct(addresses: impl Iterator<Item = Located<IpAddr>>) -> Vec<Located<IpAddr>> {
+    let mut seen = HashSet::new();
+    addresses.filter(|address| seen.insert(address.value)).collect()
+}

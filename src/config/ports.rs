@@ -1,0 +1,248 @@
+//! `[[port]]`, and the names by which the rest of the file speaks of ports.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
+use super::model::{Port, PortRole};
+use super::reader::Reader;
+use super::schema::MAX_PORTS;
+use super::singles::is_of_a_name;
+use super::value::Located;
+use super::wording::{listed, most_alike, quoted};
+use crate::tables::PortIndex;
+use crate::wire::MacAddr;
+
+/// A `[[port]]` by itself.
+pub(super) struct PortDraft<'t> {
+    span: Span,
+    name: Option<Located<Cow<'t, str>>>,
+    device: Option<Located<Cow<'t, str>>>,
+    role: Option<Located<PortRole>>,
+    mac: Option<Option<MacAddr>>,
+    mtu: Option<Option<u16>>,
+    descriptors: Option<u16>,
+}
+
+impl<'t> PortDraft<'t> {
+    pub(super) fn read(reader: &mut Reader<'t>, findings: &mut Findings) -> Self {
+        let role = |role: Located<Cow<'_, str>>| {
+            let value = if role.value == "uplink" { PortRole::Uplink } else { PortRole::Access };
+            Located { value, span: role.span }
+        };
+        Self {
+            span: reader.span(),
+            name: reader.get("name", findings).checked(is_a_name, findings).located(),
+            device: reader.get("device", findings).checked(is_a_device, findings).located(),
+            role: reader.get("role", findings).located().map(role),
+            mac: reader.get("mac", findings).checked(|mac| is_a_station(mac, "a port"), findings).optional(),
+            mtu: reader.get("mtu", findings).optional(),
+            descriptors: reader.get("descriptors", findings).value(),
+        }
+    }
+
+    fn finish(self) -> Option<Port> {
+        Some(Port {
+            name: self.name?.value.into_owned(),
+            device: self.device?.value.into_owned(),
+            role: self.role?.value,
+            mac: self.mac?,
+            mtu: self.mtu?,
+            descriptors: self.descriptors?,
+        })
+    }
+}
+
+fn is_a_name(name: &Located<Cow<'_, str>>) -> Result<(), Diagnostic> {
+    if name.value.chars().all(is_of_a_name) {
+        return Ok(());
+    }
+    Err(Diagnostic::error(name.span, "the name of a port is made of letters, digits, `_`, `-` and `.`")
+        .label("something else is in it")
+        .remedy("choose a name of these characters; the metrics and `vtepctl` use it"))
+}
+
+/// A PCI address, or the name of a virtual device with arguments behind a comma.
+fn is_a_device(device: &Located<Cow<'_, str>>) -> Result<(), Diagnostic> {
+    let name = device_name(&device.value);
+    let virtual_name = |name: &str| {
+        name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    };
+    if pci_address(name).is_some() || virtual_name(name) {
+        return Ok(());
+    }
+    Err(Diagnostic::error(device.span, "`device` must be a virtual device or a PCI address")
+        .label("neither of them")
+        .remedy("write it as in `net_tap0,iface=up0`, or as in `0000:01:10.0`; `dpdk-devbind.py -s` lists PCI devices"))
+}
+
+fn device_name(device: &str) -> &str {
+    device.split_once(',').map_or(device, |(name, _)| name)
+}
+
+/// The parts of `DOMAIN:BUS:DEVICE.FUNCTION`; the domain may be left out and is then zero.
+fn pci_address(name: &str) -> Option<[u32; 4]> {
+    let (rest, function) = name.split_once('.')?;
+    let mut parts = rest.rsplit(':');
+    let hexadecimal = |text: &str, digits: usize| {
+        let fits = (1..=digits).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        fits.then(|| u32::from_str_radix(text, 16).ok())?
+    };
+    let (device, bus) = (hexadecimal(parts.next()?, 2)?, hexadecimal(parts.next()?, 2)?);
+    let domain = parts.next().map_or(Some(0), |domain| hexadecimal(domain, 8))?;
+    let function = hexadecimal(function, 1).filter(|function| *function < 8)?;
+    (parts.next().is_none() && device < 32).then_some([domain, bus, device, function])
+}
+
+/// A MAC address that one station can have.
+pub(super) fn is_a_station(mac: &Located<MacAddr>, whose: &str) -> Result<(), Diagnostic> {
+    if mac.value.is_station() {
+        return Ok(());
+    }
+    let what = if mac.value.is_group() { "a group address: the lowest bit of the first octet is set" } else { "zero" };
+    Err(Diagnostic::error(mac.span, format!("`{}` cannot be the MAC address of {whose}", mac.value))
+        .label(format!("this is {what}"))
+        .remedy("write the address of one station, as in `02:00:00:bb:00:01`"))
+}
+
+/// All ports, and their names.
+pub(super) struct Ports<'t> {
+    drafts: Vec<PortDraft<'t>>,
+    by_name: HashMap<Cow<'t, str>, PortIndex>,
+    /// True if there is no port whose name is not known.
+    complete: bool,
+}
+
+impl<'t> Ports<'t> {
+    /// Relates the ports to each other.
+    pub(super) fn new(drafts: Vec<PortDraft<'t>>, sound: bool, findings: &mut Findings) -> Self {
+        let mut names = FirstPlaces::new();
+        let mut devices = FirstPlaces::new();
+        let mut by_name = HashMap::new();
+        let twice = |span: Span, first: Span, message: String| {
+            Diagnostic::error(span, message).label("given again here").related(first, "given here first")
+        };
+        for (index, draft) in drafts.iter().enumerate() {
+            if index == MAX_PORTS {
+                findings.push(
+                    Diagnostic::error(draft.span, format!("there are more than {MAX_PORTS} ports"))
+                        .label(format!("this is port {}", MAX_PORTS + 1))
+                        .remedy("remove ports, or run a second instance"),
+                );
+            }
+            if let Some(name) = &draft.name {
+                by_name.entry(name.value.clone()).or_insert(PortIndex(u16::try_from(index).unwrap_or(u16::MAX)));
+                if let Some(first) = names.earlier(name.value.clone(), name.span) {
+                    let message = format!("two ports are called {}", quoted(&name.value));
+                    findings.push(twice(name.span, first, message).remedy("give each port a name of its own"));
+                }
+            }
+            if let Some(device) = &draft.device {
+                let name = device_name(&device.value);
+                let key = pci_address(name).map_or_else(|| name.to_owned(), |parts| format!("{parts:?}"));
+                if let Some(first) = devices.earlier(key, device.span) {
+                    let message = format!("the device {} is two ports", quoted(name));
+                    let remedy =
+                        "give each port a device of its own; virtual devices differ in the name before the comma";
+                    findings.push(twice(device.span, first, message).remedy(remedy));
+                }
+            }
+        }
+        let complete = sound && drafts.iter().all(|draft| draft.name.is_some());
+        Self { drafts, by_name, complete }
+    }
+
+    /// The port of a name, which must have the `role`; `user` is what the name is used for.
+    pub(super) fn find(
+        &self,
+        name: &Located<Cow<'_, str>>,
+        role: PortRole,
+        user: &str,
+        findings: &mut Findings,
+    ) -> Option<PortIndex> {
+        let Some(index) = self.by_name.get(&name.value).copied() else {
+            if self.complete {
+                findings.push(self.dangling(name, role));
+            }
+            return None;
+        };
+        let found = self.drafts.get(usize::from(index.0))?.role?;
+        if found.value == role {
+            return Some(index);
+        }
+        let kind = |role| if role == PortRole::Uplink { "an uplink" } else { "an access port" };
+        let message = format!("{} is {}, and {user} must be {}", quoted(&name.value), kind(found.value), kind(role));
+        findings.push(
+            Diagnostic::error(name.span, message)
+                .label(format!("must be {}", kind(role)))
+                .related(found.span, "its role")
+                .remedy(self.choice(role)),
+        );
+        None
+    }
+
+    fn dangling(&self, name: &Located<Cow<'_, str>>, role: PortRole) -> Diagnostic {
+        let names = self.names(role);
+        let remedy = match most_alike(&name.value, names.iter().copied()) {
+            Some(meant) => format!("did you mean {}?", quoted(meant)),
+            None => self.choice(role),
+        };
+        Diagnostic::error(name.span, format!("no port is called {}", quoted(&name.value)))
+            .label("unknown port")
+            .remedy(remedy)
+    }
+
+    /// What to name instead.
+    fn choice(&self, role: PortRole) -> String {
+        let (kind, word) = if role == PortRole::Uplink { ("uplink", "uplink") } else { ("access port", "access") };
+        match self.names(role).as_slice() {
+            [] => format!("there is no {kind}; add a `[[port]]` with `role = \"{word}\"`"),
+            [only] => format!("the {kind} is {}", quoted(only)),
+            names => format!("the {kind}s are {}", listed(names)),
+        }
+    }
+
+    fn names(&self, role: PortRole) -> Vec<&str> {
+        let of_role = |draft: &&PortDraft<'_>| draft.role.is_some_and(|found| found.value == role);
+        self.drafts.iter().filter(of_role).filter_map(|draft| Some(&*draft.name.as_ref()?.value)).collect()
+    }
+
+    /// The name of a port, for messages.
+    pub(super) fn name(&self, index: PortIndex) -> &str {
+        let draft = self.drafts.get(usize::from(index.0));
+        draft.and_then(|draft| draft.name.as_ref()).map_or("", |name| &name.value)
+    }
+
+    /// True if no port is an uplink, and none is that could not be read.
+    pub(super) fn lacks_uplink(&self) -> bool {
+        let access = |draft: &PortDraft<'_>| draft.role.is_some_and(|role| role.value == PortRole::Access);
+        self.complete && self.drafts.iter().all(access)
+    }
+
+    /// How many packet buffers the descriptors of all queues can hold, if each port has a receive and a transmit
+    /// queue for each worker.
+    pub(super) fn held_buffers(&self, workers: u64) -> u64 {
+        let descriptors = self.drafts.iter().filter_map(|draft| draft.descriptors);
+        descriptors.map(|descriptors| 2 * workers * u64::from(descriptors)).sum()
+    }
+
+    /// The ports, if all are right.
+    pub(super) fn finish(self) -> Option<Vec<Port>> {
+        self.drafts.into_iter().map(PortDraft::finish).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_pci_address_is_known_in_all_its_spellings() {
+        assert_eq!(pci_address("0000:01:10.0"), pci_address("01:10.0"));
+        assert_eq!(pci_address("0000:0a:1F.7"), Some([0, 10, 31, 7]));
+        for name in ["net_tap0", "01:20.0", "01:10.8", "01:10", "1:2:3:4.0", ":10.0", "0000:01:10.00", "+1:10.0"] {
+            assert_eq!(pci_address(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The one description of the config file: every section and key with its type, bounds, default and meaning. The
+//! reader works by it and the reference page is made from it.
+
+use std::fmt;
+
+mod sections;
+
+pub use sections::{API, BRIDGE, DPDK, FDB, NEIGHBOUR, PORT, STATIC, STATS, VTEP, WORKERS};
+
+/// The most ports.
+pub const MAX_PORTS: usize = 64;
+/// The most bridges, ranges expanded.
+pub const MAX_BRIDGES: u64 = 65_535;
+/// The most different remote VTEPs.
+pub const MAX_REMOTES: usize = 65_535;
+/// The most remote VTEPs in the flood lists of all bridges together, one counted in each.
+pub const MAX_FLOOD_ENTRIES: u64 = 4_194_304;
+/// The most FDB entries that can be configured.
+pub const MAX_FDB_ENTRIES: u64 = 4_194_304;
+/// The largest number of a core.
+pub const MAX_CORE: u64 = 1023;
+/// The longest path of a Unix socket, in bytes (`sun_path` less its closing zero, unix(7)).
+pub const MAX_SOCKET_PATH: usize = 107;
+
+/// A section of the file.
+#[derive(Debug)]
+pub struct Section {
+    /// Its name, between the brackets.
+    pub name: &'static str,
+    /// How often it is written.
+    pub form: Form,
+    /// True if a config without it is refused.
+    pub required: bool,
+    /// What it is for.
+    pub doc: &'static str,
+    /// What may stand in it.
+    pub keys: &'static [Key],
+    /// The section as one may write it.
+    pub example: &'static str,
+}
+
+/// How often a section is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Once at most: `[name]`.
+    Single,
+    /// Once per thing: `[[name]]`.
+    Repeated,
+}
+
+/// A key of a section.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// What it means that it is absent.
+    pub absent: Absent,
+    /// What it means.
+    pub doc: &'static str,
+    /// A value, as written in the file.
+    pub example: &'static str,
+}
+
+/// What values a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number, both bounds included.
+    Integer(u64, u64),
+    /// A whole number, or a text `"FIRST-LAST"` for all numbers from one to the other; both bounds included.
+    Numbers(u64, u64),
+    /// A text of up to so many bytes.
+    Text(usize),
+    /// One of these texts.
+    Choice(&'static [&'static str]),
+    /// An IPv4 or IPv6 address.
+    IpAddress,
+    /// A MAC address.
+    MacAddress,
+    /// An IP address and a TCP port.
+    SocketAddress,
+    /// `"inherit"`, a code point from 0 to 63, or the name of one.
+    Dscp,
+    /// A list of up to so many texts of up to so many bytes.
+    Texts(usize, usize),
+    /// A list of up to so many IP addresses.
+    IpAddresses(usize),
+    /// A list of up to so many whole numbers up to a bound.
+    Integers(usize, u64),
+}
+
+/// What it means that a key is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// It is an error.
+    Required,
+    /// This value is used.
+    Default(Default),
+    /// What the words say.
+    Means(&'static str),
+}
+
+/// A value used for an absent key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Default {
+    /// A boolean.
+    Boolean(bool),
+    /// A number.
+    Integer(u64),
+    /// A text.
+    Text(&'static str),
+    /// An empty list.
+    Empty,
+}
+
+impl fmt::Display for Default {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean(value) => value.fmt(out),
+            Self::Integer(value) => value.fmt(out),
+            Self::Text(value) => write!(out, "\"{value}\""),
+            Self::Empty => out.write_str("[]"),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean => out.write_str("`true` or `false`"),
+            Self::Integer(least, most) => write!(out, "a number from {least} to {most}"),
+            Self::Numbers(least, most) => {
+                write!(out, "a number from {least} to {most}, or a range of them as in \"100-163\"")
+            }
+            Self::Text(most) => write!(out, "a string of 1 to {most} characters"),
+            Self::Choice(choices) => {
+                let choices: Vec<_> = choices.iter().map(|choice| format!("\"{choice}\"")).collect();
+                out.write_str(&choices.join(" or "))
+            }
+            Self::IpAddress => out.write_str("an IPv4 or IPv6 address"),
+            Self::MacAddress => out.write_str("a MAC address"),
+            Self::SocketAddress => out.write_str("an IP address and a TCP port"),
+            Self::Dscp => out.write_str("\"inherit\", a code point from 0 to 63, or its name as in \"EF\" or \"AF11\""),
+            Self::Texts(most, longest) => write!(out, "a list of up to {most} strings of 1 to {longest} characters"),
+            Self::IpAddresses(most) => write!(out, "a list of up to {most} IPv4 or IPv6 addresses"),
+            Self::Integers(most, largest) => {
+                write!(out, "a list of up to {most} numbers from 0 to {largest}")
+            }
+        }
+    }
+}
+
+impl Section {
+    /// The header as written in the file.
+    #[must_use]
+    pub fn header(&self) -> String {
+        match self.form {
+            Form::Single => format!("[{}]", self.name),
+            Form::Repeated => format!("[[{}]]", self.name),
+        }
+    }
+
+    /// The key of a name.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+/// The section of a name.
+#[must_use]
+pub fn section(name: &str) -> Option<&'static Section> {
+    SECTIONS.iter().copied().find(|section| section.name == name)
+}
+
+/// All sections, in the order of the reference page.
+pub const SECTIONS: &[&Section] = &[&VTEP, &DPDK, &WORKERS, &PORT, &BRIDGE, &NEIGHBOUR, &FDB, &STATIC, &STATS, &API];

@@ -1,0 +1,374 @@
+//! The sections and keys.
+
+use super::Absent::{self, Means, Required};
+use super::{Default, Form, Key, Kind, MAX_CORE, MAX_FDB_ENTRIES, MAX_SOCKET_PATH, Section};
+
+const fn key(name: &'static str, kind: Kind, absent: Absent, example: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, absent, doc, example }
+}
+
+const fn boolean(value: bool) -> Absent {
+    Absent::Default(Default::Boolean(value))
+}
+
+const fn integer(value: u64) -> Absent {
+    Absent::Default(Default::Integer(value))
+}
+
+const fn text(value: &'static str) -> Absent {
+    Absent::Default(Default::Text(value))
+}
+
+/// `[vtep]`.
+pub static VTEP: Section = Section {
+    name: "vtep",
+    form: Form::Single,
+    required: true,
+    doc: "This gateway as a VXLAN tunnel endpoint (RFC 7348).",
+    keys: &[
+        key(
+            "address",
+            Kind::IpAddress,
+            Required,
+            "\"10.0.0.1\"",
+            "The gateway's own address on the uplink: the outer source of what it sends, and the only outer \
+             destination it accepts. Its family is the family of the whole underlay.",
+        ),
+        key(
+            "udp_port",
+            Kind::Integer(1, 65_535),
+            integer(4789),
+            "4789",
+            "The UDP destination port, sent and accepted. Some older systems use 8472.",
+        ),
+        key(
+            "udp_checksum",
+            Kind::Choice(&["full", "zero"]),
+            text("full"),
+            "\"full\"",
+            "UDP checksums over an IPv6 underlay. \"full\": computed on what is sent, and a zero checksum is refused. \
+             \"zero\": zero is sent and accepted, and a checksum that is not zero is still verified (RFC 6935). Over \
+             IPv4 zero is sent and accepted whatever this says.",
+        ),
+        key(
+            "dscp",
+            Kind::Dscp,
+            text("inherit"),
+            "\"inherit\"",
+            "The DSCP of the outer header: \"inherit\" copies the inner packet's (0 for frames that are not IP); a \
+             code point, or its name, sets it always (RFC 2983).",
+        ),
+        key("ttl", Kind::Integer(1, 255), integer(64), "64", "The TTL, or hop limit, of the outer header."),
+        key(
+            "strict",
+            Kind::Boolean,
+            boolean(false),
+            "false",
+            "Drop VXLAN packets that have reserved bits set. RFC 7348 says to ignore those bits.",
+        ),
+    ],
+    example: "[vtep]\naddress = \"10.0.0.1\"\nudp_port = 4789\nudp_checksum = \"full\"\ndscp = \"inherit\"\nttl = 64\n\
+              strict = false\n",
+};
+
+/// `[dpdk]`.
+pub static DPDK: Section = Section {
+    name: "dpdk",
+    form: Form::Single,
+    required: false,
+    doc: "How DPDK is started.",
+    keys: &[
+        key("hugepages", Kind::Boolean, boolean(true), "true", "Use hugepages. Without them the gateway runs, slower."),
+        key(
+            "file_prefix",
+            Kind::Text(64),
+            text("vtepd"),
+            "\"vtepd\"",
+            "The name under which DPDK keeps its run-time files. Two instances on one machine need two names. Letters, \
+             digits, `_`, `-` and `.`, beginning with a letter or digit.",
+        ),
+        key("memory_mib", Kind::Integer(64, 1_048_576), integer(512), "512", "Memory given to DPDK, in MiB."),
+        key(
+            "packet_buffers",
+            Kind::Integer(1024, 16_777_216),
+            integer(16_384),
+            "16384",
+            "How many packet buffers there are. Every descriptor of every receive and transmit queue can hold one.",
+        ),
+        key(
+            "eal_arguments",
+            Kind::Texts(64, 4096),
+            Absent::Default(Default::Empty),
+            "[\"--log-level=lib.eal:debug\"]",
+            "Further arguments for DPDK's environment abstraction layer, passed as they are.",
+        ),
+    ],
+    example: "[dpdk]\nhugepages = true\nfile_prefix = \"vtepd\"\nmemory_mib = 512\npacket_buffers = 16384\n\
+              eal_arguments = [\"--log-level=lib.eal:debug\"]\n",
+};
+
+/// `[workers]`.
+pub static WORKERS: Section = Section {
+    name: "workers",
+    form: Form::Single,
+    required: true,
+    doc: "The poll-mode workers that forward packets.",
+    keys: &[
+        key(
+            "cores",
+            Kind::Integers(128, MAX_CORE),
+            Required,
+            "[1]",
+            "The cores the workers are pinned to, one worker each; at least one, none twice. That a core exists is \
+             found out at the start.",
+        ),
+        key(
+            "idle",
+            Kind::Choice(&["poll", "adaptive"]),
+            text("poll"),
+            "\"poll\"",
+            "What a worker does when nothing arrives. \"poll\": polls on, for the lowest latency at the cost of the \
+             whole core. \"adaptive\": backs off to short sleeps, for a laptop, CI or a demonstration.",
+        ),
+    ],
+    example: "[workers]\ncores = [1]\nidle = \"poll\"\n",
+};
+
+/// `[[port]]`.
+pub static PORT: Section = Section {
+    name: "port",
+    form: Form::Repeated,
+    required: true,
+    doc: "A network port. There are 1 to 64; a config with remote VTEPs needs an uplink.",
+    keys: &[
+        key(
+            "name",
+            Kind::Text(32),
+            Required,
+            "\"trunk0\"",
+            "What the rest of the file, `vtepctl` and the metrics call the port; no two alike. Letters, digits, `_`, \
+             `-` and `.`.",
+        ),
+        key(
+            "device",
+            Kind::Text(1024),
+            Required,
+            "\"net_tap1,iface=ac0\"",
+            "The DPDK device: a virtual device with its arguments (`net_tap1,iface=ac0`) or a PCI address \
+             (`0000:01:10.0`). No two ports have one device.",
+        ),
+        key(
+            "role",
+            Kind::Choice(&["uplink", "access"]),
+            Required,
+            "\"access\"",
+            "What is on the other side. \"uplink\": the IP fabric that carries VXLAN. \"access\": VLANs and machines.",
+        ),
+        key(
+            "mac",
+            Kind::MacAddress,
+            Means("the device's own"),
+            "\"02:00:00:aa:00:01\"",
+            "The port's MAC address; neither a group address nor zero.",
+        ),
+        key(
+            "mtu",
+            Kind::Integer(1280, 9702),
+            Means("the device's own"),
+            "9000",
+            "The port's MTU in bytes: the largest layer-3 packet, without Ethernet header and VLAN tags.",
+        ),
+        key(
+            "descriptors",
+            Kind::Integer(64, 32_768),
+            integer(1024),
+            "1024",
+            "Descriptors of each receive and each transmit queue.",
+        ),
+    ],
+    example: "[[port]]\nname = \"uplink0\"\ndevice = \"0000:01:10.0\"\nrole = \"uplink\"\nmtu = 9000\n\n[[port]]\n\
+              name = \"trunk0\"\ndevice = \"net_tap1,iface=ac0\"\nrole = \"access\"\nmac = \"02:00:00:aa:00:01\"\n\
+              descriptors = 1024\n",
+};
+
+/// `[[bridge]]`.
+pub static BRIDGE: Section = Section {
+    name: "bridge",
+    form: Form::Repeated,
+    required: false,
+    doc: "A bridge: one VNI, and the VLANs and remote VTEPs it joins. With a range of VNIs and a range of VLANs of the \
+          same length, as many bridges, paired in order, that agree in everything else. At most 65535 bridges.",
+    keys: &[
+        key(
+            "vni",
+            Kind::Numbers(0, 16_777_215),
+            Required,
+            "100",
+            "The VXLAN network identifier, or a range of them. No VNI is in two bridges.",
+        ),
+        key(
+            "vlan",
+            Kind::Numbers(1, 4094),
+            Means("untagged frames"),
+            "100",
+            "The VLAN that is bridged on each of the ports, or a range as long as that of `vni`. No port has one VLAN, \
+             or its untagged frames, in two bridges; one VLAN of two ports may be in two bridges.",
+        ),
+        key("ports", Kind::Texts(64, 32), Required, "[\"trunk0\"]", "The access ports, by name."),
+        key(
+            "remotes",
+            Kind::IpAddresses(65_535),
+            Absent::Default(Default::Empty),
+            "[\"10.0.0.2\"]",
+            "The remote VTEPs that broadcast, unknown unicast and multicast frames are sent to, one copy each. None \
+             twice, none the gateway itself, all of the family of `vtep.address`.",
+        ),
+        key("learning", Kind::Boolean, boolean(true), "true", "Learn where source addresses are."),
+        key(
+            "source_check",
+            Kind::Boolean,
+            boolean(true),
+            "true",
+            "Accept VXLAN packets only from the bridge's own remote VTEPs.",
+        ),
+        key(
+            "tags",
+            Kind::Choice(&["refuse", "carry"]),
+            text("refuse"),
+            "\"refuse\"",
+            "What happens to a VLAN tag inside a bridged frame, behind the tag that names the bridge. \"refuse\": the \
+             frame is dropped (RFC 7348, 6.1). \"carry\": the tag goes to the other side; where `vlan` is absent, so \
+             do the tagged frames of the ports whose VLAN is in no other bridge.",
+        ),
+        key(
+            "link_local",
+            Kind::Boolean,
+            boolean(false),
+            "false",
+            "Forward frames to the reserved addresses 01:80:c2:00:00:00 to 0f (IEEE 802.1Q, 8.6.3).",
+        ),
+        key(
+            "max_macs",
+            Kind::Integer(1, MAX_FDB_ENTRIES),
+            Means("no bound of its own"),
+            "1000",
+            "The most MAC addresses each of the bridges learns. Frames beyond still pass, as floods.",
+        ),
+    ],
+    example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\n\n# 64 bridges: VNI 1000 \
+              and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
+              ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",
+};
+
+/// `[[neighbour]]`.
+pub static NEIGHBOUR: Section = Section {
+    name: "neighbour",
+    form: Form::Repeated,
+    required: false,
+    doc: "The next hop of a remote VTEP. Packets to a remote VTEP that has none are dropped and counted as \
+          `no_next_hop`.",
+    keys: &[
+        key("address", Kind::IpAddress, Required, "\"10.0.0.2\"", "The remote VTEP's address; none twice."),
+        key(
+            "mac",
+            Kind::MacAddress,
+            Required,
+            "\"02:00:00:bb:00:01\"",
+            "The MAC address of the next hop: the remote VTEP itself, or the router towards it.",
+        ),
+        key("port", Kind::Text(32), Required, "\"uplink0\"", "The uplink it is reached through, by name."),
+    ],
+    example: "[[neighbour]]\naddress = \"10.0.0.2\"\nmac = \"02:00:00:bb:00:01\"\nport = \"uplink0\"\n",
+};
+
+/// `[fdb]`.
+pub static FDB: Section = Section {
+    name: "fdb",
+    form: Form::Single,
+    required: false,
+    doc: "The forwarding database: which MAC address is where.",
+    keys: &[
+        key(
+            "max_entries",
+            Kind::Integer(1, MAX_FDB_ENTRIES),
+            integer(65_536),
+            "65536",
+            "The most MAC addresses in all bridges together, static entries included.",
+        ),
+        key(
+            "ageing",
+            Kind::Integer(0, 1_000_000),
+            integer(300),
+            "300",
+            "How long a learned address that is not heard of is kept, in seconds; 0 is for ever.",
+        ),
+    ],
+    example: "[fdb]\nmax_entries = 65536\nageing = 300\n",
+};
+
+/// `[[static]]`.
+pub static STATIC: Section = Section {
+    name: "static",
+    form: Form::Repeated,
+    required: false,
+    doc: "A MAC address that is never learned elsewhere and never ages. It has either `port` or `remote`.",
+    keys: &[
+        key("vni", Kind::Integer(0, 16_777_215), Required, "100", "The VNI of its bridge."),
+        key(
+            "mac",
+            Kind::MacAddress,
+            Required,
+            "\"02:00:00:cc:00:01\"",
+            "The station's MAC address; neither a group address nor zero, and not twice in a bridge.",
+        ),
+        key(
+            "port",
+            Kind::Text(32),
+            Means("it is behind `remote`"),
+            "\"trunk0\"",
+            "The access port of the bridge that the station is behind, by name.",
+        ),
+        key(
+            "remote",
+            Kind::IpAddress,
+            Means("it is behind `port`"),
+            "\"10.0.0.2\"",
+            "The remote VTEP that the station is behind; it need not be one of the bridge's `remotes`.",
+        ),
+    ],
+    example: "[[static]]\nvni = 100\nmac = \"02:00:00:cc:00:01\"\nport = \"trunk0\"\n\n[[static]]\nvni = 100\n\
+              mac = \"02:00:00:cc:00:02\"\nremote = \"10.0.0.2\"\n",
+};
+
+/// `[stats]`.
+pub static STATS: Section = Section {
+    name: "stats",
+    form: Form::Single,
+    required: false,
+    doc: "The scrape endpoint.",
+    keys: &[key(
+        "listen",
+        Kind::SocketAddress,
+        text("127.0.0.1:9478"),
+        "\"127.0.0.1:9478\"",
+        "The address and TCP port that metrics are served at.",
+    )],
+    example: "[stats]\nlisten = \"127.0.0.1:9478\"\n",
+};
+
+/// `[api]`.
+pub static API: Section = Section {
+    name: "api",
+    form: Form::Single,
+    required: false,
+    doc: "The control socket.",
+    keys: &[key(
+        "socket",
+        Kind::Text(MAX_SOCKET_PATH),
+        Means("`/run/vtepd/FILE_PREFIX.sock`, with `dpdk.file_prefix`"),
+        "\"/run/vtepd/vtepd.sock\"",
+        "The Unix socket that `vtepctl` connects to: an absolute path of at most 107 bytes.",
+    )],
+    example: "[api]\nsocket = \"/run/vtepd/vtepd.sock\"\n",
+};

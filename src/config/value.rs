@@ -1,0 +1,349 @@
+//! Single values: from TOML to what a key's [`Kind`] says.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeValue};
+
+use super::diagnostic::{Diagnostic, Findings, Span};
+use super::document::place;
+use super::model::Dscp;
+use super::schema::{Default, Key, Kind};
+use super::wording::most_alike;
+use crate::wire::MacAddr;
+
+/// A value and its place in the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Located<T> {
+    pub(super) value: T,
+    pub(super) span: Span,
+}
+
+/// One number, or all from `first` to `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Numbers {
+    pub(super) first: u32,
+    pub(super) last: u32,
+}
+
+impl Numbers {
+    /// How many numbers there are; at least one.
+    pub(super) fn count(self) -> u64 {
+        u64::from(self.last - self.first) + 1
+    }
+
+    /// True if it was written as a range, or might have been.
+    pub(super) fn is_range(self) -> bool {
+        self.last > self.first
+    }
+}
+
+/// A value of some [`Kind`].
+#[derive(Clone, Debug)]
+pub(super) enum Value<'t> {
+    Boolean(bool),
+    Integer(u64),
+    Numbers(Numbers),
+    Text(Cow<'t, str>),
+    IpAddress(IpAddr),
+    MacAddress(MacAddr),
+    SocketAddress(SocketAddr),
+    Dscp(Dscp),
+    List(Vec<Located<Value<'t>>>),
+}
+
+/// What a value can be taken as. `None` is a key read as something else than the schema says it is.
+pub(super) trait FromValue<'t>: Sized {
+    fn from_value(value: Value<'t>) -> Option<Self>;
+}
+
+macro_rules! from_value {
+    ($($variant:ident => $type:ty),*) => {$(
+        impl<'t> FromValue<'t> for $type {
+            fn from_value(value: Value<'t>) -> Option<Self> {
+                match value {
+                    Value::$variant(value) => value.try_into().ok(),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+from_value!(
+    Boolean => bool, Integer => u8, Integer => u16, Integer => u32, Integer => u64, Integer => usize,
+    Numbers => Numbers, Text => Cow<'t, str>, IpAddress => IpAddr, MacAddress => MacAddr,
+    SocketAddress => SocketAddr, Dscp => Dscp
+);
+
+impl<'t, T: FromValue<'t>> FromValue<'t> for Vec<Located<T>> {
+    fn from_value(value: Value<'t>) -> Option<Self> {
+        let Value::List(elements) = value else { return None };
+        let element = |Located { value, span }| T::from_value(value).map(|value| Located { value, span });
+        elements.into_iter().map(element).collect()
+    }
+}
+
+/// The value of an absent key. `None` if the schema's default is not what the kind says.
+pub(super) fn default_value<'t>(kind: Kind, default: Default) -> Option<Value<'t>> {
+    match (kind, default) {
+        (_, Default::Boolean(value)) => Some(Value::Boolean(value)),
+        (_, Default::Integer(value)) => Some(Value::Integer(value)),
+        (_, Default::Text(text)) => from_text(kind, Cow::Borrowed(text)).ok(),
+        (_, Default::Empty) => Some(Value::List(Vec::new())),
+    }
+}
+
+/// Takes a TOML value as what `key` is. What does not fit goes to `findings`; of a list, what fits is kept.
+pub(super) fn convert<'t>(
+    key: &Key,
+    value: Spanned<DeValue<'t>>,
+    base: u32,
+    findings: &mut Findings,
+) -> Option<Located<Value<'t>>> {
+    let (most, element) = match key.kind {
+        Kind::Texts(most, longest) => (most, Kind::Text(longest)),
+        Kind::IpAddresses(most) => (most, Kind::IpAddress),
+        Kind::Integers(most, largest) => (most, Kind::Integer(0, largest)),
+        kind => return convert_one(key, kind, value, base, findings),
+    };
+    let span = place(base, value.span());
+    let elements = match value.into_inner() {
+        DeValue::Array(elements) => elements,
+        other => {
+            let remedy = format!("write a list in brackets, as in `{} = {}`", key.name, key.example);
+            let found = Diagnostic::error(span, must_be(key, key.kind));
+            findings.push(found.label(format!("this is {}", type_of(&other))).remedy(remedy));
+            return None;
+        }
+    };
+    if elements.len() > most {
+        let found = Diagnostic::error(span, must_be(key, key.kind));
+        findings.push(found.label(format!("these are {}", elements.len())).remedy(format!("keep {most} of them")));
+        return None;
+    }
+    let elements = elements.into_iter().filter_map(|value| convert_one(key, element, value, base, findings)).collect();
+    Some(Located { value: Value::List(elements), span })
+}
+
+fn convert_one<'t>(
+    key: &Key,
+    kind: Kind,
+    value: Spanned<DeValue<'t>>,
+    base: u32,
+    findings: &mut Findings,
+) -> Option<Located<Value<'t>>> {
+    let span = place(base, value.span());
+    let as_in = || format!("write it as in `{} = {}`", key.name, key.example);
+    let converted = match value.into_inner() {
+        DeValue::Boolean(value) if kind == Kind::Boolean => Ok(Value::Boolean(value)),
+        DeValue::Integer(value) => from_integer(kind, &value),
+        DeValue::String(text) => from_text(kind, text),
+        other => Err(Misfit::of_type(&other)),
+    };
+    match converted {
+        Ok(value) => Some(Located { value, span }),
+        Err(misfit) => {
+            let remedy = misfit.remedy.unwrap_or_else(as_in);
+            findings.push(Diagnostic::error(span, must_be(key, kind)).label(misfit.label).remedy(remedy));
+            None
+        }
+    }
+}
+
+fn must_be(key: &Key, kind: Kind) -> String {
+    let list = matches!(key.kind, Kind::Texts(..) | Kind::IpAddresses(_) | Kind::Integers(..)) && kind != key.kind;
+    if list { format!("what `{}` lists must be {kind}", key.name) } else { format!("`{}` must be {kind}", key.name) }
+}
+
+fn type_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Why a value does not fit a kind.
+struct Misfit {
+    label: String,
+    remedy: Option<String>,
+}
+
+impl Misfit {
+    fn new(label: impl Into<String>) -> Self {
+        Self { label: label.into(), remedy: None }
+    }
+
+    fn of_type(value: &DeValue<'_>) -> Self {
+        Self::new(format!("this is {}", type_of(value)))
+    }
+
+    fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+fn from_integer<'t>(kind: Kind, written: &DeInteger<'_>) -> Result<Value<'t>, Misfit> {
+    let (least, most) = match kind {
+        Kind::Integer(least, most) | Kind::Numbers(least, most) => (least, most),
+        Kind::Dscp => (0, 63),
+        Kind::Text(_) | Kind::Choice(_) | Kind::IpAddress | Kind::MacAddress | Kind::SocketAddress => {
+            return Err(Misfit::new("this is a number").remedy("write it in quotes"));
+        }
+        _ => return Err(Misfit::new("this is a number")),
+    };
+    let number = u64::from_str_radix(written.as_str(), written.radix()).ok();
+    let Some(number) = number.filter(|number| (least..=most).contains(number)) else {
+        return Err(Misfit::new("out of range").remedy(format!("choose a number from {least} to {most}")));
+    };
+    let narrow = u32::try_from(number).unwrap_or(u32::MAX);
+    Ok(match kind {
+        Kind::Numbers(..) => Value::Numbers(Numbers { first: narrow, last: narrow }),
+        Kind::Dscp => Value::Dscp(Dscp::Fixed(u8::try_from(number).unwrap_or(u8::MAX))),
+        _ => Value::Integer(number),
+    })
+}
+
+fn from_text(kind: Kind, text: Cow<'_, str>) -> Result<Value<'_>, Misfit> {
+    match kind {
+        Kind::Text(most) => text_of(most, text),
+        Kind::Choice(choices) if choices.contains(&&*text) => Ok(Value::Text(text)),
+        Kind::Choice(choices) => {
+            let misfit = Misfit::new("none of these");
+            Err(match most_alike(&text, choices.iter().copied()) {
+                Some(choice) => misfit.remedy(format!("did you mean `\"{choice}\"`?")),
+                None => misfit,
+            })
+        }
+        Kind::IpAddress => ip_address(&text).map(Value::IpAddress),
+        Kind::MacAddress => text.parse().map(Value::MacAddress).map_err(|_| {
+            Misfit::new("not a MAC address")
+                .remedy("write six pairs of hexadecimal digits with colons between, as in `02:00:00:bb:00:01`")
+        }),
+        Kind::SocketAddress => text.parse().map(Value::SocketAddress).map_err(|_| {
+            Misfit::new("not an address with a port")
+                .remedy("write it as in `127.0.0.1:9478`, or as in `[::1]:9478` for IPv6")
+        }),
+        Kind::Dscp => code_point(&text).map(Value::Dscp).ok_or_else(|| Misfit::new("no code point of this name")),
+        Kind::Numbers(least, most) => numbers(least, most, &text).map(Value::Numbers),
+        Kind::Boolean | Kind::Integer(..) if is_bare_value(&text) => {
+            Err(Misfit::new("this is a string").remedy(format!("write it without the quotes: `{text}`")))
+        }
+        Kind::Boolean | Kind::Integer(..) | Kind::Texts(..) | Kind::IpAddresses(_) | Kind::Integers(..) => {
+            Err(Misfit::new("this is a string"))
+        }
+    }
+}
+
+/// True if a text is what TOML would take as a number or a boolean if it stood there without quotes.
+fn is_bare_value(text: &str) -> bool {
+    matches!(text, "true" | "false") || is_number(text)
+}
+
+fn is_number(text: &str) -> bool {
+    (1..=19).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn text_of(most: usize, text: Cow<'_, str>) -> Result<Value<'_>, Misfit> {
+    if text.is_empty() {
+        Err(Misfit::new("this is empty"))
+    } else if text.len() > most {
+        Err(Misfit::new(format!("these are {} bytes", text.len())).remedy("choose a shorter one"))
+    } else if text.chars().any(char::is_control) {
+        Err(Misfit::new("a control character is in it").remedy("remove the control character"))
+    } else {
+        Ok(Value::Text(text))
+    }
+}
+
+fn ip_address(text: &str) -> Result<IpAddr, Misfit> {
+    let misfit = Misfit::new("not an IP address");
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let without_rest = |separator: char| {
+        let (address, _) = text.rsplit_once(separator)?;
+        address.trim_matches(['[', ']']).parse::<IpAddr>().ok()
+    };
+    Err(match (without_rest('/'), without_rest('%'), without_rest(':')) {
+        (Some(address), _, _) => misfit.remedy(format!("write the address without the prefix length: `\"{address}\"`")),
+        (_, Some(address), _) => misfit.remedy(format!("write the address without the zone: `\"{address}\"`")),
+        (_, _, Some(address)) => misfit.remedy(format!("write the address without the port: `\"{address}\"`")),
+        (None, None, None) => misfit.remedy("write it as in `10.0.0.1`, or as in `2001:db8::1` for IPv6"),
+    })
+}
+
+/// The code points that have names: class selectors (RFC 2474), assured (RFC 2597) and expedited forwarding (RFC 3246),
+/// the default and lower effort (RFC 8622).
+fn code_point(name: &str) -> Option<Dscp> {
+    let digit = |byte: u8| if byte.is_ascii_digit() { Some(byte - b'0') } else { None };
+    Some(match name.as_bytes() {
+        b"inherit" => Dscp::Inherit,
+        b"DF" => Dscp::Fixed(0),
+        b"LE" => Dscp::Fixed(1),
+        b"EF" => Dscp::Fixed(46),
+        [b'C', b'S', class] => Dscp::Fixed(digit(*class).filter(|class| *class <= 7)? * 8),
+        [b'A', b'F', class, precedence] => {
+            let class = digit(*class).filter(|class| (1..=4).contains(class))?;
+            let precedence = digit(*precedence).filter(|precedence| (1..=3).contains(precedence))?;
+            Dscp::Fixed(class * 8 + precedence * 2)
+        }
+        _ => return None,
+    })
+}
+
+fn numbers(least: u64, most: u64, text: &str) -> Result<Numbers, Misfit> {
+    if is_number(text) {
+        return Err(Misfit::new("this is a string").remedy(format!("write a single number without quotes: `{text}`")));
+    }
+    let not_a_range = || Misfit::new("not a range").remedy("write the first and the last number, as in `\"100-163\"`");
+    let (first, last) = text.split_once('-').ok_or_else(not_a_range)?;
+    let (first, last) = (first.trim(), last.trim());
+    if !is_number(first) || !is_number(last) {
+        return Err(not_a_range());
+    }
+    let bound = |text: &str| text.parse().ok().filter(|number| (least..=most).contains(number));
+    let (Some(first), Some(last)) = (bound(first), bound(last)) else {
+        return Err(Misfit::new("out of range").remedy(format!("choose numbers from {least} to {most}")));
+    };
+    if first > last {
+        return Err(Misfit::new("this runs backwards").remedy(format!("write `\"{last}-{first}\"`")));
+    }
+    // Both are within the bounds, and those of each key are below 2^32.
+    let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    Ok(Numbers { first: narrow(first), last: narrow(last) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_points_have_the_values_of_their_rfcs() {
+        let values = [("DF", 0), ("LE", 1), ("CS1", 8), ("AF11", 10), ("AF43", 38), ("CS6", 48), ("EF", 46)];
+        for (name, value) in values {
+            assert_eq!(code_point(name), Some(Dscp::Fixed(value)), "{name}");
+        }
+        for name in ["CS8", "AF10", "AF51", "AF14", "ef", ""] {
+            assert_eq!(code_point(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn ranges_keep_their_bounds() {
+        let read = |text| numbers(1, 4094, text).ok().map(|numbers| (numbers.first, numbers.last, numbers.count()));
+        assert_eq!(read("100-163"), Some((100, 163, 64)));
+        assert_eq!(read("1-4094"), Some((1, 4094, 4094)));
+        assert_eq!(read("7-7"), Some((7, 7, 1)));
+        for text in ["", "-", "1-", "-1", "0-1", "1-4095", "2-1", "1-2-3", "+1-2", "1_0-20", "99999999999999999999-1"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+    }
+}

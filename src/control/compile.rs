@@ -1,0 +1,216 @@
+//! From a checked config to the snapshot that workers read.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use super::registry::{Exhausted, Registry};
+use crate::config::Config;
+use crate::config::model::{self, Dscp, PortRole, StaticPlace, Tags, UdpChecksum};
+use crate::tables::access_map::AccessMap;
+use crate::tables::remote_map::RemoteMap;
+use crate::tables::snapshot::{Bridge, BridgePolicy, LocalVtep, Member, Port, PortSide, Snapshot};
+use crate::tables::tunnel::{EncapsulationTemplate, NextHop, OuterAddresses, OuterHeader, Tunnel};
+use crate::tables::vni_map::VniMap;
+use crate::tables::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
+use crate::wire::{MacAddr, Vni};
+
+/// What an opened port turned out to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortFacts {
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Its MTU, in bytes.
+    pub mtu: u16,
+}
+
+/// Compiles a config for ports that have these facts, in the order of the config's ports. `registry` is brought up to
+/// date.
+///
+/// # Errors
+/// [`Exhausted`] where the config has more of something than there are indices; `registry` is then of no use.
+pub fn compile(config: &Config, facts: &[PortFacts], registry: &mut Registry) -> Result<Snapshot, Exhausted> {
+    registry.assign(
+        config.bridges.iter().map(|bridge| bridge.vni),
+        config.bridges.iter().flat_map(member_names),
+        remotes(config).into_iter(),
+    )?;
+    let (bridges, members, tunnels) = registry.table_lengths();
+    let tunnels = compile_tunnels(config, facts, registry, tunnels);
+    let members = compile_members(config, facts, registry, members);
+    let bridges = compile_bridges(config, registry, bridges);
+    let pairs = config.bridges.iter().filter_map(|bridge| Some((bridge.vni, registry.bridge(bridge.vni)?)));
+    let named = remotes(config).into_iter().filter_map(|address| Some((address, registry.tunnel(address)?)));
+    Ok(Snapshot {
+        vtep: LocalVtep {
+            address: config.vtep.address,
+            udp_port: config.vtep.udp_port,
+            zero_checksum_ipv6: config.vtep.udp_checksum == UdpChecksum::Zero,
+            fixed_dscp: match config.vtep.dscp {
+                Dscp::Inherit => None,
+                Dscp::Fixed(dscp) => Some(dscp),
+            },
+            strict: config.vtep.strict,
+        },
+        ports: compile_ports(config, facts, registry),
+        vnis: VniMap::new(pairs),
+        remotes: RemoteMap::new(named),
+        bridges,
+        members,
+        tunnels,
+    })
+}
+
+/// Every remote VTEP that the config names.
+fn remotes(config: &Config) -> BTreeSet<IpAddr> {
+    let fixed = config.static_entries.iter().filter_map(|entry| match entry.place {
+        StaticPlace::Remote(address) => Some(address),
+        StaticPlace::Port(_) => None,
+    });
+    let neighbours = config.neighbours.iter().map(|neighbour| neighbour.address);
+    config.bridges.iter().flat_map(|bridge| bridge.remotes.iter().copied()).chain(neighbours).chain(fixed).collect()
+}
+
+fn member_names(bridge: &model::Bridge) -> impl Iterator<Item = super::registry::MemberName> + '_ {
+    bridge.ports.iter().map(|port| (bridge.vni, *port, bridge.vlan))
+}
+
+fn compile_tunnels(config: &Config, facts: &[PortFacts], registry: &Registry, length: usize) -> Vec<Tunnel> {
+    let nobody = Tunnel { address: config.vtep.address, next_hop: None };
+    let mut tunnels = vec![nobody; length];
+    for address in remotes(config) {
+        let place = registry.tunnel(address).and_then(|index| tunnels.get_mut(usize::from(index.0)));
+        if let Some(tunnel) = place {
+            *tunnel = Tunnel { address, next_hop: None };
+        }
+    }
+    for neighbour in &config.neighbours {
+        let place = registry.tunnel(neighbour.address).and_then(|index| tunnels.get_mut(usize::from(index.0)));
+        if let Some(tunnel) = place {
+            tunnel.next_hop = next_hop(config, neighbour, facts);
+        }
+    }
+    tunnels
+}
+
+fn next_hop(config: &Config, neighbour: &model::Neighbour, facts: &[PortFacts]) -> Option<NextHop> {
+    let port = facts.get(usize::from(neighbour.port.0))?;
+    let addresses = match (config.vtep.address, neighbour.address) {
+        (IpAddr::V4(local), IpAddr::V4(remote)) => OuterAddresses::Ipv4 { local, remote },
+        (IpAddr::V6(local), IpAddr::V6(remote)) => OuterAddresses::Ipv6 { local, remote },
+        _ => return None,
+    };
+    let template = EncapsulationTemplate::new(&OuterHeader {
+        source_mac: port.mac,
+        destination_mac: neighbour.mac,
+        addresses,
+        udp_port: config.vtep.udp_port,
+        ttl: config.vtep.ttl,
+        mtu: port.mtu,
+    });
+    Some(NextHop { port: neighbour.port, template })
+}
+
+fn compile_members(config: &Config, facts: &[PortFacts], registry: &Registry, length: usize) -> Vec<Member> {
+    // A place whose member left: no bridge has it in its list, so that nothing is ever sent there.
+    let nobody = Member { port: PortIndex(u16::MAX), bridge: BridgeIndex(u16::MAX), vlan: 0, mtu: 0 };
+    let mut members = vec![nobody; length];
+    for bridge in &config.bridges {
+        let Some(index) = registry.bridge(bridge.vni) else { continue };
+        for name in member_names(bridge) {
+            let (_, port, vlan) = name;
+            let place = registry.member(&name).and_then(|member| members.get_mut(member.0 as usize));
+            if let Some(member) = place {
+                let mtu = facts.get(usize::from(port.0)).map_or(0, |facts| facts.mtu);
+                *member = Member { port, bridge: index, vlan: vlan.map_or(0, |vlan| vlan.get()), mtu };
+            }
+        }
+    }
+    members
+}
+
+fn compile_bridges(config: &Config, registry: &Registry, length: usize) -> Vec<Bridge> {
+    let nobody = |index: usize| Bridge {
+        index: BridgeIndex(index as u16),
+        vni: Vni::default(),
+        policy: BridgePolicy { learning: false, source_check: true, carry_tags: false, link_local: false },
+        members: Box::default(),
+        flood_list: Box::default(),
+        sources: Box::default(),
+    };
+    let mut bridges: Vec<Bridge> = (0..length).map(nobody).collect();
+    let fixed = static_sources(config, registry);
+    for bridge in &config.bridges {
+        let Some(index) = registry.bridge(bridge.vni) else { continue };
+        let flood_list: Box<[TunnelIndex]> =
+            bridge.remotes.iter().filter_map(|address| registry.tunnel(*address)).collect();
+        let fixed = fixed.get(&bridge.vni).into_iter().flatten();
+        let sources: BTreeSet<TunnelIndex> = flood_list.iter().chain(fixed).copied().collect();
+        let members: Box<[MemberIndex]> = member_names(bridge).filter_map(|name| registry.member(&name)).collect();
+        if let Some(place) = bridges.get_mut(usize::from(index.0)) {
+            *place = Bridge {
+                index,
+                vni: bridge.vni,
+                policy: policy(bridge),
+                members,
+                flood_list,
+                sources: sources.into_iter().collect(),
+            };
+        }
+    }
+    bridges
+}
+
+/// Remote VTEPs that static entries name: they may send to their bridge also when no flood goes to them.
+fn static_sources(config: &Config, registry: &Registry) -> HashMap<Vni, Vec<TunnelIndex>> {
+    let mut sources: HashMap<_, Vec<_>> = HashMap::new();
+    for entry in &config.static_entries {
+        if let StaticPlace::Remote(address) = entry.place
+            && let Some(tunnel) = registry.tunnel(address)
+        {
+            sources.entry(entry.vni).or_default().push(tunnel);
+        }
+    }
+    sources
+}
+
+fn policy(bridge: &model::Bridge) -> BridgePolicy {
+    BridgePolicy {
+        learning: bridge.learning,
+        source_check: bridge.source_check,
+        carry_tags: bridge.tags == Tags::Carry,
+        link_local: bridge.link_local,
+    }
+}
+
+fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry) -> Vec<Port> {
+    let mut maps: Vec<Option<AccessMap>> =
+        config.ports.iter().map(|port| (port.role == PortRole::Access).then(AccessMap::empty)).collect();
+    for bridge in &config.bridges {
+        let Some(index) = registry.bridge(bridge.vni) else { continue };
+        for name in member_names(bridge) {
+            if let Some(member) = registry.member(&name)
+                && let Some(map) = access_map(&mut maps, name.1)
+            {
+                map.attach(bridge.vlan, member, index);
+            }
+        }
+    }
+    // After all others, so that only VLANs without a bridge of their own are taken along.
+    for bridge in config.bridges.iter().filter(|bridge| bridge.vlan.is_none() && bridge.tags == Tags::Carry) {
+        for port in &bridge.ports {
+            if let Some(map) = access_map(&mut maps, *port) {
+                map.attach_rest_to_untagged();
+            }
+        }
+    }
+    let port = |(map, facts): (Option<AccessMap>, &PortFacts)| Port {
+        mac: facts.mac,
+        mtu: facts.mtu,
+        side: map.map_or(PortSide::Uplink, PortSide::Access),
+    };
+    maps.into_iter().zip(facts).map(port).collect()
+}
+
+fn access_map(maps: &mut [Option<AccessMap>], port: PortIndex) -> Option<&mut AccessMap> {
+    maps.get_mut(usize::from(port.0))?.as_mut()
+}

@@ -1,0 +1,244 @@
+//! The gateway's state and its rounds: what the control thread runs.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tracing::warn;
+
+use super::compile::{PortFacts, compile};
+use super::learning::{Learning, Limits};
+use super::registry::{Exhausted, Registry};
+use crate::config::Config;
+use crate::config::model::StaticPlace;
+use crate::tables::fdb::{FdbKey, InsertError};
+use crate::tables::learning::LearnRing;
+use crate::tables::{Location, Snapshot, Tables};
+use crate::telemetry::{ControlTelemetry, FdbEvent};
+use crate::wire::{MacAddr, Vni};
+
+/// The config that runs, with the indices its parts have. Published as a whole at each reload.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// The config.
+    pub config: Config,
+    /// The ports as they were opened, in the config's order.
+    pub ports: Vec<PortFacts>,
+    /// The indices of bridges, members and remote VTEPs.
+    pub registry: Registry,
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// More of something than there are indices.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
+    /// No memory for the FDB.
+    #[error("there is no memory for an FDB of {max_entries} entries ({source}); lower `[fdb] max_entries`")]
+    Memory {
+        /// The entries asked for.
+        max_entries: u32,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why a new config was not applied. The running one is as it was.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum ApplyError {
+    /// More of something than there are indices.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
+    /// A section that is read only at the start.
+    #[error("`{0}` differs from the running config and takes effect only at a start; restart the daemon to apply it")]
+    NeedsRestart(&'static str),
+}
+
+/// The gateway's state. Its one thread calls [`Gateway::round`] over and over.
+#[derive(Debug)]
+pub struct Gateway {
+    tables: Arc<Tables>,
+    running: Arc<ArcSwap<Running>>,
+    learning: Learning,
+    telemetry: Arc<ControlTelemetry>,
+    /// Snapshots that workers may still hold. They are freed here, when nobody does.
+    retired: Vec<Arc<Snapshot>>,
+    clock: Ticking,
+    last_round: Instant,
+}
+
+impl Gateway {
+    /// A gateway that runs this config on ports with these facts, for workers that report through these rings.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(
+        config: Config,
+        ports: Vec<PortFacts>,
+        rings: Vec<Arc<LearnRing>>,
+        telemetry: Arc<ControlTelemetry>,
+    ) -> Result<Self, StartError> {
+        let mut registry = Registry::default();
+        let snapshot = compile(&config, &ports, &mut registry)?;
+        let max_entries = config.fdb.max_entries;
+        let (tables, writer) = Tables::new(snapshot, max_entries as usize)
+            .map_err(|source| StartError::Memory { max_entries, source })?;
+        let now = Instant::now();
+        let mut gateway = Self {
+            tables,
+            learning: Learning::new(writer, rings, Arc::clone(&telemetry)),
+            telemetry,
+            retired: Vec::new(),
+            running: Arc::new(ArcSwap::from_pointee(Running { config, ports, registry })),
+            clock: Ticking { number: 0, since: now },
+            last_round: now,
+        };
+        let running = gateway.running.load_full();
+        gateway.settle(&running, &HashMap::new());
+        Ok(gateway)
+    }
+
+    /// The tables, for workers and the stats thread.
+    #[must_use]
+    pub fn tables(&self) -> &Arc<Tables> {
+        &self.tables
+    }
+
+    /// The config that runs, for the stats thread.
+    #[must_use]
+    pub fn running(&self) -> &Arc<ArcSwap<Running>> {
+        &self.running
+    }
+
+    /// Applies a new config: bridges, remote VTEPs, next hops, static entries and the FDB's limits. What did not change
+    /// loses no packet.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; the running config is then as it was.
+    pub fn apply(&mut self, config: Config) -> Result<(), ApplyError> {
+        let before = self.running.load_full();
+        if let Some(section) = needs_restart(&before.config, &config) {
+            return Err(ApplyError::NeedsRestart(section));
+        }
+        let mut registry = before.registry.clone();
+        let snapshot = compile(&config, &before.ports, &mut registry)?;
+        let running = Arc::new(Running { config, ports: before.ports.clone(), registry });
+        self.retired.push(self.tables.snapshot.swap(Arc::new(snapshot)));
+        self.running.store(Arc::clone(&running));
+        self.learning.flush(&self.tables.snapshot.load());
+        self.settle(&running, &static_entries(&before));
+        Ok(())
+    }
+
+    /// Brings limits and static entries to what a config says, `before` being the static entries there are.
+    fn settle(&mut self, running: &Running, before: &HashMap<FdbKey, Location>) {
+        let mut per_bridge = Vec::new();
+        for bridge in &running.config.bridges {
+            let Some(index) = running.registry.bridge(bridge.vni) else { continue };
+            let index = usize::from(index.0);
+            if per_bridge.len() <= index {
+                per_bridge.resize(index + 1, None);
+            }
+            if let Some(limit) = per_bridge.get_mut(index) {
+                *limit = bridge.max_macs;
+            }
+        }
+        self.learning.set_limits(Limits { per_bridge, ageing: running.config.fdb.ageing });
+        let entries = static_entries(running);
+        for key in before.keys().filter(|key| !entries.contains_key(key)) {
+            self.learning.remove(*key, FdbEvent::Flushed);
+        }
+        let refused = entries.iter().filter(|(key, location)| before.get(key) != Some(location)).filter_map(
+            |(key, location)| self.learning.install_static(*key, *location).err(),
+        );
+        if let Some((count, error)) = refused.fold(None, |sum: Option<(u64, InsertError)>, error| {
+            Some((sum.map_or(0, |(count, _)| count) + 1, error))
+        }) {
+            warn!(entries = count, %error, "static entries were not installed; raise `[fdb] max_entries`");
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.telemetry.config_applied.set(now.as_secs());
+    }
+
+    /// One round: learns what workers reported, ages a share of the FDB, frees what nobody holds any more. Gives how
+    /// many events there were.
+    pub fn round(&mut self) -> usize {
+        self.telemetry.rounds.increment();
+        let now = Instant::now();
+        let tick = tick_length(self.learning.ageing());
+        self.clock.turn(now, tick);
+        self.tables.age.set(self.clock.number);
+        let now_tick = self.tables.age.now();
+        let events = self.learning.drain(&self.tables.snapshot.load(), now_tick);
+        if let Some(ageing) = self.learning.ageing() {
+            // The whole table once a tick, evenly spread over the rounds. A tick that has begun counts as passed.
+            let share = (now - self.last_round).as_secs_f64() / tick.as_secs_f64();
+            let limit = ageing.as_nanos().div_ceil(tick.as_nanos().max(1));
+            self.learning.age(share.min(1.0), now_tick, limit as u16);
+        }
+        self.learning.reclaim();
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.last_round = now;
+        events
+    }
+}
+
+/// The FDB's clock. Its ticks change their length with a reload that changes the ageing time, but go on counting, so
+/// that no age becomes wild: what was heard of a few ticks ago was so before and after.
+#[derive(Debug)]
+struct Ticking {
+    number: u64,
+    since: Instant,
+}
+
+impl Ticking {
+    fn turn(&mut self, now: Instant, tick: Duration) {
+        let nanoseconds = tick.as_nanos().max(1);
+        let passed = (now - self.since).as_nanos() / nanoseconds;
+        if passed > 0 {
+            self.number += passed as u64;
+            self.since = now - Duration::from_nanos(((now - self.since).as_nanos() % nanoseconds) as u64);
+        }
+    }
+}
+
+/// How long an age tick is. Ticks are what makes an age: a thirty-second of the ageing time, but not so long that an
+/// age is coarse, not so short that workers write often, and not so many that 16 bits wrap within an age.
+fn tick_length(ageing: Option<Duration>) -> Duration {
+    let Some(ageing) = ageing else { return Duration::from_secs(4) };
+    let fine = (ageing / 32).clamp(Duration::from_millis(50), Duration::from_secs(4));
+    fine.max(ageing / 16384)
+}
+
+/// The static entries of a config, by the indices of its registry.
+fn static_entries(running: &Running) -> HashMap<FdbKey, Location> {
+    let vlans: HashMap<Vni, _> =
+        running.config.bridges.iter().map(|bridge| (bridge.vni, bridge.vlan)).collect();
+    let entry = |vni: Vni, mac: MacAddr, place: StaticPlace| {
+        let location = match place {
+            StaticPlace::Port(port) => {
+                Location::access(running.registry.member(&(vni, port, *vlans.get(&vni)?))?)
+            }
+            StaticPlace::Remote(address) => Location::tunnel(running.registry.tunnel(address)?),
+        };
+        Some((FdbKey::new(running.registry.bridge(vni)?, mac), location))
+    };
+    running.config.static_entries.iter().filter_map(|fixed| entry(fixed.vni, fixed.mac, fixed.place)).collect()
+}
+
+/// The first section that differs and is read only at the start.
+fn needs_restart(before: &Config, after: &Config) -> Option<&'static str> {
+    let checks = [
+        ("[dpdk]", before.dpdk != after.dpdk),
+        ("[workers]", before.workers != after.workers),
+        ("[[port]]", before.ports != after.ports),
+        ("[fdb] max_entries", before.fdb.max_entries != after.fdb.max_entries),
+        ("[stats]", before.stats != after.stats),
+        ("[api]", before.api != after.api),
+    ];
+    checks.into_iter().find_map(|(section, differs)| differs.then_some(section))
+}

@@ -1,0 +1,13 @@
+//! The owner of all state: config in, published tables out; learning, ageing, reload.
+//!
+//! One thread, the control thread, runs everything here. It is the FDB's only writer and the only publisher of
+//! snapshots; workers and the stats thread only read.
+
+pub mod compile;
+pub mod gateway;
+pub mod learning;
+pub mod registry;
+
+pub use compile::{PortFacts, compile};
+pub use gateway::{Gateway, Running};
+pub use registry::Registry;

@@ -1,0 +1,79 @@
+#include "shim.h"
+
+int vtepd_errno(void)
+{
+	return rte_errno;
+}
+
+uint64_t vtepd_cycles(void)
+{
+	return rte_rdtsc();
+}
+
+bool vtepd_is_lcore(void)
+{
+	return rte_lcore_id() != LCORE_ID_ANY;
+}
+
+uint16_t vtepd_receive(uint16_t port, uint16_t queue, struct rte_mbuf **packets, uint16_t count)
+{
+	return rte_eth_rx_burst(port, queue, packets, count);
+}
+
+uint16_t vtepd_transmit(uint16_t port, uint16_t queue, struct rte_mbuf **packets, uint16_t count)
+{
+	return rte_eth_tx_burst(port, queue, packets, count);
+}
+
+struct rte_mbuf *vtepd_mbuf_allocate(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_alloc(pool);
+}
+
+int vtepd_mbuf_allocate_bulk(struct rte_mempool *pool, struct rte_mbuf **packets, unsigned int count)
+{
+	return rte_pktmbuf_alloc_bulk(pool, packets, count);
+}
+
+void vtepd_mbuf_free(struct rte_mbuf *packet)
+{
+	rte_pktmbuf_free(packet);
+}
+
+int vtepd_mbuf_linearise(struct rte_mbuf *packet)
+{
+	return rte_pktmbuf_linearize(packet);
+}
+
+int vtepd_link_get(uint16_t port, struct vtepd_link *link)
+{
+	struct rte_eth_link found = { 0 };
+	int status = rte_eth_link_get_nowait(port, &found);
+
+	link->speed_mbps = found.link_speed;
+	link->up = found.link_status != 0;
+	link->full_duplex = found.link_duplex != 0;
+	return status;
+}
+
+size_t vtepd_mbuf_layout(size_t *offsets, size_t room)
+{
+	const size_t layout[] = {
+		sizeof(struct rte_mbuf),
+		offsetof(struct rte_mbuf, buf_addr),
+		offsetof(struct rte_mbuf, data_off),
+		offsetof(struct rte_mbuf, refcnt),
+		offsetof(struct rte_mbuf, nb_segs),
+		offsetof(struct rte_mbuf, ol_flags),
+		offsetof(struct rte_mbuf, packet_type),
+		offsetof(struct rte_mbuf, pkt_len),
+		offsetof(struct rte_mbuf, data_len),
+		offsetof(struct rte_mbuf, buf_len),
+		offsetof(struct rte_mbuf, next),
+	};
+	const size_t count = sizeof(layout) / sizeof(layout[0]);
+
+	for (size_t field = 0; field < count && field < room; field++)
+		offsets[field] = layout[field];
+	return count;
+}

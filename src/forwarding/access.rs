@@ -1,0 +1,73 @@
+//! Stage 1 for frames from an access port: which bridge, and off with the access tag.
+
+use super::bridging::{Admission, check_addresses};
+use super::packet::PacketBuffer;
+use crate::tables::Location;
+use crate::tables::access_map::AccessMap;
+use crate::tables::snapshot::{Port, Snapshot};
+use crate::telemetry::DropReason;
+use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_VLAN, VLAN_TAG, is_vlan_ethertype};
+
+/// Offset of the EtherType behind the two MAC addresses.
+const ETHERTYPE_AT: usize = 12;
+
+/// Admits a frame that `port` received: finds its bridge by its VLAN and takes the access tag off.
+///
+/// Only an 802.1Q tag (0x8100) names a VLAN of the port; a priority tag (VID 0) counts as untagged (IEEE 802.1Q, 6.9).
+///
+/// # Errors
+/// The reason why the frame is dropped.
+#[inline]
+pub fn admit<P: PacketBuffer>(
+    packet: &mut P,
+    port: &Port,
+    vlans: &AccessMap,
+    snapshot: &Snapshot,
+) -> Result<Admission, DropReason> {
+    let Some(header) = packet.head().first_chunk::<ETHERNET_HEADER>() else {
+        return Err(short(packet, ETHERNET_HEADER));
+    };
+    let tagged = u16::from_be_bytes([header[ETHERTYPE_AT], header[ETHERTYPE_AT + 1]]) == ETHERTYPE_VLAN;
+    let tci = if tagged {
+        let Some(header) = packet.head().first_chunk::<{ ETHERNET_HEADER + VLAN_TAG }>() else {
+            return Err(short(packet, ETHERNET_HEADER + VLAN_TAG));
+        };
+        u16::from_be_bytes([header[ETHERNET_HEADER], header[ETHERNET_HEADER + 1]])
+    } else {
+        0
+    };
+    let attachment = vlans.get(tci).ok_or(DropReason::UnknownVlan)?;
+    let bridge = snapshot.bridges.get(usize::from(attachment.bridge.0)).ok_or(DropReason::UnknownVlan)?;
+    let strip = tagged && attachment.strip_tag;
+    if strip {
+        take_tag_off(packet)?;
+    }
+    if !bridge.policy.carry_tags && is_vlan_ethertype(ethertype(packet.head())) {
+        return Err(if strip { DropReason::AccessDoubleTagged } else { DropReason::UnknownVlan });
+    }
+    let addresses = check_addresses(packet.head(), bridge.policy)?;
+    if addresses.source == port.mac {
+        return Err(DropReason::OwnSource);
+    }
+    Ok(Admission { bridge: attachment.bridge, source: Location::access(attachment.member), addresses })
+}
+
+/// Moves the MAC addresses over the tag behind them.
+#[inline]
+fn take_tag_off<P: PacketBuffer>(packet: &mut P) -> Result<(), DropReason> {
+    if let Some(front) = packet.head_mut().get_mut(..ETHERTYPE_AT + VLAN_TAG) {
+        front.copy_within(..ETHERTYPE_AT, VLAN_TAG);
+    }
+    if packet.trim_front(VLAN_TAG) { Ok(()) } else { Err(DropReason::Truncated) }
+}
+
+#[inline]
+fn ethertype(head: &[u8]) -> u16 {
+    head.first_chunk::<ETHERNET_HEADER>().map_or(0, |header| u16::from_be_bytes([header[12], header[13]]))
+}
+
+/// Why a head that is shorter than `needed` bytes cannot be read.
+#[cold]
+pub(super) fn short<P: PacketBuffer>(packet: &P, needed: usize) -> DropReason {
+    if packet.len() < needed { DropReason::Truncated } else { DropReason::HeadersScattered }
+}

@@ -1,0 +1,151 @@
+//! Stage 2: where a frame goes, and what its source teaches.
+
+use super::forwarder::Surroundings;
+use crate::tables::fdb::{FdbKey, FdbValue, Probe};
+use crate::tables::learning::LearnEvent;
+use crate::tables::snapshot::{Bridge, BridgePolicy, UNKNOWN_TUNNEL};
+use crate::tables::{BridgeIndex, Location, LocationKind};
+use crate::telemetry::{DropReason, Event};
+use crate::wire::MacAddr;
+
+/// A frame that stage 1 admitted: plain Ethernet, of this bridge, from there.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission {
+    /// The bridge.
+    pub bridge: BridgeIndex,
+    /// Where the frame came from.
+    pub source: Location,
+    /// Its addresses.
+    pub addresses: Addresses,
+}
+
+/// A frame's MAC addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// Where it goes.
+    pub destination: MacAddr,
+    /// Who sent it.
+    pub source: MacAddr,
+}
+
+/// What is to be done with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send it there.
+    Forward(Location),
+    /// Send it to every member of the bridge but the one it came from, by the rules of split horizon.
+    Flood,
+    /// Drop it.
+    Drop(DropReason),
+}
+
+/// Reads a frame's addresses and refuses what a bridge does not forward: a source that is no station (conformance row
+/// B4), a reserved link-local destination (B5).
+///
+/// # Errors
+/// The reason why the frame is dropped.
+#[inline]
+pub fn check_addresses(head: &[u8], policy: BridgePolicy) -> Result<Addresses, DropReason> {
+    let Some([d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5]) = head.first_chunk::<12>() else {
+        return Err(DropReason::Truncated);
+    };
+    let destination = MacAddr([*d0, *d1, *d2, *d3, *d4, *d5]);
+    let source = MacAddr([*s0, *s1, *s2, *s3, *s4, *s5]);
+    if !source.is_station() {
+        return Err(DropReason::InvalidSourceMac);
+    }
+    if destination.is_link_local_group() && !policy.link_local {
+        return Err(DropReason::LinkLocal);
+    }
+    Ok(Addresses { destination, source })
+}
+
+/// The two FDB lookups of a frame, prepared so that their memory can be asked for early.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookups {
+    source: Probe,
+    destination: Probe,
+}
+
+impl Lookups {
+    /// Prepares the lookups of an admitted frame and asks for their memory.
+    #[inline]
+    #[must_use]
+    pub fn prepare(admission: &Admission, around: &Surroundings<'_>) -> Self {
+        let probe = |mac| {
+            let probe = around.fdb.probe(FdbKey::new(admission.bridge, mac));
+            around.fdb.prefetch(&probe);
+            probe
+        };
+        Self { source: probe(admission.addresses.source), destination: probe(admission.addresses.destination) }
+    }
+}
+
+/// Learns from a frame's source and decides where the frame goes.
+#[inline]
+#[must_use]
+pub fn decide(admission: &Admission, lookups: &Lookups, bridge: &Bridge, around: &Surroundings<'_>) -> Verdict {
+    let known = around.fdb.lookup(&lookups.source);
+    if !known.is_some_and(|value| value.is_current(admission.source, around.now.tick))
+        && let Err(reason) = meet_source(admission, lookups, known, bridge, around)
+    {
+        return Verdict::Drop(reason);
+    }
+    if admission.addresses.destination.is_group() {
+        return Verdict::Flood;
+    }
+    match around.fdb.lookup(&lookups.destination) {
+        None => Verdict::Flood,
+        Some(value) => direct(admission.source, value.location()),
+    }
+}
+
+/// A frame for a known station goes there, but never back where it came from and never from tunnel to tunnel
+/// (RFC 8365, 6: split horizon; conformance row V10).
+#[inline]
+fn direct(source: Location, destination: Location) -> Verdict {
+    if source == destination {
+        return Verdict::Drop(DropReason::SamePort);
+    }
+    match (source.kind(), destination.kind()) {
+        (LocationKind::Tunnel(_), LocationKind::Tunnel(_)) => Verdict::Drop(DropReason::SplitHorizon),
+        _ => Verdict::Forward(destination),
+    }
+}
+
+/// The source is not known to be here, or was last heard of some ticks ago.
+///
+/// A source whose entry names this very place was checked when it was learned, so the check of the remote VTEP costs
+/// nothing for known stations.
+#[cold]
+fn meet_source(
+    admission: &Admission,
+    lookups: &Lookups,
+    known: Option<FdbValue>,
+    bridge: &Bridge,
+    around: &Surroundings<'_>,
+) -> Result<(), DropReason> {
+    let here = known.filter(|value| value.location() == admission.source);
+    if let Some(value) = here {
+        if !value.is_static() {
+            around.fdb.refresh(&lookups.source, value, around.now.tick);
+            around.telemetry.event(Event::AgeRefreshed);
+        }
+        return Ok(());
+    }
+    let mut learnable = bridge.policy.learning;
+    if let LocationKind::Tunnel(tunnel) = admission.source.kind() {
+        if bridge.policy.source_check && !bridge.accepts(tunnel) {
+            return Err(DropReason::UnknownRemote);
+        }
+        learnable &= tunnel != UNKNOWN_TUNNEL;
+    }
+    if known.is_some_and(FdbValue::is_static) {
+        around.telemetry.event(Event::StaticConflict);
+    } else if learnable {
+        let event = LearnEvent { key: lookups.source.key(), location: admission.source };
+        let sent = around.learn.send(event);
+        around.telemetry.event(if sent { Event::LearnSent } else { Event::LearnLost });
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! What the uplink receives for the gateway itself: neighbour discovery and pings for its own address are answered.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::egress::Egress;
+use super::forwarder::Surroundings;
+use super::packet::PacketBuffer;
+use crate::tables::PortIndex;
+use crate::tables::snapshot::Port;
+use crate::telemetry::{DropReason, Event};
+use crate::wire::{arp, icmp, icmpv6, nd};
+
+/// Answers a packet that `ingress` received, out of the same port.
+///
+/// # Errors
+/// The reason why it is dropped: it is no question that the gateway answers.
+#[cold]
+pub fn answer<P: PacketBuffer>(
+    mut packet: P,
+    ingress: PortIndex,
+    port: &Port,
+    around: &Surroundings<'_>,
+    egress: &mut impl Egress<P>,
+) -> Result<(), DropReason> {
+    let (event, length) = answer_in_place(&mut packet, port, around.snapshot.vtep.address)?;
+    packet.truncate(length);
+    around.telemetry.event(event);
+    egress.transmit(ingress, packet);
+    Ok(())
+}
+
+/// Turns a question into its answer; returns what it was, and the answer's length in bytes.
+fn answer_in_place<P: PacketBuffer>(packet: &mut P, port: &Port, own: IpAddr) -> Result<(Event, usize), DropReason> {
+    let length = packet.len();
+    let head = packet.head_mut();
+    let (event, answer) = match own {
+        IpAddr::V4(own) => match arp::reply_in_place(head, port.mac, own) {
+            Some(length) => (Event::ArpAnswered, Some(length)),
+            None => (Event::EchoAnswered, icmp::echo_reply_in_place(head, length, port.mac, own)),
+        },
+        IpAddr::V6(own) => match icmpv6::echo_reply_in_place(head, length, port.mac, own) {
+            Some(length) => (Event::EchoAnswered, Some(length)),
+            None => (Event::NeighbourAnswered, advertise(packet, port, own)?),
+        },
+    };
+    Ok((event, answer.ok_or(DropReason::UplinkUnserved)?))
+}
+
+/// Replaces a neighbour solicitation by its answer, which may be longer.
+fn advertise<P: PacketBuffer>(packet: &mut P, port: &Port, own: Ipv6Addr) -> Result<Option<usize>, DropReason> {
+    let Some(advertisement) = nd::advertisement(packet.head(), port.mac, own) else { return Ok(None) };
+    let missing = advertisement.len().saturating_sub(packet.len());
+    if missing > 0 && !packet.grow_back_zeroed(missing) {
+        return Err(DropReason::NoHeadroom);
+    }
+    *packet.head_mut().first_chunk_mut().ok_or(DropReason::HeadersScattered)? = advertisement;
+    Ok(Some(advertisement.len()))
+}

@@ -1,0 +1,292 @@
+//! Stage 1 for packets from an uplink: validate the outer headers and take them off.
+
+use std::net::IpAddr;
+
+use super::access::short;
+use super::bridging::{Admission, check_addresses};
+use super::packet::{ChecksumVerdict, PacketBuffer};
+use crate::tables::snapshot::{Port, Snapshot, UNKNOWN_TUNNEL};
+use crate::tables::{Location, TunnelIndex};
+use crate::telemetry::{DropReason, Event, WorkerTelemetry};
+use crate::wire::checksum::{Checksum, ipv4_header_is_valid, pseudo_header_ipv4, pseudo_header_ipv6};
+use crate::wire::ecn::{Ecn, EcnOutcome, copy_congestion};
+use crate::wire::ethernet::{
+    ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, is_vlan_ethertype,
+};
+use crate::wire::field::field;
+use crate::wire::ip::{IpError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP};
+use crate::wire::ipv4::{IPV4_HEADER, Ipv4Header};
+use crate::wire::ipv6::{IPV6_HEADER, Ipv6Header, upper_layer};
+use crate::wire::udp::{UDP_HEADER, UdpHeader};
+use crate::wire::{Vni, vxlan};
+
+/// Why a packet from an uplink does not become a bridged frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is dropped.
+    Drop(DropReason),
+    /// It is neighbour discovery or a ping for the gateway's own address, to be answered.
+    Local,
+}
+
+impl From<DropReason> for Refusal {
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
+}
+
+/// What the outer IP header says.
+struct OuterIp {
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    fragment: bool,
+    ecn: Ecn,
+    /// Where the payload starts and the packet ends, from the start of the frame.
+    payload: std::ops::Range<usize>,
+}
+
+/// Admits a packet that `port` received: if it is VXLAN for this gateway, of a known VNI, what is left is the inner
+/// frame.
+///
+/// # Errors
+/// The reason why it is not bridged.
+#[inline]
+pub fn admit<P: PacketBuffer>(
+    packet: &mut P,
+    port: &Port,
+    snapshot: &Snapshot,
+    telemetry: &WorkerTelemetry,
+) -> Result<Admission, Refusal> {
+    let Some(ethernet) = EthernetHeader::parse(packet.head()) else {
+        return Err(short(packet, ETHERNET_HEADER).into());
+    };
+    if ethernet.source == port.mac {
+        return Err(DropReason::OwnSource.into());
+    }
+    if ethernet.destination != port.mac {
+        return Err(not_ours(&ethernet));
+    }
+    let ip = match ethernet.ethertype {
+        ETHERTYPE_IPV4 => outer_ipv4(packet)?,
+        ETHERTYPE_IPV6 => outer_ipv6(packet)?,
+        ETHERTYPE_ARP => return Err(Refusal::Local),
+        _ => return Err(DropReason::UplinkEtherType.into()),
+    };
+    if ip.destination != snapshot.vtep.address {
+        return Err(DropReason::UplinkForeignAddress.into());
+    }
+    if ip.protocol != PROTOCOL_UDP {
+        return Err(unserved(&ip));
+    }
+    let inner = terminate_vxlan(packet, &ip, snapshot)?;
+    open(packet, &ip, inner, snapshot, telemetry)
+}
+
+/// The VNI, and where the inner frame lies in the packet.
+struct Inner {
+    vni: Vni,
+    frame: std::ops::Range<usize>,
+}
+
+/// Validates UDP and VXLAN (RFC 7348, 5).
+#[inline]
+fn terminate_vxlan<P: PacketBuffer>(packet: &P, ip: &OuterIp, snapshot: &Snapshot) -> Result<Inner, DropReason> {
+    if ip.fragment {
+        return Err(DropReason::OuterFragment);
+    }
+    let head = packet.head();
+    let Some(udp) = head.get(ip.payload.start..).and_then(UdpHeader::parse) else {
+        return Err(if ip.payload.len() < UDP_HEADER {
+            DropReason::OuterUdpLength
+        } else {
+            short(packet, ip.payload.start + UDP_HEADER)
+        });
+    };
+    if udp.destination_port != snapshot.vtep.udp_port {
+        return Err(DropReason::UplinkUnserved);
+    }
+    let udp_length = usize::from(udp.length);
+    if udp_length > ip.payload.len() || udp_length < UDP_HEADER + vxlan::VXLAN_HEADER {
+        return Err(DropReason::OuterUdpLength);
+    }
+    let end = ip.payload.start + udp_length;
+    verify_udp_checksum(packet, ip, &udp, end, snapshot)?;
+    let vxlan_at = ip.payload.start + UDP_HEADER;
+    let frame = vxlan_at + vxlan::VXLAN_HEADER..end;
+    let Some(header) = field(head, vxlan_at) else {
+        return Err(short(packet, frame.start));
+    };
+    if !vxlan::has_valid_vni(header) {
+        return Err(DropReason::VxlanFlags);
+    }
+    if snapshot.vtep.strict && !vxlan::reserved_is_zero(header) {
+        return Err(DropReason::VxlanReserved);
+    }
+    if frame.len() < ETHERNET_HEADER {
+        return Err(DropReason::InnerTruncated);
+    }
+    if head.len() < frame.start + ETHERNET_HEADER {
+        return Err(short(packet, frame.start + ETHERNET_HEADER));
+    }
+    Ok(Inner { vni: vxlan::vni_of(header), frame })
+}
+
+/// Finds bridge and remote VTEP, takes the outer headers off and looks at the inner frame.
+#[inline]
+fn open<P: PacketBuffer>(
+    packet: &mut P,
+    ip: &OuterIp,
+    inner: Inner,
+    snapshot: &Snapshot,
+    telemetry: &WorkerTelemetry,
+) -> Result<Admission, Refusal> {
+    let index = snapshot.vnis.get(inner.vni).ok_or(DropReason::UnknownVni)?;
+    let bridge = snapshot.bridges.get(usize::from(index.0)).ok_or(DropReason::UnknownVni)?;
+    let tunnel = remote(ip.source, snapshot);
+    if tunnel == UNKNOWN_TUNNEL && bridge.policy.source_check {
+        return Err(DropReason::UnknownRemote.into());
+    }
+    packet.truncate(inner.frame.end);
+    if !packet.trim_front(inner.frame.start) {
+        return Err(DropReason::Truncated.into());
+    }
+    if !bridge.policy.carry_tags && carries_tag(packet.head()) {
+        return Err(DropReason::InnerTagged.into());
+    }
+    let addresses = check_addresses(packet.head(), bridge.policy)?;
+    // An outer Not-ECT never changes the inner packet (RFC 6040, 4.2).
+    if ip.ecn != Ecn::NotEct {
+        match copy_congestion(packet.head_mut(), ip.ecn) {
+            EcnOutcome::Deliver(_) => {}
+            EcnOutcome::DeliverWithWarning(_) => telemetry.event(Event::EcnWarning),
+            EcnOutcome::Drop => return Err(DropReason::EcnCongestion.into()),
+        }
+    }
+    Ok(Admission { bridge: index, source: Location::tunnel(tunnel), addresses })
+}
+
+#[inline]
+fn remote(source: IpAddr, snapshot: &Snapshot) -> TunnelIndex {
+    let known = match source {
+        IpAddr::V4(source) => snapshot.remotes.get_ipv4(source),
+        IpAddr::V6(source) => snapshot.remotes.get_ipv6(source),
+    };
+    known.unwrap_or(UNKNOWN_TUNNEL)
+}
+
+#[inline]
+fn carries_tag(frame: &[u8]) -> bool {
+    frame.first_chunk::<ETHERNET_HEADER>().is_some_and(|f| is_vlan_ethertype(u16::from_be_bytes([f[12], f[13]])))
+}
+
+#[inline]
+fn outer_ipv4<P: PacketBuffer>(packet: &P) -> Result<OuterIp, DropReason> {
+    let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
+    let ip = Ipv4Header::parse(bytes, packet.len() - ETHERNET_HEADER)
+        .map_err(|error| malformed(packet, error, ETHERNET_HEADER + IPV4_HEADER))?;
+    if packet.receive_checksums().ip != ChecksumVerdict::Good && !ipv4_header_is_valid(bytes) {
+        return Err(DropReason::OuterIpChecksum);
+    }
+    Ok(OuterIp {
+        source: IpAddr::V4(ip.source),
+        destination: IpAddr::V4(ip.destination),
+        protocol: ip.protocol,
+        fragment: ip.is_fragment(),
+        ecn: Ecn::from_dscp_ecn(ip.dscp_ecn),
+        payload: ETHERNET_HEADER + ip.header_length..ETHERNET_HEADER + ip.total_length,
+    })
+}
+
+#[inline]
+fn outer_ipv6<P: PacketBuffer>(packet: &P) -> Result<OuterIp, DropReason> {
+    let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
+    let ip = Ipv6Header::parse(bytes, packet.len() - ETHERNET_HEADER)
+        .map_err(|error| malformed(packet, error, ETHERNET_HEADER + IPV6_HEADER))?;
+    let upper = upper_layer(bytes).map_err(|_| DropReason::OuterExtensionHeader)?;
+    Ok(OuterIp {
+        source: IpAddr::V6(ip.source),
+        destination: IpAddr::V6(ip.destination),
+        protocol: upper.protocol,
+        fragment: upper.is_fragment(),
+        ecn: Ecn::from_dscp_ecn(ip.traffic_class),
+        payload: ETHERNET_HEADER + upper.offset..ETHERNET_HEADER + IPV6_HEADER + ip.payload_length,
+    })
+}
+
+#[cold]
+fn malformed<P: PacketBuffer>(packet: &P, error: IpError, needed: usize) -> DropReason {
+    match error {
+        IpError::Truncated => short(packet, needed),
+        _ => DropReason::OuterIpMalformed,
+    }
+}
+
+/// Verifies a UDP checksum that is there (RFC 768; over IPv6, RFC 6935 on its absence). A NIC's bad verdict is looked
+/// at again: drivers differ in what they mean by it.
+#[inline]
+fn verify_udp_checksum<P: PacketBuffer>(
+    packet: &P,
+    ip: &OuterIp,
+    udp: &UdpHeader,
+    end: usize,
+    snapshot: &Snapshot,
+) -> Result<(), DropReason> {
+    if udp.checksum == 0 {
+        return match ip.source {
+            IpAddr::V6(_) if !snapshot.vtep.zero_checksum_ipv6 => Err(DropReason::OuterUdpChecksumMissing),
+            _ => Ok(()),
+        };
+    }
+    if packet.receive_checksums().l4 == ChecksumVerdict::Good {
+        return Ok(());
+    }
+    let pseudo = match (ip.source, ip.destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            pseudo_header_ipv4(source, destination, PROTOCOL_UDP, udp.length)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            pseudo_header_ipv6(source, destination, PROTOCOL_UDP, u32::from(udp.length))
+        }
+        _ => return Err(DropReason::OuterUdpChecksum),
+    };
+    if sum_range(packet, ip.payload.start..end, pseudo).finish() == 0 {
+        Ok(())
+    } else {
+        Err(DropReason::OuterUdpChecksum)
+    }
+}
+
+/// Adds the packet's bytes in this range, whatever segments they lie in.
+fn sum_range<P: PacketBuffer>(packet: &P, range: std::ops::Range<usize>, mut sum: Checksum) -> Checksum {
+    let mut at = 0;
+    for segment in packet.segments() {
+        let start = range.start.saturating_sub(at).min(segment.len());
+        let end = range.end.saturating_sub(at).min(segment.len());
+        sum.add_bytes(segment.get(start..end).unwrap_or_default());
+        at += segment.len();
+    }
+    sum
+}
+
+/// Frames to another MAC address: broadcasts and multicasts may be neighbour discovery for the gateway.
+#[cold]
+fn not_ours(ethernet: &EthernetHeader) -> Refusal {
+    if !ethernet.destination.is_group() {
+        return DropReason::UplinkForeignMac.into();
+    }
+    match ethernet.ethertype {
+        ETHERTYPE_ARP | ETHERTYPE_IPV6 => Refusal::Local,
+        ETHERTYPE_IPV4 => DropReason::UplinkForeignAddress.into(),
+        _ => DropReason::UplinkEtherType.into(),
+    }
+}
+
+/// What is for the gateway's address but not UDP: a ping is answered.
+#[cold]
+fn unserved(ip: &OuterIp) -> Refusal {
+    match (ip.protocol, ip.destination) {
+        (PROTOCOL_ICMP, IpAddr::V4(_)) | (PROTOCOL_ICMPV6, IpAddr::V6(_)) if !ip.fragment => Refusal::Local,
+        _ => DropReason::UplinkUnserved.into(),
+    }
+}

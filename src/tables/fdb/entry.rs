@@ -1,0 +1,197 @@
+//! The two words of an entry: its key and its value.
+
+use std::num::NonZeroU64;
+
+use crate::tables::{BridgeIndex, Location};
+use crate::wire::address::MacAddr;
+
+/// What an FDB entry is found by: a bridge and a station's MAC address, in one word.
+///
+/// Bits 48 to 63 are the bridge, bits 0 to 47 the address ([`MacAddr::to_u64`]).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FdbKey(u64);
+
+impl FdbKey {
+    /// The key word of a slot that an entry may be stored into. The zero address is no station's.
+    pub(super) const EMPTY: u64 = 0;
+    /// The key word of a slot that held an entry, and that some worker may still be reading. A group address.
+    pub(super) const RETIRED: u64 = 0x0000_0100_0000_0000;
+    /// The one key of all addresses that are not a station's. No slot ever holds it.
+    const NO_STATION: Self = Self(0x0000_ffff_ffff_ffff);
+
+    /// The key of a station in a bridge. An address that is no station's ([`MacAddr::is_station`]) gives a key that is
+    /// never found and that cannot be inserted.
+    #[inline]
+    #[must_use]
+    pub const fn new(bridge: BridgeIndex, mac: MacAddr) -> Self {
+        if mac.is_station() { Self((bridge.0 as u64) << 48 | mac.to_u64()) } else { Self::NO_STATION }
+    }
+
+    /// The key in a slot's word, if an entry is there.
+    #[inline]
+    pub(super) const fn from_word(word: u64) -> Option<Self> {
+        match word {
+            Self::EMPTY | Self::RETIRED => None,
+            word => Some(Self(word)),
+        }
+    }
+
+    #[inline]
+    pub(super) const fn to_word(self) -> u64 {
+        self.0
+    }
+
+    /// True for the key of a station, which can be inserted.
+    #[inline]
+    #[must_use]
+    pub const fn is_station(self) -> bool {
+        self.0 != Self::NO_STATION.0
+    }
+
+    /// The bridge.
+    #[inline]
+    #[must_use]
+    pub const fn bridge(self) -> BridgeIndex {
+        BridgeIndex((self.0 >> 48) as u16)
+    }
+
+    /// The station's address.
+    #[inline]
+    #[must_use]
+    pub const fn mac(self) -> MacAddr {
+        MacAddr::from_u64(self.0)
+    }
+}
+
+impl std::fmt::Debug for FdbKey {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "FdbKey({}, {})", self.bridge().0, self.mac())
+    }
+}
+
+/// The time in ticks of a few seconds, by which learned entries age. It wraps after 65536 ticks, so an entry has to be
+/// looked at by ageing more often than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct AgeTick(pub u16);
+
+impl AgeTick {
+    /// How many ticks have passed since `earlier`, 0 to 65535.
+    #[inline]
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u16 {
+        self.0.wrapping_sub(earlier.0)
+    }
+}
+
+/// What an FDB entry says: where the station is, when it was last heard, and of which kind the entry is.
+///
+/// | bits | field |
+/// |---|---|
+/// | 0-31 | [`Location`] |
+/// | 32-47 | [`AgeTick`] of the last frame heard |
+/// | 48 | live: set in every value, so that no value is 0 |
+/// | 49 | static |
+/// | 50-63 | zero |
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FdbValue(NonZeroU64);
+
+impl FdbValue {
+    /// The value word of a slot whose entry is gone.
+    pub(super) const DEAD: u64 = 0;
+    const TICK_SHIFT: u32 = 32;
+    const LOCATION: u64 = 0xffff_ffff;
+    const TICK: u64 = 0xffff << Self::TICK_SHIFT;
+    const LIVE: NonZeroU64 = NonZeroU64::new(1 << 48).expect("one bit is set");
+    const STATIC: u64 = 1 << 49;
+
+    /// An entry learned from a frame: it ages, and moves when the station is heard elsewhere.
+    #[inline]
+    #[must_use]
+    pub const fn learned(location: Location, tick: AgeTick) -> Self {
+        Self(Self::LIVE).with_location(location).with_tick(tick)
+    }
+
+    /// A static entry: it neither ages nor moves by learning (IEEE 802.1Q, 8.8.1).
+    #[inline]
+    #[must_use]
+    pub const fn fixed(location: Location) -> Self {
+        Self(Self::LIVE.saturating_add(Self::STATIC)).with_location(location)
+    }
+
+    /// The value in a slot's word, if it is not dead.
+    #[inline]
+    pub(super) const fn from_word(word: u64) -> Option<Self> {
+        match NonZeroU64::new(word) {
+            Some(word) => Some(Self(word)),
+            None => None,
+        }
+    }
+
+    #[inline]
+    pub(super) const fn to_word(self) -> u64 {
+        self.0.get()
+    }
+
+    /// Where the station is.
+    #[inline]
+    #[must_use]
+    pub const fn location(self) -> Location {
+        Location::from_bits((self.0.get() & Self::LOCATION) as u32)
+    }
+
+    /// When the station was last heard. Means nothing in a static entry.
+    #[inline]
+    #[must_use]
+    pub const fn tick(self) -> AgeTick {
+        AgeTick((self.0.get() >> Self::TICK_SHIFT) as u16)
+    }
+
+    /// True for a static entry, which neither ages nor moves by learning.
+    #[inline]
+    #[must_use]
+    pub const fn is_static(self) -> bool {
+        self.0.get() & Self::STATIC != 0
+    }
+
+    /// True where a frame heard from `location` at `tick` has nothing to teach this entry: it says both already. One
+    /// compare. A static entry may say false at its own location: its tick does not move.
+    #[inline]
+    #[must_use]
+    pub const fn is_current(self, location: Location, tick: AgeTick) -> bool {
+        let heard = location.to_bits() as u64 | (tick.0 as u64) << Self::TICK_SHIFT;
+        self.0.get() & (Self::LOCATION | Self::TICK) == heard
+    }
+
+    /// The same entry at another place.
+    #[inline]
+    #[must_use]
+    pub const fn with_location(self, location: Location) -> Self {
+        self.with(Self::LOCATION, location.to_bits() as u64)
+    }
+
+    /// The same entry, heard at `tick`.
+    #[inline]
+    #[must_use]
+    pub const fn with_tick(self, tick: AgeTick) -> Self {
+        self.with(Self::TICK, (tick.0 as u64) << Self::TICK_SHIFT)
+    }
+
+    #[inline]
+    const fn with(self, field: u64, bits: u64) -> Self {
+        // The live bit is in no field, so it is set already; setting it anew lets the compiler see that.
+        match NonZeroU64::new(self.0.get() & !field | bits | Self::LIVE.get()) {
+            Some(word) => Self(word),
+            None => self,
+        }
+    }
+}
+
+impl std::fmt::Debug for FdbValue {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_static() {
+            write!(out, "static at {:?}", self.location())
+        } else {
+            write!(out, "learned at {:?}, tick {}", self.location(), self.tick().0)
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The memory of the table: an array of buckets, one cache line each. All of the FDB's unsafe code is here.
+
+#![allow(unsafe_code)]
+
+use std::io;
+
+use crate::tables::sync::AtomicU64;
+
+/// Slots per bucket. The model checker gets by with fewer, so that it finishes.
+pub(super) const SLOTS: usize = if cfg!(vtepd_loom) { 2 } else { 4 };
+
+/// One cache line: the keys of [`SLOTS`] slots and their values.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(super) struct Bucket {
+    pub(super) key: [AtomicU64; SLOTS],
+    pub(super) value: [AtomicU64; SLOTS],
+}
+
+#[cfg(not(vtepd_loom))]
+const _: () = {
+    assert!(size_of::<Bucket>() == 64);
+    assert!(align_of::<Bucket>() == 64);
+};
+
+#[cfg(not(any(vtepd_loom, miri)))]
+use mapped::Memory;
+#[cfg(any(vtepd_loom, miri))]
+use on_heap::Memory;
+
+/// The buckets: a power of two of them, all zero at first, that is, every slot empty and dead.
+#[derive(Debug)]
+pub(super) struct Buckets {
+    memory: Memory,
+    mask: usize,
+}
+
+impl Buckets {
+    /// `count` empty buckets, rounded up to a power of two.
+    ///
+    /// # Errors
+    /// The system's, where there is not that much memory.
+    pub(super) fn new(count: usize) -> io::Result<Self> {
+        let count = count.checked_next_power_of_two().ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { memory: Memory::zeroed(count)?, mask: count - 1 })
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.mask + 1
+    }
+
+    /// The bucket number that a hash falls to.
+    #[inline]
+    pub(super) fn index(&self, hash: u32) -> usize {
+        hash as usize & self.mask
+    }
+
+    /// The bucket of a number, taken modulo their count.
+    #[inline]
+    pub(super) fn at(&self, index: usize) -> &Bucket {
+        let buckets = self.memory.as_slice();
+        debug_assert_eq!(buckets.len(), self.mask + 1);
+        // SAFETY: `mask` is the length minus one and the length a power of two, both since `new`, so the masked number
+        // is below the length, whatever `index` is.
+        unsafe { buckets.get_unchecked(index & self.mask) }
+    }
+
+    /// Starts to bring a bucket into the cache.
+    #[inline]
+    pub(super) fn prefetch(&self, index: usize) {
+        let bucket: *const Bucket = self.at(index);
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        // SAFETY: a prefetch is a hint that reads nothing and cannot fault; every x86-64 processor has it.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(bucket.cast());
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        let _ = bucket;
+    }
+}
+
+/// Memory of a mapping of its own: pages come zeroed, and only when first touched.
+#[cfg(not(any(vtepd_loom, miri)))]
+mod mapped {
+    use std::io;
+    use std::num::NonZeroUsize;
+    use std::ptr::NonNull;
+
+    use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
+
+    use super::Bucket;
+
+    /// A table of at least this many bytes is worth transparent hugepages: two of them on x86-64.
+    const HUGE: usize = 4 << 20;
+
+    #[derive(Debug)]
+    pub(super) struct Memory {
+        first: NonNull<Bucket>,
+        count: usize,
+    }
+
+    // SAFETY: the mapping belongs to this value alone and does not depend on the thread that made it; what is shared of
+    // it are atomics.
+    unsafe impl Send for Memory {}
+    // SAFETY: as above.
+    unsafe impl Sync for Memory {}
+
+    impl Memory {
+        pub(super) fn zeroed(count: usize) -> io::Result<Self> {
+            let bytes = count
+                .checked_mul(size_of::<Bucket>())
+                .and_then(NonZeroUsize::new)
+                .filter(|bytes| isize::try_from(bytes.get()).is_ok())
+                .ok_or(io::ErrorKind::OutOfMemory)?;
+            let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+            // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
+            let start = unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_PRIVATE)? };
+            if bytes.get() >= HUGE {
+                // Where the kernel has no hugepages to give, the table works all the same.
+                // SAFETY: the range is the mapping just made, and the advice changes no contents.
+                let _ = unsafe { madvise(start, bytes.get(), MmapAdvise::MADV_HUGEPAGE) };
+            }
+            Ok(Self { first: start.cast(), count })
+        }
+
+        #[inline]
+        pub(super) fn as_slice(&self) -> &[Bucket] {
+            // SAFETY: the mapping has `count` buckets, starts at a page and so is aligned, lives as long as `self`, and
+            // all zero, as it was mapped, is a valid `Bucket`. Nobody has a `&mut` to it.
+            unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
+        }
+    }
+
+    impl Drop for Memory {
+        fn drop(&mut self) {
+            // SAFETY: the range is the mapping that `zeroed` made, unmapped nowhere else, and no borrow of it outlives
+            // `self`. It can fail only for a range that is not a mapping's.
+            let _ = unsafe { munmap(self.first.cast(), self.count * size_of::<Bucket>()) };
+        }
+    }
+}
+
+/// Memory of the allocator, for the checkers: loom's atomics are not plain words, and Miri has no `madvise`.
+#[cfg(any(vtepd_loom, miri))]
+mod on_heap {
+    use std::io;
+
+    use super::{AtomicU64, Bucket};
+
+    #[derive(Debug)]
+    pub(super) struct Memory(Box<[Bucket]>);
+
+    impl Memory {
+        pub(super) fn zeroed(count: usize) -> io::Result<Self> {
+            let zeroes = || std::array::from_fn(|_| AtomicU64::new(0));
+            Ok(Self((0..count).map(|_| Bucket { key: zeroes(), value: zeroes() }).collect()))
+        }
+
+        #[inline]
+        pub(super) fn as_slice(&self) -> &[Bucket] {
+            &self.0
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Remote VTEPs and the headers stored in front of what goes to them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::PortIndex;
+use crate::wire::MacAddr;
+use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
+use crate::wire::ip::PROTOCOL_UDP;
+use crate::wire::ipv4::IPV4_HEADER;
+use crate::wire::ipv6::IPV6_HEADER;
+use crate::wire::udp::UDP_HEADER;
+use crate::wire::vxlan::VXLAN_HEADER;
+
+/// Outer Ethernet, IPv4, UDP and VXLAN headers: 50 bytes.
+pub const OUTER_IPV4: usize = ETHERNET_HEADER + IPV4_HEADER + UDP_HEADER + VXLAN_HEADER;
+/// Outer Ethernet, IPv6, UDP and VXLAN headers: 70 bytes.
+pub const OUTER_IPV6: usize = ETHERNET_HEADER + IPV6_HEADER + UDP_HEADER + VXLAN_HEADER;
+
+/// A remote VTEP.
+#[derive(Clone, Debug)]
+pub struct Tunnel {
+    /// Its address.
+    pub address: IpAddr,
+    /// The way there, if one is known.
+    pub next_hop: Option<NextHop>,
+}
+
+/// The way to a remote VTEP.
+#[derive(Clone, Debug)]
+pub struct NextHop {
+    /// The uplink.
+    pub port: PortIndex,
+    /// The headers.
+    pub template: EncapsulationTemplate,
+}
+
+/// What makes the outer headers of a tunnel, besides what each packet brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OuterHeader {
+    /// The uplink's MAC address.
+    pub source_mac: MacAddr,
+    /// The next hop's MAC address.
+    pub destination_mac: MacAddr,
+    /// The local and the remote VTEP's address; one family.
+    pub addresses: OuterAddresses,
+    /// The UDP destination port.
+    pub udp_port: u16,
+    /// The TTL or hop limit.
+    pub ttl: u8,
+    /// The largest IP packet that the way takes, in bytes.
+    pub mtu: u16,
+}
+
+/// Local and remote VTEP address, of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OuterAddresses {
+    /// An IPv4 underlay.
+    Ipv4 {
+        /// This gateway.
+        local: Ipv4Addr,
+        /// The remote VTEP.
+        remote: Ipv4Addr,
+    },
+    /// An IPv6 underlay.
+    Ipv6 {
+        /// This gateway.
+        local: Ipv6Addr,
+        /// The remote VTEP.
+        remote: Ipv6Addr,
+    },
+}
+
+/// Prebuilt outer headers. What differs from packet to packet is zero in it: lengths, traffic class, flow label,
+/// checksums, UDP source port and the VXLAN header.
+///
+/// One cache line holds all that an IPv4 encapsulation reads.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+pub struct EncapsulationTemplate {
+    /// The sum of the constant 16-bit words of the IPv4 header, or of the constant part of the IPv6 pseudo-header
+    /// (addresses and protocol); not folded.
+    partial_sum: u32,
+    max_frame: u16,
+    length: u8,
+    ipv6: bool,
+    header: [u8; OUTER_IPV6],
+}
+
+const _: () = assert!(std::mem::offset_of!(EncapsulationTemplate, header) + OUTER_IPV4 <= 64);
+const _: () = assert!(size_of::<EncapsulationTemplate>() == 128);
+
+impl EncapsulationTemplate {
+    /// The template of an outer header (RFC 7348, 5; DF is set and the identification 0, RFC 6864, 4.1).
+    #[must_use]
+    pub fn new(outer: &OuterHeader) -> Self {
+        let mut header = [0; OUTER_IPV6];
+        header[0..6].copy_from_slice(&outer.destination_mac.0);
+        header[6..12].copy_from_slice(&outer.source_mac.0);
+        let ip = ETHERNET_HEADER;
+        let (udp, ipv6) = match outer.addresses {
+            OuterAddresses::Ipv4 { local, remote } => {
+                header[12..14].copy_from_slice(&ETHERTYPE_IPV4.to_be_bytes());
+                header[ip] = 0x45;
+                header[ip + 6] = 0x40;
+                header[ip + 8] = outer.ttl;
+                header[ip + 9] = PROTOCOL_UDP;
+                header[ip + 12..ip + 16].copy_from_slice(&local.octets());
+                header[ip + 16..ip + 20].copy_from_slice(&remote.octets());
+                (ip + IPV4_HEADER, false)
+            }
+            OuterAddresses::Ipv6 { local, remote } => {
+                header[12..14].copy_from_slice(&ETHERTYPE_IPV6.to_be_bytes());
+                header[ip] = 0x60;
+                header[ip + 6] = PROTOCOL_UDP;
+                header[ip + 7] = outer.ttl;
+                header[ip + 8..ip + 24].copy_from_slice(&local.octets());
+                header[ip + 24..ip + 40].copy_from_slice(&remote.octets());
+                (ip + IPV6_HEADER, true)
+            }
+        };
+        header[udp + 2..udp + 4].copy_from_slice(&outer.udp_port.to_be_bytes());
+        let length = udp + UDP_HEADER + VXLAN_HEADER;
+        let partial_sum = if ipv6 {
+            sum_words(&header[ip + 8..ip + 40]) + u32::from(PROTOCOL_UDP)
+        } else {
+            sum_words(&header[ip..ip + IPV4_HEADER])
+        };
+        let overhead = (length - ETHERNET_HEADER) as u16;
+        Self { partial_sum, max_frame: outer.mtu.saturating_sub(overhead), length: length as u8, ipv6, header }
+    }
+
+    /// The headers.
+    #[inline]
+    #[must_use]
+    pub fn header(&self) -> Header<'_> {
+        match self.header.first_chunk() {
+            Some(header) if !self.ipv6 => Header::Ipv4(header),
+            _ => Header::Ipv6(&self.header),
+        }
+    }
+
+    /// See [`EncapsulationTemplate`]; not folded.
+    #[inline]
+    #[must_use]
+    pub fn partial_sum(&self) -> u32 {
+        self.partial_sum
+    }
+
+    /// The length of the headers: [`OUTER_IPV4`] or [`OUTER_IPV6`].
+    #[inline]
+    #[must_use]
+    pub fn length(&self) -> usize {
+        usize::from(self.length)
+    }
+
+    /// The longest Ethernet frame that fits the way after encapsulation, in bytes.
+    #[inline]
+    #[must_use]
+    pub fn max_frame(&self) -> usize {
+        usize::from(self.max_frame)
+    }
+}
+
+/// A template's bytes, told apart by family.
+#[derive(Clone, Copy, Debug)]
+pub enum Header<'a> {
+    /// Ethernet, IPv4, UDP, VXLAN.
+    Ipv4(&'a [u8; OUTER_IPV4]),
+    /// Ethernet, IPv6, UDP, VXLAN.
+    Ipv6(&'a [u8; OUTER_IPV6]),
+}
+
+fn sum_words(bytes: &[u8]) -> u32 {
+    bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum()
+}

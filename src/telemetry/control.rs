@@ -1,0 +1,103 @@
+//! What the control thread counts: everything here is written by that thread and by nobody else.
+
+use super::FdbEvent;
+use super::counter::{Counter, CounterTable, table_length};
+use crate::tables::BridgeIndex;
+
+/// What happened to the forwarding database, and how full it is.
+#[derive(Debug)]
+pub struct FdbTelemetry {
+    /// Entries there are, learned and static.
+    pub entries: Counter,
+    /// Entries there may be: `[fdb] max_entries`.
+    pub capacity: Counter,
+    events: [Counter; FdbEvent::COUNT],
+    bridge_entries: CounterTable<1, { table_length(1) }>,
+}
+
+impl FdbTelemetry {
+    /// Counts an event.
+    pub fn event(&self, event: FdbEvent) {
+        self.event_many(event, 1);
+    }
+
+    /// Counts `count` events of one kind.
+    pub fn event_many(&self, event: FdbEvent, count: u64) {
+        self.events[event as usize].add(count);
+    }
+
+    /// How many events of a kind there were.
+    #[must_use]
+    pub fn events(&self, event: FdbEvent) -> u64 {
+        self.events[event as usize].get()
+    }
+
+    /// How many entries one bridge has, learned and static. The writer sets it.
+    #[must_use]
+    pub fn bridge_entries(&self, bridge: BridgeIndex) -> &Counter {
+        let [entries] = self.bridge_entries.row(bridge.0);
+        entries
+    }
+}
+
+/// Everything the control thread counts. That thread writes it; the stats thread reads it through an `Arc`.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct ControlTelemetry {
+    /// Rounds of the control loop: its heartbeat, which grows at least once a second as long as it is alive.
+    pub rounds: Counter,
+    /// Reloads of the config that were applied.
+    pub reloads: Counter,
+    /// Reloads of the config that were refused.
+    pub reload_failures: Counter,
+    /// When the running config was applied, in seconds since the Unix epoch.
+    pub config_applied: Counter,
+    /// The forwarding database.
+    pub fdb: FdbTelemetry,
+}
+
+impl ControlTelemetry {
+    /// All counters at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            rounds: Counter::new(),
+            reloads: Counter::new(),
+            reload_failures: Counter::new(),
+            config_applied: Counter::new(),
+            fdb: FdbTelemetry {
+                entries: Counter::new(),
+                capacity: Counter::new(),
+                events: [const { Counter::new() }; FdbEvent::COUNT],
+                bridge_entries: CounterTable::new(),
+            },
+        }
+    }
+}
+
+impl Default for ControlTelemetry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_and_bridge_counts_by_itself() {
+        let control = ControlTelemetry::new();
+        for (index, event) in FdbEvent::ALL.iter().enumerate() {
+            control.fdb.event_many(*event, index as u64);
+            control.fdb.event(*event);
+        }
+        for (index, event) in FdbEvent::ALL.iter().enumerate() {
+            assert_eq!(control.fdb.events(*event), index as u64 + 1);
+        }
+        control.fdb.bridge_entries(BridgeIndex(0)).set(3);
+        control.fdb.bridge_entries(BridgeIndex(u16::MAX)).set(5);
+        let read = |index| control.fdb.bridge_entries(BridgeIndex(index)).get();
+        assert_eq!((read(0), read(1), read(u16::MAX)), (3, 0, 5));
+    }
+}

@@ -1,0 +1,83 @@
+//! Metrics of what is forwarded and what is not: bridges, remote VTEPs, drops and events.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::families::{Families, Labels, labels};
+use crate::telemetry::source::{BridgeLabel, RemoteLabel, WorkerHandle};
+use crate::telemetry::totals::{self, BridgeTotal, RemoteTotal, TrafficTotal};
+use crate::telemetry::{ControlTelemetry, DropReason, Event};
+
+/// A metric of traffic: its name, its help, and which number it is.
+type Measure = (&'static str, &'static str, fn(TrafficTotal) -> u64);
+
+pub(super) fn encode_bridges(
+    families: &mut Families<'_>,
+    workers: &[WorkerHandle],
+    control: &ControlTelemetry,
+    bridges: &[BridgeLabel],
+) -> fmt::Result {
+    const MEASURES: [Measure; 2] = [
+        ("vtepd_bridge_packets", "Frames of the bridge, by side and direction.", |traffic| traffic.packets),
+        ("vtepd_bridge_bytes", "Bytes of the bridge's frames without outer headers.", |traffic| traffic.bytes),
+    ];
+    let totals: Vec<(String, BridgeTotal)> =
+        bridges.iter().map(|bridge| (bridge.vni.to_string(), totals::bridge(workers, bridge.index))).collect();
+    for (name, help, measure) in MEASURES {
+        let samples = totals.iter().flat_map(|(vni, total)| {
+            [
+                ("access", "receive", total.access_received),
+                ("access", "transmit", total.access_sent),
+                ("tunnel", "receive", total.tunnel_received),
+                ("tunnel", "transmit", total.tunnel_sent),
+            ]
+            .map(|(side, direction, traffic)| {
+                (labels([("vni", vni), ("side", side), ("direction", direction)]), measure(traffic))
+            })
+        });
+        families.counters(name, help, samples)?;
+    }
+    families.gauges(
+        "vtepd_bridge_fdb_entries",
+        "MAC addresses of the bridge in the forwarding database, learned and static.",
+        bridges.iter().map(|bridge| {
+            let vni = Cow::Owned(bridge.vni.to_string());
+            (Labels([("vni", vni)]), control.fdb.bridge_entries(bridge.index).get())
+        }),
+    )
+}
+
+pub(super) fn encode_remotes(
+    families: &mut Families<'_>,
+    workers: &[WorkerHandle],
+    remotes: &[RemoteLabel],
+) -> fmt::Result {
+    const MEASURES: [Measure; 2] = [
+        ("vtepd_remote_packets", "Frames received from and sent to the remote VTEP.", |traffic| traffic.packets),
+        ("vtepd_remote_bytes", "Bytes of those frames without outer headers.", |traffic| traffic.bytes),
+    ];
+    let totals: Vec<(String, RemoteTotal)> =
+        remotes.iter().map(|remote| (remote.address.to_string(), totals::remote(workers, remote.index))).collect();
+    for (name, help, measure) in MEASURES {
+        let samples = totals.iter().flat_map(|(remote, total)| {
+            [("receive", total.received), ("transmit", total.sent)].map(|(direction, traffic)| {
+                (labels([("remote", &**remote), ("direction", direction)]), measure(traffic))
+            })
+        });
+        families.counters(name, help, samples)?;
+    }
+    Ok(())
+}
+
+pub(super) fn encode_drops_and_events(families: &mut Families<'_>, workers: &[WorkerHandle]) -> fmt::Result {
+    families.counters(
+        "vtepd_dropped_packets",
+        "Packets that were not forwarded, by reason; `vtepctl show drops --all` explains each.",
+        DropReason::ALL.iter().map(|reason| (labels([("reason", reason.name())]), totals::dropped(workers, *reason))),
+    )?;
+    families.counters(
+        "vtepd_events",
+        "What workers met that is worth a count and is no drop.",
+        Event::ALL.iter().map(|event| (labels([("event", event.name())]), totals::events(workers, *event))),
+    )
+}

@@ -1,0 +1,51 @@
+//! Metrics of the process and of its control thread.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::families::{Families, labels};
+use crate::telemetry::source::BuildInfo;
+use crate::telemetry::{ControlTelemetry, FdbEvent};
+
+pub(super) fn encode(families: &mut Families<'_>, build: &BuildInfo, started: SystemTime) -> fmt::Result {
+    families.info(
+        "vtepd_build",
+        "The gateway's version and DPDK's.",
+        &labels([("version", &build.version), ("dpdk", &build.dpdk)]),
+    )?;
+    families.gauge(
+        "process_start_time_seconds",
+        "When the process started, in seconds since the Unix epoch.",
+        started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+    )
+}
+
+pub(super) fn encode_control(families: &mut Families<'_>, control: &ControlTelemetry) -> fmt::Result {
+    families.gauge(
+        "vtepd_fdb_entries",
+        "MAC addresses in the forwarding database, learned and static.",
+        control.fdb.entries.get(),
+    )?;
+    families.gauge(
+        "vtepd_fdb_capacity_entries",
+        "MAC addresses the forwarding database may hold.",
+        control.fdb.capacity.get(),
+    )?;
+    families.counters(
+        "vtepd_fdb_events",
+        "Changes of the forwarding database, and refused ones.",
+        FdbEvent::ALL.iter().map(|event| (labels([("event", event.name())]), control.fdb.events(*event))),
+    )?;
+    families.counter("vtepd_control_rounds", "Rounds of the control loop, its heartbeat.", control.rounds.get())?;
+    families.counters(
+        "vtepd_config_reloads",
+        "Reloads of the config: applied, or refused because of an error.",
+        [("applied", &control.reloads), ("refused", &control.reload_failures)]
+            .map(|(result, count)| (labels([("result", result)]), count.get())),
+    )?;
+    families.gauge(
+        "vtepd_config_applied_timestamp_seconds",
+        "When the running config was applied, in seconds since the Unix epoch.",
+        control.config_applied.get(),
+    )
+}

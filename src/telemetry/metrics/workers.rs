@@ -1,0 +1,102 @@
+//! Metrics of workers.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+
+use super::families::{Families, Labels};
+use crate::telemetry::counter::Counter;
+use crate::telemetry::source::{PortReading, WorkerHandle};
+use crate::telemetry::{LoopCounters, Traffic};
+
+/// The quantiles of burst durations that are told.
+const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
+
+/// Counters of the loop: name, help, field.
+const COUNTS: [(&str, &str, fn(&LoopCounters) -> &Counter); 4] = [
+    ("vtepd_worker_packets", "Packets the worker received.", |run| &run.packets),
+    ("vtepd_worker_bursts", "Bursts the worker received that held a packet.", |run| &run.bursts),
+    ("vtepd_worker_polls", "Rounds of the worker over all its ports.", |run| &run.polls),
+    ("vtepd_worker_sleeps", "Sleeps of an adaptive worker that found nothing to do.", |run| &run.sleeps),
+];
+
+/// Times of the loop: name, help, field in cycles.
+const TIMES: [(&str, &str, fn(&LoopCounters) -> &Counter); 2] = [
+    ("vtepd_worker_busy_seconds", "Time in rounds that found packets.", |run| &run.busy_cycles),
+    ("vtepd_worker_idle_seconds", "Time in rounds that found none, sleeps included.", |run| &run.idle_cycles),
+];
+
+pub(super) fn encode(families: &mut Families<'_>, workers: &[WorkerHandle], hertz: u64) -> fmt::Result {
+    for (name, help, field) in COUNTS {
+        let samples = workers.iter().enumerate();
+        families.counters(
+            name,
+            help,
+            samples.map(|(number, worker)| (identity(number, worker), field(&worker.telemetry.run).get())),
+        )?;
+    }
+    for (name, help, field) in TIMES {
+        let samples = workers.iter().enumerate();
+        families.counters(
+            name,
+            help,
+            samples
+                .map(|(number, worker)| (identity(number, worker), seconds(field(&worker.telemetry.run).get(), hertz))),
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn encode_ports(
+    families: &mut Families<'_>,
+    workers: &[WorkerHandle],
+    ports: &[PortReading],
+) -> fmt::Result {
+    const MEASURES: [(&str, &str, fn(Traffic<'_>) -> u64); 2] = [
+        ("vtepd_worker_port_packets", "Packets the worker received on and sent to the port.", |port| port.packets()),
+        ("vtepd_worker_port_bytes", "Bytes the worker received on and sent to the port.", |port| port.bytes()),
+    ];
+    for (name, help, measure) in MEASURES {
+        let samples = workers.iter().enumerate().flat_map(|(number, worker)| {
+            ports.iter().flat_map(move |port| {
+                let counters = worker.telemetry.port(port.index);
+                [("receive", counters.received()), ("transmit", counters.sent())].map(|(direction, traffic)| {
+                    let worker = Cow::Owned(number.to_string());
+                    let labels = [("worker", worker), ("port", (&*port.name).into()), ("direction", direction.into())];
+                    (Labels(labels), measure(traffic))
+                })
+            })
+        });
+        families.counters(name, help, samples)?;
+    }
+    Ok(())
+}
+
+/// Writes a summary, which prometheus-client has no type for: how long bursts took, since the worker started.
+pub(super) fn write_burst_durations(out: &mut String, workers: &[WorkerHandle], hertz: u64) -> fmt::Result {
+    const NAME: &str = "vtepd_worker_burst_duration_seconds";
+    writeln!(out, "# HELP {NAME} Time from receiving a burst to having sent it, since the worker started.")?;
+    writeln!(out, "# TYPE {NAME} summary\n# UNIT {NAME} seconds")?;
+    for (number, worker) in workers.iter().enumerate() {
+        let durations = worker.telemetry.burst_time.to_histogram();
+        let core = worker.core;
+        if !durations.is_empty() {
+            for quantile in QUANTILES {
+                let value = seconds(durations.value_at_quantile(quantile), hertz);
+                writeln!(out, "{NAME}{{worker=\"{number}\",core=\"{core}\",quantile=\"{quantile}\"}} {value:.9}")?;
+            }
+        }
+        let sum = seconds(worker.telemetry.burst_time.sum(), hertz);
+        writeln!(out, "{NAME}_count{{worker=\"{number}\",core=\"{core}\"}} {}", durations.len())?;
+        writeln!(out, "{NAME}_sum{{worker=\"{number}\",core=\"{core}\"}} {sum:.9}")?;
+    }
+    Ok(())
+}
+
+fn identity(number: usize, worker: &WorkerHandle) -> Labels<'static, 2> {
+    Labels([("worker", number.to_string().into()), ("core", worker.core.to_string().into())])
+}
+
+/// Cycles in seconds, at `hertz` cycles a second.
+fn seconds(cycles: u64, hertz: u64) -> f64 {
+    cycles as f64 / hertz.max(1) as f64
+}

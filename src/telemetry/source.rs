@@ -1,0 +1,124 @@
+//! What the exposition and the control socket read: the seam between telemetry and whoever owns ports and tables.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{ControlTelemetry, WorkerTelemetry};
+use crate::config::model::PortRole;
+use crate::tables::{BridgeIndex, PortIndex, TunnelIndex};
+use crate::wire::MacAddr;
+
+/// Where a scrape's numbers come from. Called on the stats thread and on its helpers, at the same time as well; a
+/// call may take milliseconds, and must not wait for a worker.
+pub trait MetricsSource: Send + Sync {
+    /// What is running.
+    fn build(&self) -> BuildInfo;
+
+    /// When the process started.
+    fn started(&self) -> SystemTime;
+
+    /// How fast the counter of cycles runs, in Hz: `rte_get_tsc_hz()`. Never 0.
+    fn cycles_per_second(&self) -> u64;
+
+    /// The workers, in the order of their numbers; the same ones for the life of the process.
+    fn workers(&self) -> &[WorkerHandle];
+
+    /// What the control thread counts.
+    fn control(&self) -> &ControlTelemetry;
+
+    /// Every port, read from its driver now, in config order.
+    fn port_readings(&self) -> Vec<PortReading>;
+
+    /// Every bridge of the running config, by VNI.
+    fn bridge_labels(&self) -> Vec<BridgeLabel>;
+
+    /// Every remote VTEP of the running config, by address.
+    fn remote_labels(&self) -> Vec<RemoteLabel>;
+}
+
+/// What is running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildInfo {
+    /// The gateway's version.
+    pub version: String,
+    /// DPDK's version as it tells it itself ("DPDK 22.11.5").
+    pub dpdk: String,
+}
+
+/// One worker: where it runs and what it counts.
+#[derive(Clone, Debug)]
+pub struct WorkerHandle {
+    /// The core it is pinned to.
+    pub core: usize,
+    /// What it counts.
+    pub telemetry: Arc<WorkerTelemetry>,
+}
+
+/// A bridge and what its metrics are called by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BridgeLabel {
+    /// Its place in the workers' counters.
+    pub index: BridgeIndex,
+    /// The label: its VNI.
+    pub vni: u32,
+}
+
+/// A remote VTEP and what its metrics are called by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteLabel {
+    /// Its place in the workers' counters.
+    pub index: TunnelIndex,
+    /// The label: its address.
+    pub address: IpAddr,
+}
+
+/// A port as its driver tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortReading {
+    /// Its place in the port table.
+    pub index: PortIndex,
+    /// Its name in the config.
+    pub name: String,
+    /// What is on the other side.
+    pub role: PortRole,
+    /// The vdev string or PCI address.
+    pub device: String,
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Its MTU in bytes.
+    pub mtu: u16,
+    /// How many receive queues it has; as many workers receive from it.
+    pub receive_queues: u16,
+    /// How many transmit queues it has.
+    pub transmit_queues: u16,
+    /// Whether the link is up.
+    pub link_up: bool,
+    /// The link's speed in Mbit/s, where the driver knows it.
+    pub link_mbps: Option<u32>,
+    /// The driver's counters since the port was started.
+    pub statistics: PortStatistics,
+    /// The driver's extended counters, by the driver's names. No name twice.
+    pub xstats: Vec<(String, u64)>,
+}
+
+/// A driver's counters: DPDK's `rte_eth_stats`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortStatistics {
+    /// `ipackets`: packets received.
+    pub received_packets: u64,
+    /// `ibytes`: bytes received.
+    pub received_bytes: u64,
+    /// `ierrors`: packets received with an error.
+    pub receive_errors: u64,
+    /// `imissed`: packets the NIC dropped because no descriptor was free: the worker is too slow.
+    pub missed: u64,
+    /// `rx_nombuf`: receive buffers that could not be allocated: the packet pool is too small.
+    pub no_buffer: u64,
+    /// `opackets`: packets sent.
+    pub sent_packets: u64,
+    /// `obytes`: bytes sent.
+    pub sent_bytes: u64,
+    /// `oerrors`: packets that failed to be sent.
+    pub transmit_errors: u64,
+}

@@ -1,0 +1,106 @@
+//! Ethernet headers and the VLAN tags behind them (IEEE 802.3, 3.1.1; IEEE 802.1Q, 9).
+
+use super::address::MacAddr;
+use super::field::{field, field_mut, read_u16};
+
+/// The length of an Ethernet header without tags, in bytes.
+pub const ETHERNET_HEADER: usize = 14;
+/// The shortest frame on a wire, in bytes and without the frame check sequence (IEEE 802.3, 3.2.8 and 4A.2.3.2.4).
+pub const ETHERNET_MINIMUM: usize = 60;
+/// The length of one VLAN tag, in bytes (IEEE 802.1Q, 9.3).
+pub const VLAN_TAG: usize = 4;
+/// How many tags [`network_header`] looks behind.
+pub const MAX_VLAN_TAGS: usize = 4;
+
+/// IPv4 (RFC 894).
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// ARP (RFC 826).
+pub const ETHERTYPE_ARP: u16 = 0x0806;
+/// A customer VLAN tag (IEEE 802.1Q, table 9-1).
+pub const ETHERTYPE_VLAN: u16 = 0x8100;
+/// IPv6 (RFC 2464, 3).
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// A service VLAN tag, the outer one of two (IEEE 802.1Q, table 9-1).
+pub const ETHERTYPE_QINQ: u16 = 0x88a8;
+
+/// Where the first EtherType of a frame is.
+const ETHERTYPE_AT: usize = 12;
+
+/// True for the EtherTypes that announce a VLAN tag.
+#[inline]
+#[must_use]
+pub const fn is_vlan_ethertype(ethertype: u16) -> bool {
+    matches!(ethertype, ETHERTYPE_VLAN | ETHERTYPE_QINQ)
+}
+
+/// The first 14 bytes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EthernetHeader {
+    /// The station or group the frame is for.
+    pub destination: MacAddr,
+    /// The station that sent the frame.
+    pub source: MacAddr,
+    /// The EtherType as it stands in the header: in a tagged frame the tag's; in an IEEE 802.3 frame, a length.
+    pub ethertype: u16,
+}
+
+impl EthernetHeader {
+    /// Reads the header; `None` where `frame` is under [`ETHERNET_HEADER`] bytes.
+    #[inline]
+    #[must_use]
+    pub fn parse(frame: &[u8]) -> Option<Self> {
+        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *frame.first_chunk::<ETHERNET_HEADER>()?;
+        Some(Self {
+            destination: MacAddr([d0, d1, d2, d3, d4, d5]),
+            source: MacAddr([s0, s1, s2, s3, s4, s5]),
+            ethertype: u16::from_be_bytes([t0, t1]),
+        })
+    }
+
+    /// The header's bytes.
+    #[inline]
+    #[must_use]
+    pub const fn to_bytes(&self) -> [u8; ETHERNET_HEADER] {
+        let [d0, d1, d2, d3, d4, d5] = self.destination.0;
+        let [s0, s1, s2, s3, s4, s5] = self.source.0;
+        let [t0, t1] = self.ethertype.to_be_bytes();
+        [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1]
+    }
+
+    /// Writes the header to the front of `frame`. False, and nothing written, where there is no room.
+    #[inline]
+    #[must_use]
+    pub fn write(&self, frame: &mut [u8]) -> bool {
+        match field_mut(frame, 0) {
+            Some(header) => {
+                *header = self.to_bytes();
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// The EtherType of what a frame carries, and the offset where that begins, behind up to [`MAX_VLAN_TAGS`] VLAN tags.
+///
+/// A fifth tag is not looked behind: its own EtherType is returned, which to any caller is a protocol it does not know.
+/// `None` where the frame ends within its header or tags.
+#[inline]
+#[must_use]
+pub fn network_header(frame: &[u8]) -> Option<(u16, usize)> {
+    let ethertype = u16::from_be_bytes(*field(frame, ETHERTYPE_AT)?);
+    if is_vlan_ethertype(ethertype) { network_header_behind_tags(frame) } else { Some((ethertype, ETHERNET_HEADER)) }
+}
+
+fn network_header_behind_tags(frame: &[u8]) -> Option<(u16, usize)> {
+    let mut at = ETHERTYPE_AT;
+    let mut ethertype = read_u16(frame, at)?;
+    for _ in 0..MAX_VLAN_TAGS {
+        if !is_vlan_ethertype(ethertype) {
+            break;
+        }
+        at += VLAN_TAG;
+        ethertype = read_u16(frame, at)?;
+    }
+    Some((ethertype, at + 2))
+}

@@ -1,0 +1,93 @@
+//! Checked access to fixed-size fields of a header, all of them big-endian, and a cursor that writes them in order.
+
+/// The `N` bytes at offset `at`, or `None` where they do not lie within `bytes`.
+#[inline]
+#[must_use]
+pub fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<&[u8; N]> {
+    bytes.get(at..)?.first_chunk()
+}
+
+/// The `N` bytes at offset `at` to rewrite, or `None` where they do not lie within `bytes`.
+#[inline]
+#[must_use]
+pub fn field_mut<const N: usize>(bytes: &mut [u8], at: usize) -> Option<&mut [u8; N]> {
+    bytes.get_mut(at..)?.first_chunk_mut()
+}
+
+/// The octet at offset `at`.
+#[inline]
+#[must_use]
+pub fn read_u8(bytes: &[u8], at: usize) -> Option<u8> {
+    bytes.get(at).copied()
+}
+
+/// The big-endian 16-bit integer at offset `at`.
+#[inline]
+#[must_use]
+pub fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
+    field(bytes, at).copied().map(u16::from_be_bytes)
+}
+
+/// The big-endian 32-bit integer at offset `at`.
+#[inline]
+#[must_use]
+pub fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    field(bytes, at).copied().map(u32::from_be_bytes)
+}
+
+/// Writes header fields one behind the other into a caller's buffer; every step is `None` where the room ends.
+pub(super) struct FieldWriter<'a> {
+    out: &'a mut [u8],
+    at: usize,
+}
+
+impl<'a> FieldWriter<'a> {
+    pub(super) fn new(out: &'a mut [u8]) -> Self {
+        Self { out, at: 0 }
+    }
+
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Option<()> {
+        let end = self.at.checked_add(bytes.len())?;
+        self.out.get_mut(self.at..end)?.copy_from_slice(bytes);
+        self.at = end;
+        Some(())
+    }
+
+    /// How many bytes were written.
+    pub(super) fn written(&self) -> usize {
+        self.at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_big_endian_and_end_with_the_bytes() {
+        let bytes = [1, 2, 3, 4, 5];
+        assert_eq!((read_u8(&bytes, 4), read_u8(&bytes, 5)), (Some(5), None));
+        assert_eq!((read_u16(&bytes, 3), read_u16(&bytes, 4)), (Some(0x0405), None));
+        assert_eq!((read_u32(&bytes, 1), read_u32(&bytes, 2)), (Some(0x0203_0405), None));
+        assert_eq!(read_u16(&bytes, usize::MAX), None);
+        assert_eq!(field::<3>(&bytes, 2), Some(&[3, 4, 5]));
+    }
+
+    #[test]
+    fn a_field_is_rewritten_in_place_only_where_it_lies_within() {
+        let mut bytes = [0; 4];
+        assert!(field_mut::<4>(&mut bytes, 1).is_none());
+        *field_mut(&mut bytes, 2).expect("within") = [7, 8];
+        assert_eq!(bytes, [0, 0, 7, 8]);
+    }
+
+    #[test]
+    fn the_writer_stops_at_the_end_of_the_room() {
+        let mut out = [0; 3];
+        let mut writer = FieldWriter::new(&mut out);
+        assert_eq!(writer.put(&[1, 2]), Some(()));
+        assert_eq!(writer.put(&[3, 4]), None);
+        assert_eq!(writer.written(), 2);
+        assert_eq!(out, [1, 2, 0]);
+    }
+}

@@ -1,0 +1,142 @@
+//! The hash of an inner flow, which becomes the source port of its VXLAN packets, so that the underlay spreads flows
+//! over its paths and receivers over their queues (RFC 7348, 5).
+//!
+//! What makes a flow: addresses and ports of TCP, UDP and SCTP; else addresses and protocol; else MAC addresses and
+//! EtherType. VLAN tags are no part of it. A fragment's ports are only in the first one, so that all fragments hash by
+//! their addresses alone, and those of one datagram take one path.
+//!
+//! The function multiplies two 64-bit words to 128 bits and folds the halves: two dependent multiplications for IPv4,
+//! three for IPv6. It is no defence against a tenant who looks for collisions; those only concentrate his own flows.
+
+use super::ethernet::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, network_header};
+use super::field::{field, read_u32};
+use super::ip::{PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP};
+use super::ipv4::Ipv4Header;
+use super::ipv6::{Ipv6Header, upper_layer};
+
+/// The lowest source port (RFC 7348, 5: the dynamic range of RFC 6335).
+const FIRST_PORT: u16 = 49152;
+
+/// Odd words without structure: the first 64-bit words of pi's fraction, made odd.
+const KEYS: [u64; 5] =
+    [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1, 0x082e_fa98_ec4e_6c89, 0x4528_21e6_38d0_1377];
+
+/// Where TCP, UDP and SCTP have their two ports.
+#[inline]
+const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, PROTOCOL_TCP | PROTOCOL_UDP | PROTOCOL_SCTP)
+}
+
+#[inline]
+const fn fold_multiply(a: u64, b: u64) -> u64 {
+    let product = a as u128 * b as u128;
+    (product >> 64) as u64 ^ product as u64
+}
+
+#[inline]
+const fn finish(hash: u64) -> u32 {
+    (fold_multiply(hash ^ KEYS[4], KEYS[3]) >> 32) as u32
+}
+
+/// Hashes two words; what is in them is told apart by the caller.
+#[inline]
+const fn hash_pair(first: u64, second: u64) -> u32 {
+    finish(fold_multiply(first ^ KEYS[0], second ^ KEYS[1]))
+}
+
+/// `addresses` are the source's and the destination's 8 bytes as they stand in the header.
+#[inline]
+const fn hash_ipv4(addresses: [u8; 8], protocol: u8, ports: u32) -> u32 {
+    hash_pair(u64::from_le_bytes(addresses), (protocol as u64) << 32 | ports as u64)
+}
+
+/// `words` are the source's and the destination's two halves each.
+#[inline]
+const fn hash_ipv6(words: [u64; 4], protocol: u8, ports: u32) -> u32 {
+    let source = fold_multiply(words[0] ^ KEYS[0], words[1] ^ KEYS[1]);
+    let destination = fold_multiply(words[2] ^ KEYS[2], words[3] ^ KEYS[3]);
+    finish(fold_multiply(source ^ ((protocol as u64) << 32 | ports as u64), destination ^ KEYS[4]))
+}
+
+#[inline]
+fn ipv6_words(packet: &[u8]) -> Option<[u64; 4]> {
+    let word = |at| field::<8>(packet, at).map(|bytes| u64::from_le_bytes(*bytes));
+    Some([word(8)?, word(16)?, word(24)?, word(32)?])
+}
+
+/// The hash of the flow that an Ethernet frame belongs to. `frame` need hold only the frame's first bytes; a frame under
+/// 14 bytes hashes to 0.
+#[inline]
+#[must_use]
+pub fn flow_hash(frame: &[u8]) -> u32 {
+    if let Some(head) = frame.first_chunk::<38>() {
+        let &[_, _, _, _, _, _, _, _, _, _, _, _, t0, t1, version, ..] = head;
+        let ethertype = u16::from_be_bytes([t0, t1]);
+        if ethertype == ETHERTYPE_IPV4 && version == 0x45 && has_ports(head[23]) {
+            let fragment = u16::from_be_bytes([head[20], head[21]]) & 0x3fff;
+            if fragment == 0
+                && let (Some(addresses), Some(ports)) = (field(head, 26), read_u32(head, 34))
+            {
+                return hash_ipv4(*addresses, head[23], ports);
+            }
+        } else if ethertype == ETHERTYPE_IPV6
+            && version >> 4 == 6
+            && has_ports(head[20])
+            && let Some(packet) = frame.get(ETHERNET_HEADER..)
+            && let (Some(words), Some(ports)) = (ipv6_words(packet), read_u32(packet, 40))
+        {
+            return hash_ipv6(words, head[20], ports);
+        }
+    }
+    uncommon_flow_hash(frame)
+}
+
+/// Everything that takes more than a look at fixed places.
+#[inline(never)]
+fn uncommon_flow_hash(frame: &[u8]) -> u32 {
+    let Some((ethertype, at)) = network_header(frame) else {
+        return hash_by_mac(frame, 0);
+    };
+    let packet = frame.get(at..).unwrap_or_default();
+    match ethertype {
+        ETHERTYPE_IPV4 => hash_ipv4_packet(packet),
+        ETHERTYPE_IPV6 => hash_ipv6_packet(packet),
+        _ => None,
+    }
+    .unwrap_or_else(|| hash_by_mac(frame, ethertype))
+}
+
+fn hash_ipv4_packet(packet: &[u8]) -> Option<u32> {
+    // The length is not judged here: a frame is to hash alike whether all of it is in the first segment or not.
+    let header = Ipv4Header::parse(packet, usize::from(u16::MAX)).ok()?;
+    let addresses = *field(packet, 12)?;
+    if header.is_fragment() {
+        return Some(hash_ipv4(addresses, 0, 0));
+    }
+    let ports = if has_ports(header.protocol) { read_u32(packet, header.header_length) } else { None };
+    Some(hash_ipv4(addresses, header.protocol, ports.unwrap_or(0)))
+}
+
+fn hash_ipv6_packet(packet: &[u8]) -> Option<u32> {
+    Ipv6Header::parse(packet, usize::MAX).ok()?;
+    let words = ipv6_words(packet)?;
+    // Not even the protocol: the Fragment header of later fragments may name another than a walk of the first one ends
+    // at (RFC 8200, 4.5).
+    let Some(upper) = upper_layer(packet).ok().filter(|upper| upper.fragment.is_none()) else {
+        return Some(hash_ipv6(words, 0, 0));
+    };
+    let ports = if has_ports(upper.protocol) { read_u32(packet, upper.offset) } else { None };
+    Some(hash_ipv6(words, upper.protocol, ports.unwrap_or(0)))
+}
+
+fn hash_by_mac(frame: &[u8], ethertype: u16) -> u32 {
+    EthernetHeader::parse(frame)
+        .map_or(0, |header| hash_pair(header.destination.to_u64(), header.source.to_u64() << 16 | u64::from(ethertype)))
+}
+
+/// The UDP source port of a flow's VXLAN packets, 49152 to 65535 (RFC 7348, 5): the hash's upper 14 bits.
+#[inline]
+#[must_use]
+pub const fn source_port(hash: u32) -> u16 {
+    FIRST_PORT | (hash >> 18) as u16
+}

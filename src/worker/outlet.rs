@@ -1,0 +1,94 @@
+//! Where a worker's packets leave it: through a transmit queue of its own, or through another worker's.
+
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::dpdk::{Burst, Mbuf, PacketPool, TransmitQueue};
+use crate::forwarding::Egress;
+use crate::tables::PortIndex;
+use crate::telemetry::{DropReason, Event, WorkerTelemetry};
+
+/// Packets that wait for the worker that owns the transmit queue they are for.
+pub type HandoverRing = Arc<ArrayQueue<Mbuf>>;
+
+/// Packets a hand-over ring holds: sixteen bursts.
+pub const HANDOVER_CAPACITY: usize = 1024;
+
+/// A port's way out for one worker.
+pub enum Outlet {
+    /// The worker's own transmit queue, and the burst that gathers for it.
+    Queue {
+        /// The queue.
+        queue: TransmitQueue,
+        /// What is to be sent next.
+        burst: Burst,
+    },
+    /// Another worker's, by way of a ring.
+    Handover(HandoverRing),
+}
+
+impl Outlet {
+    /// A way out through a queue of one's own.
+    #[must_use]
+    pub fn queue(queue: TransmitQueue) -> Self {
+        Self::Queue { queue, burst: Burst::new() }
+    }
+}
+
+/// All of a worker's ways out, and its pool.
+pub struct Outlets {
+    /// By port index.
+    pub ports: Vec<Outlet>,
+    /// Where copies and answers come from.
+    pub pool: PacketPool,
+    /// The worker's counters.
+    pub telemetry: Arc<WorkerTelemetry>,
+}
+
+impl Outlets {
+    /// Sends what has gathered.
+    #[inline]
+    pub fn flush(&mut self) {
+        for outlet in &mut self.ports {
+            if let Outlet::Queue { queue, burst } = outlet {
+                send(queue, burst, &self.telemetry);
+            }
+        }
+    }
+}
+
+#[inline]
+fn send(queue: &mut TransmitQueue, burst: &mut Burst, telemetry: &WorkerTelemetry) {
+    if burst.is_empty() {
+        return;
+    }
+    let unsent = queue.transmit(burst);
+    if unsent > 0 {
+        telemetry.count_drops(DropReason::TransmitFull, unsent as u64);
+    }
+}
+
+impl Egress<Mbuf> for Outlets {
+    #[inline]
+    fn transmit(&mut self, port: PortIndex, packet: Mbuf) {
+        match self.ports.get_mut(usize::from(port.0)) {
+            Some(Outlet::Queue { queue, burst }) => {
+                if burst.is_full() {
+                    send(queue, burst, &self.telemetry);
+                }
+                burst.push(packet);
+            }
+            Some(Outlet::Handover(ring)) => match ring.push(packet) {
+                Ok(()) => self.telemetry.event(Event::HandedOver),
+                Err(_) => self.telemetry.count_drop(DropReason::HandoverFull),
+            },
+            None => self.telemetry.count_drop(DropReason::NoNextHop),
+        }
+    }
+
+    #[inline]
+    fn allocate(&mut self) -> Option<Mbuf> {
+        self.pool.allocate()
+    }
+}

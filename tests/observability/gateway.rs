@@ -1,0 +1,266 @@
+//! A gateway with known numbers, and the stats thread that serves it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tempfile::TempDir;
+use vtepd::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
+use vtepd::api::view::{BridgeState, RemoteState};
+use vtepd::api::{Endpoints, GatewayView, StatsThread};
+use vtepd::config::model::PortRole;
+use vtepd::tables::{BridgeIndex, PortIndex, TunnelIndex};
+use vtepd::telemetry::{
+    BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, FdbEvent, MetricsSource, PortReading, PortStatistics,
+    RemoteLabel, WorkerHandle, WorkerTelemetry,
+};
+use vtepd::wire::MacAddr;
+
+pub const REMOTE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+pub const REMOTE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2));
+
+/// One cycle is a nanosecond.
+const HERTZ: u64 = 1_000_000_000;
+
+pub struct Gateway {
+    pub workers: Vec<WorkerHandle>,
+    pub control: ControlTelemetry,
+    pub bridges: Vec<BridgeState>,
+    pub remotes: Vec<RemoteState>,
+    pub ports: Vec<PortReading>,
+    pub entries: Vec<FdbEntry>,
+    pub reload: Mutex<Result<String, String>>,
+    pub ready: AtomicBool,
+}
+
+impl Gateway {
+    /// A gateway that has nothing and has done nothing.
+    pub fn empty() -> Self {
+        Self {
+            workers: Vec::new(),
+            control: ControlTelemetry::new(),
+            bridges: Vec::new(),
+            remotes: Vec::new(),
+            ports: Vec::new(),
+            entries: Vec::new(),
+            reload: Mutex::new(Ok("Nothing changed.".to_owned())),
+            ready: AtomicBool::new(true),
+        }
+    }
+
+    /// A gateway with two ports, two bridges, two remote VTEPs and two workers that have forwarded.
+    pub fn busy() -> Self {
+        let worker = |core| WorkerHandle { core, telemetry: Arc::new(WorkerTelemetry::new()) };
+        let gateway = Self {
+            workers: vec![worker(1), worker(3)],
+            ports: ports(),
+            bridges: bridges(),
+            remotes: remotes(),
+            entries: entries(),
+            ..Self::empty()
+        };
+        count(&gateway);
+        gateway
+    }
+}
+
+fn ports() -> Vec<PortReading> {
+    let uplink = PortReading {
+        index: PortIndex(0),
+        name: "uplink0".to_owned(),
+        role: PortRole::Uplink,
+        device: "net_tap0,iface=up0".to_owned(),
+        mac: MacAddr([2, 0, 0, 0xaa, 0, 1]),
+        mtu: 9000,
+        receive_queues: 2,
+        transmit_queues: 2,
+        link_up: true,
+        link_mbps: Some(25_000),
+        statistics: PortStatistics {
+            received_packets: 1_234_567,
+            received_bytes: 987_654_321,
+            receive_errors: 1,
+            missed: 2,
+            no_buffer: 3,
+            sent_packets: 7_654_321,
+            sent_bytes: 1 << 40,
+            transmit_errors: 4,
+        },
+        xstats: vec![("rx_good_packets".to_owned(), 1_234_567), ("tx_q0_\"odd\"".to_owned(), 5)],
+    };
+    let trunk = PortReading {
+        index: PortIndex(1),
+        name: "trunk0".to_owned(),
+        role: PortRole::Access,
+        device: "0000:01:10.0".to_owned(),
+        mtu: 1500,
+        link_up: false,
+        link_mbps: None,
+        statistics: PortStatistics::default(),
+        xstats: Vec::new(),
+        ..uplink.clone()
+    };
+    vec![uplink, PortReading { index: PortIndex(1), ..trunk }]
+}
+
+fn bridges() -> Vec<BridgeState> {
+    let first = BridgeState {
+        index: BridgeIndex(0),
+        vni: 100,
+        vlan: Some(100),
+        ports: vec!["trunk0".to_owned()],
+        remotes: vec![REMOTE_V4, REMOTE_V6],
+        learning: true,
+        max_macs: Some(5000),
+    };
+    let last = BridgeState {
+        index: BridgeIndex(65535),
+        vni: 16_777_215,
+        vlan: None,
+        ports: ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec(),
+        remotes: Vec::new(),
+        learning: false,
+        max_macs: None,
+    };
+    vec![first, last]
+}
+
+fn remotes() -> Vec<RemoteState> {
+    let next_hop = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 1]), port: "uplink0".to_owned() };
+    vec![
+        RemoteState { index: TunnelIndex(0), address: REMOTE_V4, next_hop: Some(next_hop), bridges: 1 },
+        RemoteState { index: TunnelIndex(65535), address: REMOTE_V6, next_hop: None, bridges: 1 },
+    ]
+}
+
+fn entries() -> Vec<FdbEntry> {
+    let entry = |last, vni, place, kind, age_seconds| FdbEntry {
+        vni,
+        mac: MacAddr([2, 0, 0, 0, 0, last]),
+        place,
+        kind,
+        age_seconds,
+    };
+    let trunk = |vlan| Place::Port { port: "trunk0".to_owned(), vlan };
+    vec![
+        entry(1, 100, trunk(Some(100)), EntryKind::Learned, Some(3)),
+        entry(2, 100, Place::Remote { remote: REMOTE_V4 }, EntryKind::Learned, Some(200)),
+        entry(3, 16_777_215, trunk(None), EntryKind::Static, None),
+    ]
+}
+
+fn count(gateway: &Gateway) {
+    let [first, second] = [0, 1].map(|number: usize| &gateway.workers[number].telemetry);
+    first.bridge(BridgeIndex(0)).access_received().count_many(1000, 64_000);
+    second.bridge(BridgeIndex(0)).access_received().count_many(200, 12_800);
+    first.bridge(BridgeIndex(0)).tunnel_sent().count_many(1100, 70_000);
+    second.bridge(BridgeIndex(65535)).tunnel_received().count(1500);
+    first.remote(TunnelIndex(0)).sent().count_many(1100, 70_000);
+    second.remote(TunnelIndex(65535)).received().count(1500);
+    first.port(PortIndex(1)).received().count_many(1000, 64_000);
+    first.drop_many(DropReason::UnknownVni, 40);
+    second.drop_many(DropReason::UnknownVni, 2);
+    second.drop_many(DropReason::NoNextHop, 1);
+    first.event_many(Event::FloodedFrame, 12);
+    first.run.polls.add(10_000);
+    first.run.bursts.add(100);
+    first.run.packets.add(1000);
+    first.run.busy_cycles.add(HERTZ / 4);
+    first.run.idle_cycles.add(HERTZ * 3 / 4);
+    for cycles in 1..=100 {
+        first.burst_time.record(cycles * 1000);
+    }
+    let fdb = &gateway.control.fdb;
+    fdb.entries.set(3);
+    fdb.capacity.set(65536);
+    fdb.event_many(FdbEvent::Learned, 2);
+    fdb.bridge_entries(BridgeIndex(0)).set(2);
+    fdb.bridge_entries(BridgeIndex(65535)).set(1);
+    gateway.control.reloads.increment();
+    gateway.control.config_applied.set(1_700_000_000);
+}
+
+impl MetricsSource for Gateway {
+    fn build(&self) -> BuildInfo {
+        BuildInfo { version: "1.2.3".to_owned(), dpdk: "DPDK 22.11.5".to_owned() }
+    }
+
+    fn started(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(1_700_000_000_500)
+    }
+
+    fn cycles_per_second(&self) -> u64 {
+        HERTZ
+    }
+
+    fn workers(&self) -> &[WorkerHandle] {
+        &self.workers
+    }
+
+    fn control(&self) -> &ControlTelemetry {
+        &self.control
+    }
+
+    fn port_readings(&self) -> Vec<PortReading> {
+        self.ports.clone()
+    }
+
+    fn bridge_labels(&self) -> Vec<BridgeLabel> {
+        self.bridges.iter().map(|bridge| BridgeLabel { index: bridge.index, vni: bridge.vni }).collect()
+    }
+
+    fn remote_labels(&self) -> Vec<RemoteLabel> {
+        self.remotes.iter().map(|remote| RemoteLabel { index: remote.index, address: remote.address }).collect()
+    }
+}
+
+impl GatewayView for Gateway {
+    fn bridges(&self) -> Vec<BridgeState> {
+        self.bridges.clone()
+    }
+
+    fn local_vtep(&self) -> LocalVtep {
+        LocalVtep { address: Ipv4Addr::new(10, 0, 0, 1).into(), udp_port: 4789, uplinks: vec!["uplink0".to_owned()] }
+    }
+
+    fn remotes(&self) -> Vec<RemoteState> {
+        self.remotes.clone()
+    }
+
+    fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
+        Page::cut(self.entries.iter().filter(|entry| filter.matches(entry)).cloned(), range)
+    }
+
+    fn config_toml(&self) -> String {
+        "[vtep]\naddress = \"10.0.0.1\"\nudp_port = 4789\n".to_owned()
+    }
+
+    fn reload(&self) -> Result<String, String> {
+        self.reload.lock().expect("no test panics with it").clone()
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        if self.ready.load(Ordering::Relaxed) { Ok(()) } else { Err("worker 1 has not started".to_owned()) }
+    }
+}
+
+/// A served gateway; everything it made goes with it.
+pub struct Served {
+    pub gateway: Arc<Gateway>,
+    pub stats: StatsThread,
+    pub socket: PathBuf,
+    _directory: TempDir,
+}
+
+/// Serves `gateway` on a socket of its own and a free TCP port.
+pub fn serve(gateway: Gateway) -> Served {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let socket = directory.path().join("vtepd.sock");
+    let endpoints =
+        Endpoints { stuck_after: Duration::from_millis(300), ..Endpoints::new(([127, 0, 0, 1], 0).into(), &socket) };
+    let gateway = Arc::new(gateway);
+    let stats = StatsThread::spawn(&endpoints, Arc::clone(&gateway) as Arc<dyn GatewayView>).expect("it starts");
+    Served { gateway, stats, socket, _directory: directory }
+}

@@ -1,0 +1,8 @@
+//! What an operator sees of a gateway: the scrape, the control socket and `vtepctl`, over real sockets, with a
+//! gateway whose numbers are known.
+
+mod exposition;
+mod gateway;
+mod http;
+mod server;
+mod vtepctl;

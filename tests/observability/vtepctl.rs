@@ -1,0 +1,169 @@
+//! `vtepctl` as a process against a served gateway.
+
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use vtepd::tables::BridgeIndex;
+use vtepd::telemetry::DropReason;
+
+use crate::gateway::{Gateway, serve};
+
+fn vtepctl(socket: &Path, arguments: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vtepctl"))
+        .env("VTEPD_SOCKET", socket)
+        .args(arguments.split_whitespace())
+        .output()
+        .expect("vtepctl runs")
+}
+
+/// What it printed, where it succeeded and complained of nothing.
+fn printed(socket: &Path, arguments: &str) -> String {
+    let output = vtepctl(socket, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{arguments}: {:?} {errors}", output.status);
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// What it complained, where it failed with `status` and printed nothing.
+fn complained(socket: &Path, arguments: &str, status: i32) -> String {
+    let output = vtepctl(socket, arguments);
+    assert_eq!(output.status.code(), Some(status), "{arguments}");
+    assert!(output.stdout.is_empty(), "{arguments}");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+#[test]
+fn tables_are_the_golden_ones() {
+    let served = serve(Gateway::busy());
+    let mut text = String::new();
+    for arguments in [
+        "show ports",
+        "show bridges",
+        "show bridges --vni 100",
+        "show fdb",
+        "show fdb --limit 1 --offset 1",
+        "show fdb --offset 7",
+        "show fdb --remote 10.0.0.2",
+        "show fdb --static",
+        "show vteps",
+        "show drops",
+        "show workers",
+        "show config",
+    ] {
+        text += &format!("$ vtepctl {arguments}\n{}\n", printed(&served.socket, arguments));
+    }
+    let golden = include_str!("tables.txt");
+    if text != golden {
+        let path = std::env::temp_dir().join("vtepd-tables-are.txt");
+        std::fs::write(&path, &text).expect("the temporary directory is writable");
+        panic!("the tables are not tables.txt but {}:\n{text}", path.display());
+    }
+}
+
+#[test]
+fn json_is_what_the_socket_says() {
+    let served = serve(Gateway::busy());
+    for what in ["ports", "bridges", "fdb", "vteps", "drops", "workers", "config"] {
+        let text = printed(&served.socket, &format!("show {what} --json"));
+        let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(told, crate::http::unix(&served.socket, &format!("GET /v1/{what}")).json(), "{what}");
+    }
+}
+
+#[test]
+fn drops_hide_zeros_unless_all_are_asked_for() {
+    let served = serve(Gateway::busy());
+    let shown = printed(&served.socket, "show drops");
+    let all = printed(&served.socket, "show drops --all");
+    for reason in DropReason::ALL {
+        let line = |text: &str| text.lines().any(|line| line.contains(&format!(" {} ", reason.name())));
+        assert!(line(&all) && all.contains(reason.help()), "{}", reason.name());
+        assert_eq!(line(&shown), matches!(reason, DropReason::UnknownVni | DropReason::NoNextHop));
+    }
+}
+
+#[test]
+fn nothing_is_said_in_a_sentence() {
+    let served = serve(Gateway::empty());
+    for (arguments, sentence) in [
+        ("show ports", "The gateway has no ports.\n"),
+        ("show bridges", "The gateway has no bridges.\n"),
+        ("show bridges --vni 7", "No bridge has VNI 7.\n"),
+        ("show fdb", "The forwarding database is empty: no frame has arrived yet.\n"),
+        ("show fdb --mac 02:00:00:00:00:09", "No entry of the forwarding database matches.\n"),
+        ("show drops", "No packet was dropped.\n"),
+        ("show workers", "The gateway has no workers.\n"),
+    ] {
+        assert_eq!(printed(&served.socket, arguments), sentence, "{arguments}");
+    }
+    assert!(printed(&served.socket, "show vteps").ends_with("No bridge has a remote VTEP.\n"));
+}
+
+#[test]
+fn a_reload_prints_the_summary_or_the_diagnostics_as_they_are() {
+    let served = serve(Gateway::busy());
+    assert_eq!(printed(&served.socket, "reload"), "Nothing changed.\n");
+    let diagnostics = "vtepd.toml:3:7: VNI 100 is in two bridges\n  |\n3 | vni = 100\n  |       ^^^\n";
+    *served.gateway.reload.lock().unwrap() = Err(diagnostics.to_owned());
+    assert_eq!(complained(&served.socket, "reload", 1), diagnostics);
+}
+
+#[test]
+fn both_versions_are_told() {
+    let served = serve(Gateway::busy());
+    let text = printed(&served.socket, "version");
+    assert!(text.starts_with(concat!("vtepctl ", env!("CARGO_PKG_VERSION"), "\n")), "{text}");
+    assert!(text.contains("vtepd   1.2.3 on DPDK 22.11.5, up "), "{text}");
+}
+
+#[test]
+fn without_a_daemon_it_says_which_socket_was_tried_and_how_to_start_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("none.sock");
+    for dead in [false, true] {
+        if dead {
+            drop(UnixListener::bind(&socket).unwrap());
+        }
+        let complaint = complained(&socket, "show ports", 1);
+        assert!(complaint.contains(&socket.display().to_string()), "{complaint}");
+        assert!(complaint.contains("vtepd --config") && complaint.contains("--socket"), "{complaint}");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_refused_with_status_two() {
+    let socket = Path::new("/nonexistent/vtepd.sock");
+    for arguments in [
+        "",
+        "show",
+        "show nothing",
+        "show fdb --mac 02",
+        "show fdb --limit 0",
+        "show fdb --static --learned",
+        "reload x",
+    ] {
+        assert!(!complained(socket, arguments, 2).is_empty(), "{arguments}");
+    }
+    assert!(printed(socket, "--help").contains("Exit status"));
+    assert!(printed(socket, "--version").starts_with("vtepctl "));
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_failure() {
+    let mut gateway = Gateway::busy();
+    // More than a pipe holds.
+    let bridge = gateway.bridges[0].clone();
+    gateway.bridges = (0..5000).map(|vni| vtepd::api::view::BridgeState { vni, ..bridge.clone() }).collect();
+    gateway.bridges[0].index = BridgeIndex(1);
+    let served = serve(gateway);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_vtepctl"))
+        .args(["--socket", served.socket.to_str().unwrap(), "show", "bridges", "--limit", "5000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
