@@ -17,9 +17,10 @@ mod dpdk {
     const SHIM: &str = "src/dpdk/shim.c";
 
     /// What `src/dpdk` calls. All of DPDK would be thousands of items, some of which Rust cannot lay out.
-    const FUNCTIONS: [&str; 31] = [
+    const FUNCTIONS: [&str; 32] = [
         "vtepd_.*",
         "rte_dev_probe",
+        "rte_version",
         "rte_eal_cleanup",
         "rte_eal_get_runtime_dir",
         "rte_eal_hotplug_remove",

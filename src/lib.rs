@@ -10,6 +10,8 @@ pub mod cli;
 pub mod config;
 pub mod control;
 #[cfg(feature = "dpdk")]
+pub mod daemon;
+#[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod forwarding;
 pub mod tables;

@@ -19,6 +19,7 @@ pub mod reference;
 pub mod schema;
 mod singles;
 mod static_entries;
+mod text;
 mod value;
 mod wording;
 

@@ -60,8 +60,9 @@ pub fn compile(config: &Config, facts: &[PortFacts], registry: &mut Registry) ->
     })
 }
 
-/// Every remote VTEP that the config names.
-fn remotes(config: &Config) -> BTreeSet<IpAddr> {
+/// Every remote VTEP that the config names, in order of address.
+#[must_use]
+pub fn remotes(config: &Config) -> BTreeSet<IpAddr> {
     let fixed = config.static_entries.iter().filter_map(|entry| match entry.place {
         StaticPlace::Remote(address) => Some(address),
         StaticPlace::Port(_) => None,

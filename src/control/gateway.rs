@@ -134,6 +134,11 @@ impl Gateway {
         Ok(())
     }
 
+    /// Counts a reload, applied or refused.
+    pub fn count_reload(&self, applied: bool) {
+        if applied { self.telemetry.reloads.increment() } else { self.telemetry.reload_failures.increment() }
+    }
+
     /// Brings limits and static entries to what a config says, `before` being the static entries there are.
     fn settle(&mut self, running: &Running, before: &HashMap<FdbKey, Location>) {
         let mut per_bridge = Vec::new();
@@ -206,9 +211,10 @@ impl Ticking {
     }
 }
 
-/// How long an age tick is. Ticks are what makes an age: a thirty-second of the ageing time, but not so long that an
+/// How long an age tick is, by the ageing time. Ticks are what makes an age: a thirty-second of the ageing time, but not so long that an
 /// age is coarse, not so short that workers write often, and not so many that 16 bits wrap within an age.
-fn tick_length(ageing: Option<Duration>) -> Duration {
+#[must_use]
+pub fn tick_length(ageing: Option<Duration>) -> Duration {
     let Some(ageing) = ageing else { return Duration::from_secs(4) };
     let fine = (ageing / 32).clamp(Duration::from_millis(50), Duration::from_secs(4));
     fine.max(ageing / 16384)

@@ -10,11 +10,17 @@ use super::eal::Eal;
 use super::mempool::DATA_ROOM;
 use super::port::{Attached, Port};
 use super::port_error::{PortError, PortFault};
-use super::{PacketPool, ReceiveQueue, TransmitQueue, describe_errno, dpdk_sys as sys, log_capture};
+use super::{PacketPool, ReceiveQueue, TransmitQueue, describe_status, dpdk_sys as sys, log_capture};
 use crate::wire::MacAddr;
 
-/// What a frame has around its MTU's worth: addresses and type, two VLAN tags, the checksum.
-const FRAME_OVERHEAD: u32 = 14 + 2 * 4 + 4;
+/// The frame check sequence, in bytes.
+const FCS: u32 = 4;
+
+/// What a frame has around its MTU's worth: addresses and type, two VLAN tags, the frame check sequence.
+const FRAME_OVERHEAD: u32 = 14 + 2 * 4 + FCS;
+
+/// Drivers that take packets of several segments and, in 22.11, do not say so.
+const CHAINS_UNANNOUNCED: [&str; 2] = ["net_null", "net_pcap"];
 
 /// What a device can do.
 #[derive(Clone, Debug)]
@@ -31,7 +37,7 @@ pub struct Capabilities {
     pub rss: bool,
     /// The smallest MTU, in bytes.
     pub min_mtu: u16,
-    /// The largest MTU, in bytes.
+    /// The largest MTU, in bytes: 1504 for `net_tap` of DPDK 22.11, whatever the kernel's interface could.
     pub max_mtu: u16,
 }
 
@@ -148,7 +154,7 @@ impl Device {
             queues_in_pairs: driver == "net_tap",
             rss: info.flow_type_rss_offloads & sys::VTEPD_RSS_FLOWS != 0,
             min_mtu: info.min_mtu,
-            max_mtu: info.max_mtu,
+            max_mtu: largest_mtu(&info),
             driver,
         };
         Ok(Self { attached, info, capabilities })
@@ -185,8 +191,9 @@ impl Device {
         // SAFETY: the port is configured and has its queues.
         port.step("start", "see what its driver says", || unsafe { sys::rte_eth_dev_start(id) })?;
         self.widen_reception(options)?;
-        let largest_frame = u32::from(port.mtu().unwrap_or(mtu)) + FRAME_OVERHEAD;
-        let chains = tx_offloads & sys::VTEPD_TX_OFFLOAD_MULTI_SEGS != 0;
+        let largest_frame = u32::from(port.mtu().unwrap_or(mtu)) + FRAME_OVERHEAD - FCS;
+        let chains = tx_offloads & sys::VTEPD_TX_OFFLOAD_MULTI_SEGS != 0
+            || CHAINS_UNANNOUNCED.contains(&self.capabilities.driver.as_str());
         Ok(OpenPort {
             receive: (0..options.rx_queues).map(|queue| ReceiveQueue::new(Arc::clone(port), queue)).collect(),
             transmit: (0..options.tx_queues)
@@ -329,19 +336,28 @@ impl Device {
     }
 }
 
+/// The largest MTU DPDK accepts: the device's, or what its largest frame leaves of it.
+fn largest_mtu(info: &sys::rte_eth_dev_info) -> u16 {
+    if info.max_mtu != u16::MAX {
+        return info.max_mtu;
+    }
+    // A driver that tells no largest MTU: DPDK counts addresses, type and frame check sequence.
+    u16::try_from(info.max_rx_pktlen.saturating_sub(14 + FCS)).unwrap_or(u16::MAX)
+}
+
 /// Why DPDK has no such device, from what the kernel knows of it.
 fn absent(device: &str, pci: Option<&str>, status: i32, said: String) -> PortFault {
     let device = device.to_owned();
     let Some(address) = pci else {
         let driver = device.split(',').next().unwrap_or_default().trim_end_matches(|last: char| last.is_ascii_digit());
-        if said.contains("ermission denied") || said.contains("not permitted") || status.abs() == nix::libc::EPERM {
+        if said.contains("ermission denied") || said.contains("not permitted") {
             return PortFault::Permission { device, said };
         }
         if said.contains("failed to parse device") || said.is_empty() {
             let driver = driver.to_owned();
             return PortFault::NoDriver { device, driver };
         }
-        return PortFault::NoVirtualDevice { device, reason: describe_errno(status), said };
+        return PortFault::NoVirtualDevice { device, reason: describe_status(status), said };
     };
     let address = full_pci_address(address);
     let folder = Path::new("/sys/bus/pci/devices").join(&address);
@@ -352,7 +368,7 @@ fn absent(device: &str, pci: Option<&str>, status: i32, said: String) -> PortFau
     let driver = driver.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     match driver.as_deref() {
         Some("vfio-pci" | "uio_pci_generic" | "igb_uio") => {
-            PortFault::PciRefused { address, reason: describe_errno(status), said }
+            PortFault::PciRefused { address, reason: describe_status(status), said }
         }
         _ => PortFault::NotBound { address, driver: driver.unwrap_or_else(|| "no driver".to_owned()) },
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char, c_int};
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nix::fcntl::{Flock, FlockArg};
 use thiserror::Error;
 
 use super::affinity::Affinity;
@@ -93,16 +94,8 @@ pub enum EalError {
         said: String,
     },
     /// Another process runs under the same name.
-    #[error(
-        "another DPDK process runs as `{prefix}`: stop it, or give this one its own `file_prefix` in [dpdk]; DPDK \
-         said: {said}"
-    )]
-    PrefixInUse {
-        /// The instance's name.
-        prefix: String,
-        /// What DPDK logged.
-        said: String,
-    },
+    #[error("another process runs as `{0}`: stop it, or give this one its own `file_prefix` in [dpdk]")]
+    PrefixInUse(String),
     /// DPDK does not take one of its arguments.
     #[error("DPDK does not take its arguments ({arguments}): correct `eal_arguments` in [dpdk]; DPDK said: {said}")]
     Argument {
@@ -124,7 +117,8 @@ pub enum EalError {
 }
 
 /// A running EAL. What is made with it keeps it running; the last to be dropped stops it and removes its run-time
-/// folder.
+/// folder. Clones are handles to the same one.
+#[derive(Clone)]
 pub struct Eal {
     running: Arc<Running>,
 }
@@ -134,13 +128,21 @@ pub(super) type EalHold = Arc<Running>;
 
 /// The state of the one EAL of this process.
 pub(super) struct Running {
-    folder: Option<PathBuf>,
+    /// Dropped after EAL has ended.
+    _folder: RunFolder,
     /// DPDK's numbers of the ports that are open.
     open_ports: Mutex<BTreeSet<u16>>,
     keep_memory: AtomicBool,
 }
 
 impl Eal {
+    /// DPDK's version as it tells it itself, such as "DPDK 22.11.5".
+    #[must_use]
+    pub fn version(&self) -> String {
+        // SAFETY: a constant string of the library.
+        unsafe { CStr::from_ptr(sys::rte_version()) }.to_string_lossy().into_owned()
+    }
+
     /// Starts EAL. The calling thread becomes DPDK's main thread; its affinity is as before when this returns.
     ///
     /// # Errors
@@ -189,12 +191,17 @@ impl Eal {
             let status = sys::rte_eal_init(count, pointers.as_mut_ptr());
             (status, errno())
         });
-        let folder = run_folder();
         if status < 0 {
-            remove_run_folder(folder.as_deref());
-            return Err(failure(options, &arguments, code, said));
+            drop(RunFolder::claim());
+            return Err(failure(&arguments, code, said));
         }
-        let running = Running { folder, open_ports: Mutex::new(BTreeSet::new()), keep_memory: AtomicBool::new(false) };
+        let Some(folder) = RunFolder::claim() else {
+            // SAFETY: EAL was started above, and nothing was made with it.
+            log_capture::during(|| unsafe { sys::rte_eal_cleanup() });
+            return Err(EalError::PrefixInUse(options.file_prefix.clone()));
+        };
+        let running =
+            Running { _folder: folder, open_ports: Mutex::new(BTreeSet::new()), keep_memory: AtomicBool::new(false) };
         Ok(Self { running: Arc::new(running) })
     }
 
@@ -223,7 +230,6 @@ impl Drop for Running {
                 tracing::warn!("DPDK did not end well: {}", describe_errno(status));
             }
         }
-        remove_run_folder(self.folder.as_deref());
     }
 }
 
@@ -296,12 +302,9 @@ fn require_hugepages(needed_mib: u64) -> Result<(), EalError> {
     Err(EalError::Hugepages { needed_mib, free_mib, pages: (needed_mib + used_mib).div_ceil(2) })
 }
 
-fn failure(options: &EalOptions, arguments: &[String], code: i32, said: String) -> EalError {
+fn failure(arguments: &[String], code: i32, said: String) -> EalError {
     let arguments = arguments.get(1..).unwrap_or_default().join(" ");
-    let prefix = options.file_prefix.clone();
-    if said.contains("Is another primary process running") {
-        EalError::PrefixInUse { prefix, said }
-    } else if said.contains("ermission denied")
+    if said.contains("ermission denied")
         || said.contains("not permitted")
         || [nix::libc::EACCES, nix::libc::EPERM].contains(&code)
     {
@@ -313,25 +316,34 @@ fn failure(options: &EalOptions, arguments: &[String], code: i32, said: String) 
     }
 }
 
-fn run_folder() -> Option<PathBuf> {
-    // SAFETY: returns EAL's own buffer, empty before there is a folder.
-    let folder = unsafe {
-        let text = sys::rte_eal_get_runtime_dir();
-        if text.is_null() {
-            return None;
-        }
-        CStr::from_ptr(text)
-    };
-    let folder = folder.to_str().ok()?;
-    (!folder.is_empty()).then(|| PathBuf::from(folder))
+/// EAL's run-time folder, locked: nothing else tells two instances of one name apart, as they share no files.
+struct RunFolder {
+    path: PathBuf,
+    _lock: Flock<File>,
 }
 
-/// Removes the folder where it is empty: what another process may have put there is not ours.
-fn remove_run_folder(folder: Option<&std::path::Path>) {
-    if let Some(folder) = folder
-        && let Err(error) = fs::remove_dir(folder)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::debug!("{} stays: {error}", folder.display());
+impl RunFolder {
+    /// `None` where another process has it, or where there is none.
+    fn claim() -> Option<Self> {
+        // SAFETY: returns EAL's own buffer, empty before there is a folder.
+        let text = unsafe {
+            let text = sys::rte_eal_get_runtime_dir();
+            if text.is_null() {
+                return None;
+            }
+            CStr::from_ptr(text)
+        };
+        let path = PathBuf::from(text.to_str().ok()?);
+        let lock = Flock::lock(File::open(&path).ok()?, FlockArg::LockExclusiveNonblock).ok()?;
+        Some(Self { path, _lock: lock })
+    }
+}
+
+impl Drop for RunFolder {
+    /// Removes the folder where it is empty: what another process may have put there is not ours.
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir(&self.path) {
+            tracing::debug!("{} stays: {error}", self.path.display());
+        }
     }
 }

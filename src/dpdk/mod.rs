@@ -42,6 +42,12 @@ fn describe_errno(code: i32) -> String {
     text.to_string_lossy().into_owned()
 }
 
+/// What a driver means by the status it returned.
+fn describe_status(status: i32) -> String {
+    // Many drivers say -1 for anything, which is not meant as EPERM.
+    if status == -1 { "it gives no reason".to_owned() } else { describe_errno(status) }
+}
+
 /// This thread's rte_errno: why the last DPDK call that returned a null pointer failed.
 fn errno() -> i32 {
     // SAFETY: reads a thread-local.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::eal::{Eal, EalHold};
 use super::port_error::{PortError, PortFault};
-use super::{PacketPool, describe_errno, dpdk_sys as sys, log_capture};
+use super::{PacketPool, describe_status, dpdk_sys as sys, log_capture};
 use crate::wire::MacAddr;
 
 /// The state of a port's link.
@@ -104,7 +104,7 @@ impl Attached {
             return Ok(());
         }
         let said = if said.is_empty() { "nothing".to_owned() } else { said };
-        let (device, reason) = (self.device.clone(), describe_errno(status));
+        let (device, reason) = (self.device.clone(), describe_status(status));
         Err(PortError::new(&self.name, PortFault::Step { device, step, reason, remedy, said }))
     }
 
@@ -143,14 +143,14 @@ impl Drop for Attached {
         let ((stopped, closed), _said) =
             log_capture::during(|| unsafe { (sys::rte_eth_dev_stop(self.id), sys::rte_eth_dev_close(self.id)) });
         if stopped < 0 || closed < 0 {
-            tracing::warn!("port `{name}` did not close well: {}", describe_errno(stopped.min(closed)));
+            tracing::warn!("port `{name}` did not close well: {}", describe_status(stopped.min(closed)));
         }
         if let Some(device) = &self.virtual_name {
             // SAFETY: two strings. The port is closed.
             let (detached, _said) =
                 log_capture::during(|| unsafe { sys::rte_eal_hotplug_remove(c"vdev".as_ptr(), device.as_ptr()) });
             if detached < 0 {
-                tracing::warn!("port `{name}`: its device stays: {}", describe_errno(detached));
+                tracing::warn!("port `{name}`: its device stays: {}", describe_status(detached));
             }
         }
         self.eal.open_ports().remove(&self.id);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <rte_version.h>
 #include <rte_cycles.h>
 #include <rte_dev.h>
 #include <rte_eal.h>

@@ -15,7 +15,7 @@ pub enum ThreadError {
     #[error("this thread is registered with DPDK already")]
     Twice,
     /// DPDK refused.
-    #[error("DPDK takes no further thread ({0}): it has room for 127 workers, and none beside a second DPDK process")]
+    #[error("DPDK takes no further worker thread ({0}): configure fewer `cores` in [workers]")]
     Refused(String),
 }
 

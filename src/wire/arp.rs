@@ -97,3 +97,95 @@ pub fn reply_in_place(frame: &mut [u8], own_mac: MacAddr, own_ip: Ipv4Addr) -> O
     frame.get_mut(ETHERNET_HEADER + ARP_PACKET..length)?.fill(0);
     Some(length)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::fixture::{GATEWAY, HOST, ethernet};
+    use etherparse::ArpPacketSlice;
+    use proptest::prelude::*;
+
+    const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const ASKER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    fn request() -> ArpPacket {
+        ArpPacket {
+            operation: ARP_REQUEST,
+            sender_mac: HOST,
+            sender_ip: ASKER,
+            target_mac: MacAddr::ZERO,
+            target_ip: OWN,
+        }
+    }
+
+    fn frame_of(packet: ArpPacket, padding: usize) -> Vec<u8> {
+        let payload = [&packet.to_bytes()[..], &vec![0xaa; padding]].concat();
+        ethernet(MacAddr::BROADCAST, packet.sender_mac, ETHERTYPE_ARP, &payload)
+    }
+
+    #[test]
+    fn a_request_for_our_address_becomes_the_reply_as_etherparse_reads_it() {
+        for (padding, length) in [(0, 42), (10, 52), (18, 60), (40, 60)] {
+            let mut frame = frame_of(request(), padding);
+            assert_eq!(reply_in_place(&mut frame, GATEWAY, OWN), Some(length));
+            let header = EthernetHeader { destination: HOST, source: GATEWAY, ethertype: ETHERTYPE_ARP };
+            assert_eq!(EthernetHeader::parse(&frame), Some(header));
+            let reply = ArpPacketSlice::from_slice(&frame[14..]).expect("ARP").to_packet();
+            let reply = reply.try_eth_ipv4().expect("IPv4 over Ethernet");
+            assert_eq!(reply.operation.0, ARP_REPLY);
+            assert_eq!((reply.sender_mac, reply.sender_ipv4), (GATEWAY.0, OWN.octets()));
+            assert_eq!((reply.target_mac, reply.target_ipv4), (HOST.0, ASKER.octets()));
+            assert!(frame[42..length].iter().all(|byte| *byte == 0), "padding leaks nothing");
+        }
+    }
+
+    #[test]
+    fn a_probe_of_rfc_5227_is_answered() {
+        let mut frame = frame_of(ArpPacket { sender_ip: Ipv4Addr::UNSPECIFIED, ..request() }, 0);
+        assert_eq!(reply_in_place(&mut frame, GATEWAY, OWN), Some(42));
+    }
+
+    #[test]
+    fn what_is_not_for_us_or_not_sound_is_left_as_it_is() {
+        let other = Ipv4Addr::new(10, 0, 0, 9);
+        let cases = [
+            ("a reply", ArpPacket { operation: ARP_REPLY, ..request() }),
+            ("another's address", ArpPacket { target_ip: other, ..request() }),
+            ("a group sender", ArpPacket { sender_mac: MacAddr::BROADCAST, ..request() }),
+            ("a zero sender", ArpPacket { sender_mac: MacAddr::ZERO, ..request() }),
+            ("our MAC", ArpPacket { sender_mac: GATEWAY, ..request() }),
+            ("our address announced by another", ArpPacket { sender_ip: OWN, ..request() }),
+            ("a broadcast sender", ArpPacket { sender_ip: Ipv4Addr::BROADCAST, ..request() }),
+            ("a multicast sender", ArpPacket { sender_ip: Ipv4Addr::new(224, 0, 0, 1), ..request() }),
+        ];
+        for (case, packet) in cases {
+            let mut frame = frame_of(packet, 18);
+            let before = frame.clone();
+            assert_eq!(reply_in_place(&mut frame, GATEWAY, OWN), None, "{case}");
+            assert_eq!(frame, before, "{case}");
+        }
+        for at in [12, 15, 17, 18, 19] {
+            let mut frame = frame_of(request(), 18);
+            frame[at] ^= 1;
+            assert_eq!(reply_in_place(&mut frame, GATEWAY, OWN), None, "byte {at}");
+        }
+        for length in 0..42 {
+            assert_eq!(reply_in_place(&mut frame_of(request(), 0)[..length], GATEWAY, OWN), None, "{length} bytes");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_read_and_write_back_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..64), sound: bool) {
+            let mut bytes = bytes;
+            if sound && let Some(start) = bytes.first_chunk_mut::<6>() {
+                *start = [0, 1, 8, 0, 6, 4];
+            }
+            match ArpPacket::parse(&bytes) {
+                Some(packet) => prop_assert_eq!(&packet.to_bytes()[..], &bytes[..ARP_PACKET]),
+                None => prop_assert!(!sound || bytes.len() < ARP_PACKET),
+            }
+            let _length = reply_in_place(&mut bytes, GATEWAY, OWN);
+        }
+    }
+}

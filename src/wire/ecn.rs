@@ -119,11 +119,106 @@ pub fn copy_congestion(inner_frame: &mut [u8], outer: Ecn) -> EcnOutcome {
         && delivered != inner
     {
         let new = old & !3 | delivered.bits();
-        // The whole header was found to lie within the frame, so that it is set.
-        let _set = match ip {
+        let is_set = match ip {
             InnerIp::V4(at) => inner_frame.get_mut(at..).is_some_and(|packet| ipv4::set_dscp_ecn(packet, new)),
             InnerIp::V6(at) => inner_frame.get_mut(at..).is_some_and(|packet| ipv6::set_traffic_class(packet, new)),
         };
+        debug_assert!(is_set, "the whole header was found to lie within the frame");
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::checksum::ipv4_header_is_valid;
+    use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_QINQ, ETHERTYPE_VLAN};
+    use crate::wire::fixture::{GATEWAY, HOST, ethernet, ipv4, ipv6, tagged};
+    use EcnOutcome::{Deliver, DeliverWithWarning, Drop};
+    use proptest::prelude::*;
+    use std::net::Ipv6Addr;
+
+    /// Rows inner, columns outer, in the order Not-ECT, ECT(0), ECT(1), CE (RFC 6040, 4.2, figure 4).
+    const ORDER: [Ecn; 4] = [Ecn::NotEct, Ecn::Ect0, Ecn::Ect1, Ecn::Ce];
+    const TABLE: [[EcnOutcome; 4]; 4] = [
+        [Deliver(Ecn::NotEct), DeliverWithWarning(Ecn::NotEct), DeliverWithWarning(Ecn::NotEct), Drop],
+        [Deliver(Ecn::Ect0), Deliver(Ecn::Ect0), Deliver(Ecn::Ect1), Deliver(Ecn::Ce)],
+        [Deliver(Ecn::Ect1), Deliver(Ecn::Ect1), Deliver(Ecn::Ect1), Deliver(Ecn::Ce)],
+        [Deliver(Ecn::Ce), Deliver(Ecn::Ce), DeliverWithWarning(Ecn::Ce), Deliver(Ecn::Ce)],
+    ];
+    const DSCP: u8 = 46 << 2;
+
+    fn frame_v4(ecn: Ecn) -> Vec<u8> {
+        let mut packet = ipv4([10, 0, 0, 1], [10, 0, 0, 2], 17, &[0; 8]);
+        assert!(ipv4::set_dscp_ecn(&mut packet, DSCP | ecn.bits()));
+        ethernet(HOST, GATEWAY, ETHERTYPE_IPV4, &packet)
+    }
+
+    fn frame_v6(ecn: Ecn) -> Vec<u8> {
+        let mut packet = ipv6(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST, 17, 64, &[0; 8]);
+        packet[0] |= (DSCP | ecn.bits()) >> 4;
+        packet[1] |= (DSCP | ecn.bits()) << 4 | 0x0a;
+        ethernet(HOST, GATEWAY, ETHERTYPE_IPV6, &packet)
+    }
+
+    #[test]
+    fn rfc_6040_all_sixteen_combinations_for_ipv4_and_ipv6_and_behind_tags() {
+        for (inner, row) in ORDER.into_iter().zip(TABLE) {
+            for (outer, expected) in ORDER.into_iter().zip(row) {
+                assert_eq!(decapsulate(inner, outer), expected, "{inner:?} in {outer:?}");
+                for tpids in [&[][..], &[ETHERTYPE_VLAN], &[ETHERTYPE_QINQ, ETHERTYPE_VLAN]] {
+                    for build in [frame_v4, frame_v6] {
+                        let mut frame = tagged(&build(inner), tpids);
+                        assert_eq!(copy_congestion(&mut frame, outer), expected, "{inner:?} in {outer:?}");
+                        let delivered = match expected {
+                            Deliver(ecn) | DeliverWithWarning(ecn) => ecn,
+                            Drop => inner,
+                        };
+                        assert_eq!(frame, tagged(&build(delivered), tpids), "{inner:?} in {outer:?}");
+                        assert_eq!(traffic_class_of(&frame), DSCP | delivered.bits());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_ipv4_checksum_is_corrected_with_the_mark() {
+        let mut frame = frame_v4(Ecn::Ect0);
+        assert_eq!(copy_congestion(&mut frame, Ecn::Ce), Deliver(Ecn::Ce));
+        assert!(ipv4_header_is_valid(&frame[14..]));
+    }
+
+    #[test]
+    fn a_frame_that_is_no_ip_or_is_cut_is_delivered_untouched() {
+        let arp = ethernet(HOST, GATEWAY, ETHERTYPE_ARP, &[0x45; 46]);
+        let wrong_version = ethernet(HOST, GATEWAY, ETHERTYPE_IPV6, &[0x45; 46]);
+        let cut_v4 = frame_v4(Ecn::Ect0)[..33].to_vec();
+        let cut_v6 = frame_v6(Ecn::Ect0)[..53].to_vec();
+        for frame in [arp, wrong_version, cut_v4, cut_v6, vec![0; 5]] {
+            let mut after = frame.clone();
+            assert_eq!(copy_congestion(&mut after, Ecn::Ce), Deliver(Ecn::NotEct));
+            assert_eq!(after, frame);
+            assert_eq!(traffic_class_of(&frame), 0);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_frame_keeps_its_length_and_all_but_ecn_and_checksum(mut frame: Vec<u8>, outer in 0u8..4, v6: bool) {
+            if let Some(ethertype) = frame.get_mut(12..14) {
+                ethertype.copy_from_slice(&if v6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 }.to_be_bytes());
+            }
+            if let Some(version) = frame.get_mut(14) {
+                *version = *version & 0x0f | if v6 { 0x60 } else { 0x40 };
+            }
+            let before = frame.clone();
+            let _outcome = copy_congestion(&mut frame, Ecn::from_dscp_ecn(outer));
+            let changed = frame.iter().zip(&before).enumerate().filter(|(_, (a, b))| a != b).map(|(at, _)| at);
+            for at in changed {
+                prop_assert!(if v6 { at == 15 } else { matches!(at, 15 | 24 | 25) }, "byte {}", at);
+            }
+            prop_assert_eq!(frame.len(), before.len());
+        }
+    }
 }

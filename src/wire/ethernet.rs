@@ -104,3 +104,53 @@ fn network_header_behind_tags(frame: &[u8]) -> Option<(u16, usize)> {
     }
     Some((ethertype, at + 2))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::fixture::{GATEWAY, HOST, ethernet, tagged};
+    use etherparse::Ethernet2Header;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_network_header_is_found_behind_up_to_four_tags_and_no_more() {
+        let frame = ethernet(HOST, GATEWAY, ETHERTYPE_IPV6, &[]);
+        let tpids = [ETHERTYPE_QINQ, ETHERTYPE_VLAN, ETHERTYPE_QINQ, ETHERTYPE_VLAN, ETHERTYPE_VLAN];
+        for tags in 0..=4 {
+            let frame = tagged(&frame, &tpids[..tags]);
+            assert_eq!(network_header(&frame), Some((ETHERTYPE_IPV6, ETHERNET_HEADER + tags * VLAN_TAG)));
+            assert_eq!(network_header(&frame[..frame.len() - 1]), None, "{tags} tags, cut");
+        }
+        assert_eq!(network_header(&tagged(&frame, &tpids)), Some((ETHERTYPE_VLAN, 30)));
+    }
+
+    #[test]
+    fn a_header_is_not_written_where_there_is_no_room() {
+        let header = EthernetHeader { destination: HOST, source: GATEWAY, ethertype: ETHERTYPE_ARP };
+        let mut out = [0; ETHERNET_HEADER];
+        assert!(!header.write(&mut out[..13]));
+        assert_eq!(out, [0; ETHERNET_HEADER]);
+        assert!(header.write(&mut out));
+        assert_eq!(EthernetHeader::parse(&out), Some(header));
+    }
+
+    proptest! {
+        #[test]
+        fn headers_read_as_etherparse_reads_them(bytes: Vec<u8>) {
+            let oracle = Ethernet2Header::from_slice(&bytes).ok().map(|(header, _)| header);
+            let header = EthernetHeader::parse(&bytes);
+            prop_assert_eq!(header.is_some(), oracle.is_some());
+            if let (Some(header), Some(oracle)) = (header, oracle) {
+                prop_assert_eq!(header.destination.0, oracle.destination);
+                prop_assert_eq!(header.source.0, oracle.source);
+                prop_assert_eq!(header.ethertype, oracle.ether_type.0);
+                prop_assert_eq!(&header.to_bytes()[..], &bytes[..ETHERNET_HEADER]);
+            }
+        }
+
+        #[test]
+        fn any_bytes_have_a_network_header_within_them_or_none(bytes: Vec<u8>) {
+            prop_assert!(network_header(&bytes).is_none_or(|(_, at)| at <= bytes.len()));
+        }
+    }
+}

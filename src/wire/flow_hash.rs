@@ -140,3 +140,6 @@ fn hash_by_mac(frame: &[u8], ethertype: u16) -> u32 {
 pub const fn source_port(hash: u32) -> u16 {
     FIRST_PORT | (hash >> 18) as u16
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,3 +152,6 @@ pub fn fragmentation_needed(original_frame: &[u8], mtu: u16, out: &mut [u8]) -> 
     frame.put(quote)?;
     Some(frame.written())
 }
+
+#[cfg(test)]
+mod tests;

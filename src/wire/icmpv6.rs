@@ -142,3 +142,6 @@ pub fn packet_too_big(original_frame: &[u8], mtu: u16, out: &mut [u8]) -> Option
     frame.put(quote)?;
     Some(frame.written())
 }
+
+#[cfg(test)]
+mod tests;

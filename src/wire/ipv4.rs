@@ -104,3 +104,81 @@ pub fn set_dscp_ecn(packet: &mut [u8], dscp_ecn: u8) -> bool {
     [header[10], header[11]] = update_u16(checksum, old, new).to_be_bytes();
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::checksum::ipv4_header_is_valid;
+    use crate::wire::fixture::{ipv4, ipv4_header, ipv4_packet};
+    use etherparse::Ipv4HeaderSlice;
+    use proptest::prelude::*;
+
+    #[test]
+    fn v12_impossible_lengths_each_have_their_error() {
+        let packet = ipv4([10, 0, 0, 1], [10, 0, 0, 2], 17, &[0; 8]);
+        assert_eq!(Ipv4Header::parse(&packet, 28).map(|header| header.total_length), Ok(28));
+        assert_eq!(Ipv4Header::parse(&packet, 27), Err(IpError::TotalLength));
+        for length in 0..IPV4_HEADER {
+            assert_eq!(Ipv4Header::parse(&packet[..length], 28), Err(IpError::Truncated));
+        }
+        let changed = |at: usize, to: u8| {
+            let mut packet = packet.clone();
+            packet[at] = to;
+            Ipv4Header::parse(&packet, 28)
+        };
+        assert_eq!(changed(0, 0x65), Err(IpError::Version));
+        assert_eq!(changed(0, 0x44), Err(IpError::HeaderLength));
+        assert_eq!(changed(0, 0x4f), Err(IpError::Truncated));
+        assert_eq!(changed(0, 0x47).map(|header| header.header_length), Ok(28));
+        assert_eq!(changed(3, 19), Err(IpError::TotalLength));
+    }
+
+    #[test]
+    fn every_dscp_ecn_octet_is_set_and_the_checksum_stays_right() {
+        let mut packet = ipv4([10, 0, 0, 1], [10, 0, 0, 2], 17, &[0; 8]);
+        for value in (0..=255).chain([3, 0, 255]) {
+            assert!(set_dscp_ecn(&mut packet, value));
+            assert_eq!(Ipv4Header::parse(&packet, 28).map(|header| header.dscp_ecn), Ok(value));
+            assert!(ipv4_header_is_valid(&packet), "{value}");
+        }
+        assert!(!set_dscp_ecn(&mut packet[..19], 0));
+    }
+
+    proptest! {
+        #[test]
+        fn fields_read_as_etherparse_reads_them(mut bytes in prop::collection::vec(any::<u8>(), 20..80), words in 5u8..16) {
+            bytes[0] = 0x40 | words;
+            bytes[2] = 0;
+            let header = Ipv4Header::parse(&bytes, usize::MAX);
+            prop_assume!(header.is_ok());
+            let (header, oracle) = (header.expect("just seen"), Ipv4HeaderSlice::from_slice(&bytes).expect("a header"));
+            prop_assert_eq!(header.header_length, oracle.slice().len());
+            prop_assert_eq!(header.has_options(), !oracle.options().is_empty());
+            prop_assert_eq!(header.total_length, usize::from(oracle.total_len()));
+            prop_assert_eq!(header.dscp_ecn, oracle.dcp().value() << 2 | oracle.ecn().value());
+            prop_assert_eq!(header.dont_fragment, oracle.dont_fragment());
+            prop_assert_eq!(header.more_fragments, oracle.more_fragments());
+            prop_assert_eq!(header.fragment_offset, oracle.fragments_offset().byte_offset());
+            prop_assert_eq!(header.is_fragment(), oracle.is_fragmenting_payload());
+            prop_assert_eq!((header.ttl, header.protocol), (oracle.ttl(), oracle.protocol().0));
+            prop_assert_eq!((header.source, header.destination), (oracle.source_addr(), oracle.destination_addr()));
+        }
+
+        #[test]
+        fn any_bytes_parse_within_their_bounds_or_not_at_all(bytes: Vec<u8>, extra in 0usize..2000) {
+            if let Ok(header) = Ipv4Header::parse(&bytes, bytes.len() + extra) {
+                prop_assert!(header.header_length <= bytes.len() && header.header_length <= header.total_length);
+                prop_assert!(header.total_length <= bytes.len() + extra);
+            }
+        }
+    }
+
+    #[test]
+    fn options_are_counted_to_the_header() {
+        let mut header = ipv4_header([10, 0, 0, 1], [10, 0, 0, 2], 17);
+        header.options = [1; 12].into();
+        let packet = ipv4_packet(header, &[0; 8]);
+        let header = Ipv4Header::parse(&packet, packet.len()).expect("a packet");
+        assert_eq!((header.header_length, header.total_length, header.has_options()), (32, 40, true));
+    }
+}

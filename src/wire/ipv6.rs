@@ -204,3 +204,129 @@ fn fragment_at(packet: &[u8], at: usize) -> Option<Ipv6Fragment> {
     let word = read_u16(packet, at + 2)?;
     Some(Ipv6Fragment { offset: word & 0xfff8, more: word & 1 != 0, identification: u32::from_be_bytes(id) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::fixture::ipv6;
+    use etherparse::{Ipv6HeaderSlice, Ipv6Slice};
+    use proptest::prelude::*;
+
+    const A: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+    const B: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
+
+    fn packet(chain: &[(u8, Vec<u8>)], protocol: u8, payload: &[u8]) -> Vec<u8> {
+        let first = chain.first().map_or(protocol, |(kind, _)| *kind);
+        let mut bytes = Vec::new();
+        for (index, (_, header)) in chain.iter().enumerate() {
+            bytes.push(chain.get(index + 1).map_or(protocol, |(kind, _)| *kind));
+            bytes.extend(header);
+        }
+        bytes.extend(payload);
+        ipv6(A, B, first, 64, &bytes)
+    }
+
+    /// An extension header without its next-header octet, of `units` times 8 bytes beyond the first 8.
+    fn option(kind: u8, units: u8) -> (u8, Vec<u8>) {
+        (kind, std::iter::once(units).chain(vec![0; 6 + 8 * usize::from(units)]).collect())
+    }
+
+    fn fragment(offset: u16, more: bool) -> (u8, Vec<u8>) {
+        let [a, b] = (offset | u16::from(more)).to_be_bytes();
+        (EXTENSION_FRAGMENT, vec![0, a, b, 0xde, 0xad, 0xbe, 0xef])
+    }
+
+    #[test]
+    fn u2_extension_headers_are_walked_to_the_upper_layer() {
+        let authentication = (EXTENSION_AUTHENTICATION, [4].into_iter().chain([0; 22]).collect());
+        let chain = [option(EXTENSION_HOP_BY_HOP, 0), option(EXTENSION_ROUTING, 2), option(60, 1), authentication];
+        let packet = packet(&chain, 17, &[0; 8]);
+        let upper = upper_layer(&packet).expect("a walkable chain");
+        assert_eq!(upper, UpperLayer { protocol: 17, offset: 40 + 8 + 24 + 16 + 24, fragment: None });
+        for length in 0..upper.offset {
+            assert_eq!(upper_layer(&packet[..length]), Err(ExtensionHeaderError::Truncated), "{length} bytes");
+        }
+        let oracle = Ipv6Slice::from_slice(&packet).expect("a packet");
+        assert_eq!((oracle.payload().ip_number.0, oracle.payload().payload.len()), (17, 8));
+    }
+
+    #[test]
+    fn u2_fragments_are_recognised_and_an_atomic_one_is_a_whole_datagram() {
+        let chain = |offset, more| packet(&[fragment(offset, more), option(60, 0)], 17, &[0; 8]);
+        let first = upper_layer(&chain(0, true)).expect("walkable");
+        assert_eq!((first.protocol, first.offset, first.is_fragment()), (17, 56, true));
+        let identification = 0xdead_beef;
+        assert_eq!(first.fragment, Some(Ipv6Fragment { offset: 0, more: true, identification }));
+        let later = upper_layer(&chain(1232, false)).expect("walkable");
+        assert_eq!((later.protocol, later.offset, later.is_fragment()), (60, 48, true));
+        assert_eq!(later.fragment, Some(Ipv6Fragment { offset: 1232, more: false, identification }));
+        let atomic = upper_layer(&chain(0, false)).expect("walkable");
+        assert_eq!((atomic.protocol, atomic.offset, atomic.is_fragment()), (17, 56, false));
+    }
+
+    #[test]
+    fn u2_chains_that_cannot_be_walked_are_errors() {
+        let walk = |chain: &[_]| upper_layer(&packet(chain, 17, &[0; 8]));
+        let misplaced = Err(ExtensionHeaderError::Misplaced);
+        assert_eq!(walk(&[option(60, 0), option(EXTENSION_HOP_BY_HOP, 0)]), misplaced);
+        assert_eq!(walk(&[fragment(0, true), fragment(0, true)]), misplaced);
+        assert!(walk(&vec![option(60, 0); MAX_EXTENSION_HEADERS]).is_ok());
+        assert_eq!(walk(&vec![option(60, 0); MAX_EXTENSION_HEADERS + 1]), Err(ExtensionHeaderError::TooMany));
+        let mut beyond_payload = packet(&[option(60, 0)], 17, &[]);
+        beyond_payload[5] = 7;
+        assert_eq!(upper_layer(&beyond_payload), Err(ExtensionHeaderError::Truncated));
+    }
+
+    #[test]
+    fn every_traffic_class_is_set_and_nothing_else() {
+        let mut packet = packet(&[], 17, &[]);
+        packet[1..4].copy_from_slice(&[0x0a, 0xbc, 0xde]);
+        let before = Ipv6Header::parse(&packet, 40).expect("a header");
+        for traffic_class in 0..=255 {
+            assert!(set_traffic_class(&mut packet, traffic_class));
+            assert_eq!(Ipv6Header::parse(&packet, 40), Ok(Ipv6Header { traffic_class, ..before }));
+        }
+        assert!(!set_traffic_class(&mut packet[..39], 0));
+    }
+
+    proptest! {
+        #[test]
+        fn fields_read_as_etherparse_reads_them(mut bytes in prop::collection::vec(any::<u8>(), 40..48)) {
+            bytes[0] = 0x60 | bytes[0] & 0x0f;
+            let header = Ipv6Header::parse(&bytes, usize::MAX).expect("a header");
+            let oracle = Ipv6HeaderSlice::from_slice(&bytes).expect("a header");
+            prop_assert_eq!(header.traffic_class, oracle.traffic_class());
+            prop_assert_eq!(header.flow_label, oracle.flow_label().value());
+            prop_assert_eq!(header.payload_length, usize::from(oracle.payload_length()));
+            prop_assert_eq!((header.next_header, header.hop_limit), (oracle.next_header().0, oracle.hop_limit()));
+            prop_assert_eq!((header.source, header.destination), (oracle.source_addr(), oracle.destination_addr()));
+        }
+
+        #[test]
+        fn v12_lengths_and_versions_that_cannot_be_are_errors(bytes: Vec<u8>, available in 0usize..100) {
+            match Ipv6Header::parse(&bytes, available) {
+                Ok(header) => prop_assert!(bytes[0] >> 4 == 6 && 40 + header.payload_length <= available),
+                Err(IpError::Truncated) => prop_assert!(bytes.len() < 40),
+                Err(IpError::Version) => prop_assert!(bytes[0] >> 4 != 6),
+                Err(error) => prop_assert!(error == IpError::TotalLength && bytes[0] >> 4 == 6),
+            }
+        }
+
+        #[test]
+        fn any_chain_ends_within_the_packet_or_not_at_all(kinds in prop::collection::vec(0usize..9, 0..12),
+                                                         bytes in prop::collection::vec(0u8..4, 40..400)) {
+            // Headers of one unit, so that random kinds chain up.
+            let known = [0, 43, 44, 51, 60, 135, 139, 140, 17];
+            let mut bytes = bytes;
+            bytes[4] = 1;
+            for (index, kind) in kinds.iter().enumerate() {
+                let at = if index == 0 { 6 } else { 32 + 8 * index };
+                if let Some(next) = bytes.get_mut(at) { *next = known[*kind]; }
+                if let Some(length) = bytes.get_mut(at + 1) { *length = 0; }
+            }
+            if let Ok(upper) = upper_layer(&bytes) {
+                prop_assert!((40..=bytes.len()).contains(&upper.offset));
+            }
+        }
+    }
+}

@@ -19,3 +19,6 @@ pub mod udp;
 pub mod vxlan;
 
 pub use address::{AddressError, MacAddr, VlanId, Vni};
+
+#[cfg(test)]
+mod fixture;

@@ -139,3 +139,6 @@ fn source_link_layer_address(mut options: &[u8]) -> Option<Option<MacAddr>> {
     }
     Some(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,3 +56,25 @@ impl UdpHeader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn headers_read_as_etherparse_reads_them_and_write_back(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+            let oracle = etherparse::UdpHeader::from_slice(&bytes).ok().map(|(header, _)| header);
+            let header = UdpHeader::parse(&bytes);
+            prop_assert_eq!(header.is_some(), oracle.is_some());
+            if let (Some(header), Some(oracle)) = (header, oracle) {
+                prop_assert_eq!((header.source_port, header.destination_port), (oracle.source_port, oracle.destination_port));
+                prop_assert_eq!((header.length, header.checksum), (oracle.length, oracle.checksum));
+                let mut out = vec![0; bytes.len()];
+                prop_assert!(header.write(&mut out) && !header.write(&mut [0; 7]));
+                prop_assert_eq!(&out[..UDP_HEADER], &bytes[..UDP_HEADER]);
+            }
+        }
+    }
+}

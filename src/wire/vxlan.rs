@@ -40,3 +40,42 @@ pub const fn header_of(vni: Vni) -> [u8; VXLAN_HEADER] {
     let [_, a, b, c] = vni.get().to_be_bytes();
     [VXLAN_FLAG_VNI, 0, 0, 0, a, b, c, 0]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v1_only_the_i_flag_makes_the_vni_valid() {
+        for flags in 0..=255 {
+            let header = [flags, 0, 0, 0, 0, 0, 1, 0];
+            assert_eq!(has_valid_vni(&header), flags & 0x08 != 0, "{flags:#04x}");
+        }
+    }
+
+    #[test]
+    fn v2_a_header_is_sent_with_reserved_bits_zero_and_read_whatever_they_are() {
+        let vni = Vni::new(0x00ab_cdef).expect("24 bits");
+        let header = header_of(vni);
+        assert_eq!(header, [0x08, 0, 0, 0, 0xab, 0xcd, 0xef, 0]);
+        assert!(reserved_is_zero(&header) && has_valid_vni(&header));
+        let reserved = (0..64).filter(|bit| !matches!(bit, 3 | 32..56));
+        assert_eq!(reserved.clone().count(), 7 + 32);
+        for bit in reserved {
+            let mut header = header;
+            header[bit / 8] ^= 1 << (bit % 8);
+            assert!(!reserved_is_zero(&header), "bit {bit}");
+            assert!(has_valid_vni(&header), "bit {bit}");
+            assert_eq!(vni_of(&header), vni, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn v8_every_bit_of_the_vni_counts() {
+        for vni in (0..24).map(|bit| 1 << bit).chain([0, Vni::MAX]) {
+            let vni = Vni::new(vni).expect("24 bits");
+            assert_eq!(vni_of(&header_of(vni)), vni);
+            assert!(reserved_is_zero(&header_of(vni)));
+        }
+    }
+}

@@ -160,9 +160,9 @@ fn count(gateway: &Gateway) {
     first.remote(TunnelIndex(0)).sent().count_many(1100, 70_000);
     second.remote(TunnelIndex(65535)).received().count(1500);
     first.port(PortIndex(1)).received().count_many(1000, 64_000);
-    first.drop_many(DropReason::UnknownVni, 40);
-    second.drop_many(DropReason::UnknownVni, 2);
-    second.drop_many(DropReason::NoNextHop, 1);
+    first.count_drops(DropReason::UnknownVni, 40);
+    second.count_drops(DropReason::UnknownVni, 2);
+    second.count_drops(DropReason::NoNextHop, 1);
     first.event_many(Event::FloodedFrame, 12);
     first.run.polls.add(10_000);
     first.run.bursts.add(100);

@@ -5,8 +5,8 @@
 //!
 //! An array of buckets of one cache line, each with four keys and four values, one word each. A key has two buckets
 //! where it may be, by two halves of a seeded hash. There are as many buckets as the table takes entries, so at most a
-//! quarter of the slots is in use, 49 in 50 entries are in the first of their two buckets, and a lookup that hits
-//! touches one cache line. Where both buckets are full, entries are moved to their other bucket: displacement.
+//! quarter of the slots is in use, 99 in 100 entries are in the first of their two buckets, and a lookup that finds one
+//! there touches one cache line. Where both buckets are full, entries are moved to their other bucket: displacement.
 //!
 //! # Who writes, who reads
 //!
@@ -35,7 +35,8 @@
 //!
 //! The orders of the writer:
 //!
-//! - *fill*: value, then key.
+//! - *fill*: value, then key. (The slot is dead before, so the model checker finds nothing wrong with the other order
+//!   either; this one needs no such argument.)
 //! - *set* (a station moved; the entry replaced): one swap of the value. A reader sees the old word or the new one.
 //! - *remove*: value to dead, then key to RETIRED; the slot is queued.
 //! - *reclaim*: once every worker passed, key to EMPTY.
@@ -62,8 +63,7 @@
 //! A slot that a removed key left is filled only after every worker has passed since. A slot that a displaced key left
 //! is filled at once with another key, and from then on is *settled*: it is displaced from only after every worker has
 //! passed, and if its entry is removed, it is filled only after every worker has passed. So within any burst a slot
-//! has at most two keys, and they differ, for the second was new to the table while the first was in it, or was moved
-//! in from its other bucket, where it is not looked for twice. A settled slot whose wait is over is as any other.
+//! has at most two keys, and they differ: the second came in while the first one was in the table, in its other bucket.
 //!
 //! # Why a station that is in the table is never missed
 //!
@@ -227,15 +227,17 @@ impl Fdb {
     }
 
     /// Notes that a learned entry was heard at `tick`, where it still says what `seen` says, which a lookup of the same
-    /// burst gave. To be called only when that changes the tick; a race that is lost does no harm. This is the one
-    /// write of a worker.
+    /// burst gave. False where it says something else by now, or is just being moved: a race that is lost does no harm,
+    /// the station's next frame tries again. To be called only when it changes the tick. This is the one write of a
+    /// worker.
     #[inline]
-    pub fn refresh(&self, probe: &Probe, seen: FdbValue, tick: AgeTick) {
-        if let Some(found) = self.find(probe) {
-            let (seen, heard) = (seen.to_word(), seen.with_tick(tick).to_word());
+    pub fn refresh(&self, probe: &Probe, seen: FdbValue, tick: AgeTick) -> bool {
+        let (seen, heard) = (seen.to_word(), seen.with_tick(tick).to_word());
+        self.find(probe).is_some_and(|found| {
+            let value = &found.bucket.value[found.slot];
             // Relaxed: nothing is published but the word, and the exchange continues the writer's release sequence.
-            let _ = found.bucket.value[found.slot].compare_exchange(seen, heard, Ordering::Relaxed, Ordering::Relaxed);
-        }
+            value.compare_exchange(seen, heard, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        })
     }
 
     #[inline]
@@ -267,6 +269,12 @@ impl Fdb {
                 (bucket.key[slot].load(Ordering::Acquire) == word).then_some((key, value))
             })
         })
+    }
+
+    /// The numbers of the two buckets where a key may be, as [`Fdb::sweep`] counts them; the first choice first.
+    #[must_use]
+    pub fn homes(&self, probe: &Probe) -> [usize; 2] {
+        [self.buckets.index(probe.first), self.buckets.index(probe.second)]
     }
 
     /// All entries: [`Fdb::sweep`] over the whole table.

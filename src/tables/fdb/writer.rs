@@ -214,11 +214,6 @@ impl FdbWriter {
 
 /// What the writer asks of the table. Keys are the writer's own stores, so `Relaxed` reads them back.
 impl Fdb {
-    /// The two buckets where a key may be, the first choice first.
-    pub(super) fn homes(&self, probe: &Probe) -> [usize; 2] {
-        [self.buckets.index(probe.first), self.buckets.index(probe.second)]
-    }
-
     pub(super) fn key_at(&self, place: Place) -> &AtomicU64 {
         &self.buckets.at(place.bucket).key[place.slot]
     }

@@ -1,0 +1,248 @@
+//! A checked config as a file again, with every default filled in: what `vtepctl show config` prints.
+
+use std::fmt::{Display, Write};
+
+use super::model::{
+    Bridge, Config, Dscp, Idle, Neighbour, Port, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum,
+};
+use crate::tables::PortIndex;
+
+impl Config {
+    /// The config as a file that [`Config::parse`] reads as this very config.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut file = File::default();
+        self.write_single_sections(&mut file);
+        for port in &self.ports {
+            write_port(&mut file, port);
+        }
+        for bridge in &self.bridges {
+            self.write_bridge(&mut file, bridge);
+        }
+        for neighbour in &self.neighbours {
+            self.write_neighbour(&mut file, neighbour);
+        }
+        for entry in &self.static_entries {
+            self.write_static(&mut file, entry);
+        }
+        file.text
+    }
+
+    fn write_single_sections(&self, file: &mut File) {
+        file.section("[vtep]");
+        file.quoted("address", self.vtep.address);
+        file.plain("udp_port", self.vtep.udp_port);
+        let udp_checksum = match self.vtep.udp_checksum {
+            UdpChecksum::Full => "full",
+            UdpChecksum::Zero => "zero",
+        };
+        file.quoted("udp_checksum", udp_checksum);
+        match self.vtep.dscp {
+            Dscp::Inherit => file.quoted("dscp", "inherit"),
+            Dscp::Fixed(dscp) => file.plain("dscp", dscp),
+        }
+        file.plain("ttl", self.vtep.ttl);
+        file.plain("strict", self.vtep.strict);
+        file.section("[dpdk]");
+        file.plain("hugepages", self.dpdk.hugepages);
+        file.quoted("file_prefix", &self.dpdk.file_prefix);
+        file.plain("memory_mib", self.dpdk.memory_mib);
+        file.plain("packet_buffers", self.dpdk.packet_buffers);
+        file.list("eal_arguments", self.dpdk.eal_arguments.iter().map(|argument| quote(argument)));
+        file.section("[workers]");
+        file.list("cores", self.workers.cores.iter().map(usize::to_string));
+        let idle = match self.workers.idle {
+            Idle::Poll => "poll",
+            Idle::Adaptive => "adaptive",
+        };
+        file.quoted("idle", idle);
+        file.section("[fdb]");
+        file.plain("max_entries", self.fdb.max_entries);
+        file.plain("ageing", self.fdb.ageing.map_or(0, |ageing| ageing.as_secs()));
+        file.section("[stats]");
+        file.quoted("listen", self.stats.listen);
+        file.section("[api]");
+        file.quoted("socket", self.api.socket.display());
+    }
+
+    fn write_bridge(&self, file: &mut File, bridge: &Bridge) {
+        file.section("[[bridge]]");
+        file.plain("vni", bridge.vni);
+        if let Some(vlan) = bridge.vlan {
+            file.plain("vlan", vlan);
+        }
+        file.list("ports", bridge.ports.iter().map(|port| quote(self.port_name(*port))));
+        file.list("remotes", bridge.remotes.iter().map(|remote| quote(&remote.to_string())));
+        file.plain("learning", bridge.learning);
+        file.plain("source_check", bridge.source_check);
+        let tags = match bridge.tags {
+            Tags::Refuse => "refuse",
+            Tags::Carry => "carry",
+        };
+        file.quoted("tags", tags);
+        file.plain("link_local", bridge.link_local);
+        if let Some(max_macs) = bridge.max_macs {
+            file.plain("max_macs", max_macs);
+        }
+    }
+
+    fn write_neighbour(&self, file: &mut File, neighbour: &Neighbour) {
+        file.section("[[neighbour]]");
+        file.quoted("address", neighbour.address);
+        file.quoted("mac", neighbour.mac);
+        file.quoted("port", self.port_name(neighbour.port));
+    }
+
+    fn write_static(&self, file: &mut File, entry: &StaticEntry) {
+        file.section("[[static]]");
+        file.plain("vni", entry.vni);
+        file.quoted("mac", entry.mac);
+        match entry.place {
+            StaticPlace::Port(port) => file.quoted("port", self.port_name(port)),
+            StaticPlace::Remote(address) => file.quoted("remote", address),
+        }
+    }
+
+    /// The name of a port; empty for one that the config does not have.
+    #[must_use]
+    pub fn port_name(&self, port: PortIndex) -> &str {
+        self.ports.get(usize::from(port.0)).map_or("", |port| &port.name)
+    }
+}
+
+fn write_port(file: &mut File, port: &Port) {
+    file.section("[[port]]");
+    file.quoted("name", &port.name);
+    file.quoted("device", &port.device);
+    let role = match port.role {
+        PortRole::Uplink => "uplink",
+        PortRole::Access => "access",
+    };
+    file.quoted("role", role);
+    if let Some(mac) = port.mac {
+        file.quoted("mac", mac);
+    }
+    if let Some(mtu) = port.mtu {
+        file.plain("mtu", mtu);
+    }
+    file.plain("descriptors", port.descriptors);
+}
+
+/// The text so far.
+#[derive(Default)]
+struct File {
+    text: String,
+}
+
+impl File {
+    fn section(&mut self, header: &str) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.line(format_args!("{header}"));
+    }
+
+    fn plain(&mut self, key: &str, value: impl Display) {
+        self.line(format_args!("{key} = {value}"));
+    }
+
+    fn quoted(&mut self, key: &str, value: impl Display) {
+        self.line(format_args!("{key} = {}", quote(&value.to_string())));
+    }
+
+    fn list(&mut self, key: &str, items: impl Iterator<Item = String>) {
+        let items: Vec<String> = items.collect();
+        self.line(format_args!("{key} = [{}]", items.join(", ")));
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.text, "{line}");
+    }
+}
+
+/// A TOML basic string.
+fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            control if control.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(control));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY_KEY: &str = r#"
+        [vtep]
+        address = "fd00::1"
+        udp_port = 8472
+        udp_checksum = "zero"
+        dscp = 46
+        ttl = 3
+        strict = true
+        [dpdk]
+        hugepages = false
+        file_prefix = "round-trip"
+        eal_arguments = ["--log-level=pmd.net.tap:8", "a \"quoted\" \\ one"]
+        [workers]
+        cores = [0, 1]
+        idle = "adaptive"
+        [[port]]
+        name = "uplink0"
+        device = "net_tap0,iface=up0"
+        role = "uplink"
+        mac = "02:00:00:00:00:01"
+        mtu = 9000
+        [[port]]
+        name = "trunk0"
+        device = "net_tap1,iface=ac0"
+        role = "access"
+        [[bridge]]
+        vni = "100-102"
+        vlan = "10-12"
+        ports = ["trunk0"]
+        remotes = ["fd00::2"]
+        max_macs = 7
+        link_local = true
+        [[bridge]]
+        vni = 5
+        ports = ["trunk0"]
+        tags = "carry"
+        learning = false
+        source_check = false
+        [[neighbour]]
+        address = "fd00::2"
+        mac = "02:00:00:00:00:02"
+        port = "uplink0"
+        [fdb]
+        max_entries = 1000
+        ageing = 0
+        [[static]]
+        vni = 100
+        mac = "02:00:00:00:00:03"
+        port = "trunk0"
+        [[static]]
+        vni = 101
+        mac = "02:00:00:00:00:04"
+        remote = "fd00::2"
+        [api]
+        socket = "/tmp/a.sock"
+    "#;
+
+    #[test]
+    fn a_config_written_out_reads_as_the_same_config() {
+        let first = Config::parse("first.toml", EVERY_KEY).unwrap_or_else(|found| panic!("{}", found.render(false)));
+        let text = first.config.to_toml();
+        let second = Config::parse("second.toml", &text).unwrap_or_else(|found| panic!("{}", found.render(false)));
+        assert_eq!(second.config, first.config);
+    }
+}

@@ -1,0 +1,230 @@
+//! Start, the control loop, and stop.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam::channel::{Receiver, unbounded};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use thiserror::Error;
+use tracing::{error, info, warn};
+
+use super::cores::{self, CoreMissing};
+use super::ports::{self, WorkerQueues};
+use super::summary::summary;
+use super::view::{ReloadRequest, View, describe};
+use crate::api::{Endpoints, ServeError, StatsThread};
+use crate::config::model::Idle;
+use crate::config::{Config, Loaded};
+use crate::control::Gateway;
+use crate::control::gateway::StartError;
+use crate::dpdk::{Eal, EalError, EalOptions, PacketPool, PoolError, PortError, WorkerThread};
+use crate::tables::Tables;
+use crate::tables::learning::LearnRing;
+use crate::telemetry::{ControlTelemetry, WorkerHandle, WorkerTelemetry};
+use crate::worker::Worker;
+use crate::worker::outlet::Outlets;
+
+/// The control thread's pause after a round without an event, so that what workers report is learned within a
+/// millisecond.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Why the daemon did not start, or could not go on. Each says what to do.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// A worker's core is not there.
+    #[error(transparent)]
+    Core(#[from] CoreMissing),
+    /// DPDK did not start.
+    #[error(transparent)]
+    Eal(#[from] EalError),
+    /// The packet pool could not be made.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// A port could not be opened.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The tables could not be made.
+    #[error(transparent)]
+    Gateway(#[from] StartError),
+    /// The metrics or the control socket could not be served.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The system gives no thread or no signal handler.
+    #[error("the system refuses {what}: {source}; see the limits of this process (ulimit -a)")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What it said.
+        source: std::io::Error,
+    },
+}
+
+/// The signals the daemon obeys.
+struct Signals {
+    stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn install() -> Result<Self, DaemonError> {
+        let signals = Self { stop: Arc::default(), reload: Arc::default() };
+        let flags = [(SIGTERM, &signals.stop), (SIGINT, &signals.stop), (SIGHUP, &signals.reload)];
+        for (signal, flag) in flags {
+            signal_hook::flag::register(signal, Arc::clone(flag))
+                .map_err(|source| DaemonError::System { what: "a signal handler", source })?;
+        }
+        Ok(signals)
+    }
+}
+
+/// Runs the gateway until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`DaemonError`]; what had been started is stopped again.
+pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError> {
+    let Loaded { config, .. } = loaded;
+    let began = Instant::now();
+    let signals = Signals::install()?;
+    cores::check(&config.workers.cores)?;
+    cores::keep_to(&cores::for_control(&config.workers.cores));
+    let eal = start_eal(&config, verbose)?;
+    let pool = PacketPool::create(&eal, config.dpdk.packet_buffers)?;
+    let (ports, queues) = ports::open(&eal, &config, &pool)?;
+    let cores = config.workers.cores.clone();
+    let idle = config.workers.idle;
+    let endpoints = Endpoints::new(config.stats.listen, &config.api.socket);
+    let rings: Vec<Arc<LearnRing>> = cores.iter().map(|_| Arc::default()).collect();
+    let control = Arc::new(ControlTelemetry::new());
+    let facts = ports.iter().map(|port| port.facts).collect();
+    info!("running {} of {}", describe(&config), file.display());
+    let mut gateway = Gateway::start(config, facts, rings.clone(), Arc::clone(&control))?;
+    let workers: Vec<WorkerHandle> =
+        cores.iter().map(|core| WorkerHandle { core: *core, telemetry: Arc::new(WorkerTelemetry::new()) }).collect();
+    let (reload, requests) = unbounded();
+    let view = Arc::new(View {
+        dpdk_version: eal.version(),
+        started: SystemTime::now(),
+        workers: workers.clone(),
+        control,
+        ports: ports.clone(),
+        tables: Arc::clone(gateway.tables()),
+        running: Arc::clone(gateway.running()),
+        reload,
+        ready: AtomicBool::new(false),
+    });
+    let stats = StatsThread::spawn(&endpoints, Arc::clone(&view) as _)?;
+    let threads = Crew::start(&eal, &pool, queues, &workers, rings, gateway.tables(), idle)?;
+    view.ready.store(true, Ordering::Relaxed);
+    info!("forwarding; metrics at http://{}/metrics, control socket {}", stats.metrics_address(), endpoints.socket.display());
+    control_loop(&mut gateway, file, &signals, &requests);
+    info!("stopping");
+    view.ready.store(false, Ordering::Relaxed);
+    threads.stop();
+    stats.stop();
+    info!("{}", summary(&workers, began.elapsed()));
+    Ok(())
+}
+
+fn start_eal(config: &Config, verbose: bool) -> Result<Eal, EalError> {
+    Eal::start(&EalOptions {
+        file_prefix: config.dpdk.file_prefix.clone(),
+        hugepages: config.dpdk.hugepages,
+        memory_mib: config.dpdk.memory_mib,
+        control_cores: cores::for_control(&config.workers.cores),
+        devices: config.ports.iter().map(|port| port.device.clone()).collect(),
+        extra_arguments: config.dpdk.eal_arguments.clone(),
+        verbose,
+    })
+}
+
+/// The worker threads.
+struct Crew {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Crew {
+    fn start(
+        eal: &Eal,
+        pool: &PacketPool,
+        queues: Vec<WorkerQueues>,
+        workers: &[WorkerHandle],
+        rings: Vec<Arc<LearnRing>>,
+        tables: &Arc<Tables>,
+        idle: Idle,
+    ) -> Result<Self, DaemonError> {
+        let mut crew = Self { stop: Arc::default(), threads: Vec::new() };
+        for (number, ((queues, handle), learn)) in queues.into_iter().zip(workers).zip(rings).enumerate() {
+            let outlets =
+                Outlets { ports: queues.outlets, pool: pool.clone(), telemetry: Arc::clone(&handle.telemetry) };
+            let worker = Worker::new(queues.ports, queues.inlets, outlets, learn, Arc::clone(tables), idle);
+            let (stop, eal, core) = (Arc::clone(&crew.stop), eal.clone(), handle.core);
+            let body = move || work(worker, &eal, number, core, &stop);
+            match std::thread::Builder::new().name(format!("vtepd-worker{number}")).spawn(body) {
+                Ok(thread) => crew.threads.push(thread),
+                Err(source) => {
+                    crew.stop();
+                    return Err(DaemonError::System { what: "a worker thread", source });
+                }
+            }
+        }
+        Ok(crew)
+    }
+
+    /// Lets the workers finish their round, and waits for them.
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                error!("a worker had panicked");
+            }
+        }
+    }
+}
+
+/// A worker thread's life.
+fn work(worker: Worker, eal: &Eal, number: usize, core: usize, stop: &AtomicBool) {
+    if !cores::pin(core) {
+        warn!(worker = number, core, "the worker could not be pinned to its core");
+    }
+    // Without a registration the worker forwards all the same, only without a cache in the packet pool.
+    let _registered = WorkerThread::register(eal)
+        .inspect_err(|error| warn!(worker = number, %error, "the worker runs without a packet cache"));
+    worker.run(stop);
+}
+
+fn control_loop(gateway: &mut Gateway, file: &Path, signals: &Signals, requests: &Receiver<ReloadRequest>) {
+    let file: PathBuf = file.to_owned();
+    while !signals.stop.load(Ordering::Relaxed) {
+        if signals.reload.swap(false, Ordering::Relaxed) {
+            // The outcome is in the log; nobody waits for it.
+            let _ = reload(gateway, &file);
+        }
+        if let Ok(answer) = requests.try_recv() {
+            // Whoever asked may have gone: the outcome is in the log as well.
+            let _ = answer.send(reload(gateway, &file));
+        }
+        if gateway.round() == 0 {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Reads the config file again and applies it, or says why not and leaves everything as it was.
+fn reload(gateway: &mut Gateway, file: &Path) -> Result<String, String> {
+    let applied = Config::load(file).map_err(|error| error.render(false)).and_then(|Loaded { config, warnings }| {
+        let description = describe(&config);
+        gateway.apply(config).map_err(|error| format!("{}: {error}", file.display()))?;
+        let warnings = if warnings.is_empty() { String::new() } else { format!("\n{}", warnings.render(false)) };
+        Ok(format!("{} applied: {description}{warnings}", file.display()))
+    });
+    gateway.count_reload(applied.is_ok());
+    match &applied {
+        Ok(summary) => info!("{summary}"),
+        Err(wrong) => error!("the config was not reloaded; the running one is unchanged\n{wrong}"),
+    }
+    applied
+}

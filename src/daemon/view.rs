@@ -1,0 +1,255 @@
+//! What the stats thread sees of the gateway.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use crossbeam::channel::{Sender, bounded};
+use tracing::debug;
+
+use super::ports::RunningPort;
+use crate::api::GatewayView;
+use crate::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
+use crate::api::view::{BridgeState, RemoteState};
+use crate::config::Config;
+use crate::config::model::PortRole;
+use crate::control::Running;
+use crate::control::gateway::tick_length;
+use crate::dpdk::clock;
+use crate::tables::fdb::{FdbKey, FdbValue};
+use crate::tables::{LocationKind, PortIndex, Tables};
+use crate::telemetry::{
+    BridgeLabel, BuildInfo, ControlTelemetry, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle,
+};
+
+/// How long a reload may take before whoever asked is told that it goes on without them.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks the control thread to read the config file again; it answers with a summary or with what is wrong.
+pub type ReloadRequest = Sender<Result<String, String>>;
+
+/// The gateway as the stats thread sees it.
+pub struct View {
+    /// DPDK's version.
+    pub dpdk_version: String,
+    /// When the process started.
+    pub started: SystemTime,
+    /// The workers.
+    pub workers: Vec<WorkerHandle>,
+    /// What the control thread counts.
+    pub control: Arc<ControlTelemetry>,
+    /// The ports.
+    pub ports: Vec<RunningPort>,
+    /// What workers look up in.
+    pub tables: Arc<Tables>,
+    /// The config that runs.
+    pub running: Arc<ArcSwap<Running>>,
+    /// The way to the control thread.
+    pub reload: Sender<ReloadRequest>,
+    /// Set once the workers run.
+    pub ready: AtomicBool,
+}
+
+impl MetricsSource for View {
+    fn build(&self) -> BuildInfo {
+        BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), dpdk: self.dpdk_version.clone() }
+    }
+
+    fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    fn cycles_per_second(&self) -> u64 {
+        clock::cycles_per_second().max(1)
+    }
+
+    fn workers(&self) -> &[WorkerHandle] {
+        &self.workers
+    }
+
+    fn control(&self) -> &ControlTelemetry {
+        &self.control
+    }
+
+    fn port_readings(&self) -> Vec<PortReading> {
+        self.ports.iter().enumerate().map(|(index, port)| reading(PortIndex(index as u16), port)).collect()
+    }
+
+    fn bridge_labels(&self) -> Vec<BridgeLabel> {
+        let running = self.running.load();
+        let label = |bridge: &crate::config::model::Bridge| {
+            Some(BridgeLabel { index: running.registry.bridge(bridge.vni)?, vni: bridge.vni.get() })
+        };
+        let mut labels: Vec<_> = running.config.bridges.iter().filter_map(label).collect();
+        labels.sort_by_key(|label| label.vni);
+        labels
+    }
+
+    fn remote_labels(&self) -> Vec<RemoteLabel> {
+        self.remotes().into_iter().map(|remote| RemoteLabel { index: remote.index, address: remote.address }).collect()
+    }
+}
+
+/// Reads a port's driver. A port whose device has gone shows as down, with nothing counted.
+fn reading(index: PortIndex, running: &RunningPort) -> PortReading {
+    let port = &running.port;
+    let link = port.link().ok();
+    let statistics = port.statistics().inspect_err(|error| debug!(%error, "a port tells no statistics"));
+    let counted = statistics.unwrap_or_default();
+    PortReading {
+        index,
+        name: port.name().to_owned(),
+        role: running.role,
+        device: port.device().to_owned(),
+        mac: running.facts.mac,
+        mtu: running.facts.mtu,
+        receive_queues: running.plan.receive,
+        transmit_queues: running.plan.transmit,
+        link_up: link.is_some_and(|link| link.up),
+        link_mbps: link.and_then(|link| link.speed_mbps),
+        statistics: PortStatistics {
+            received_packets: counted.rx_packets,
+            received_bytes: counted.rx_bytes,
+            receive_errors: counted.rx_errors,
+            missed: counted.rx_missed,
+            no_buffer: counted.rx_no_buffer,
+            sent_packets: counted.tx_packets,
+            sent_bytes: counted.tx_bytes,
+            transmit_errors: counted.tx_errors,
+        },
+        xstats: port.extended_statistics().unwrap_or_default(),
+    }
+}
+
+impl GatewayView for View {
+    fn bridges(&self) -> Vec<BridgeState> {
+        let running = self.running.load();
+        let config = &running.config;
+        let state = |bridge: &crate::config::model::Bridge| {
+            Some(BridgeState {
+                index: running.registry.bridge(bridge.vni)?,
+                vni: bridge.vni.get(),
+                vlan: bridge.vlan.map(|vlan| vlan.get()),
+                ports: bridge.ports.iter().map(|port| config.port_name(*port).to_owned()).collect(),
+                remotes: bridge.remotes.clone(),
+                learning: bridge.learning,
+                max_macs: bridge.max_macs,
+            })
+        };
+        let mut bridges: Vec<_> = config.bridges.iter().filter_map(state).collect();
+        bridges.sort_by_key(|bridge| bridge.vni);
+        bridges
+    }
+
+    fn local_vtep(&self) -> LocalVtep {
+        let config = &self.running.load().config;
+        let uplinks = config.ports.iter().filter(|port| port.role == PortRole::Uplink);
+        LocalVtep {
+            address: config.vtep.address,
+            udp_port: config.vtep.udp_port,
+            uplinks: uplinks.map(|port| port.name.clone()).collect(),
+        }
+    }
+
+    fn remotes(&self) -> Vec<RemoteState> {
+        let running = self.running.load();
+        let config = &running.config;
+        let mut next_hops: std::collections::HashMap<_, _> = config
+            .neighbours
+            .iter()
+            .map(|neighbour| {
+                let port = config.port_name(neighbour.port).to_owned();
+                (neighbour.address, NextHop { mac: neighbour.mac, port })
+            })
+            .collect();
+        let mut bridges = std::collections::BTreeMap::new();
+        for address in crate::control::compile::remotes(config) {
+            bridges.insert(address, 0);
+        }
+        for remote in config.bridges.iter().flat_map(|bridge| &bridge.remotes) {
+            *bridges.entry(*remote).or_insert(0) += 1;
+        }
+        let state = |(address, bridges)| {
+            let index = running.registry.tunnel(address)?;
+            Some(RemoteState { index, address, next_hop: next_hops.remove(&address), bridges })
+        };
+        bridges.into_iter().filter_map(state).collect()
+    }
+
+    fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
+        let wanted = |(key, value): &(FdbKey, FdbValue)| {
+            self.entry(*key, *value).is_some_and(|entry| filter.matches(&entry))
+        };
+        let mut matching: Vec<_> = self.tables.fdb.iter().filter(wanted).collect();
+        let vni = |key: FdbKey| self.vni_of(key);
+        matching.sort_unstable_by_key(|(key, _)| (vni(*key), key.mac()));
+        // An entry that was moved to its other bucket meanwhile may be there twice.
+        matching.dedup_by_key(|(key, _)| *key);
+        let total = matching.len();
+        let page = matching.into_iter().skip(range.offset).take(range.limit);
+        let items = page.filter_map(|(key, value)| self.entry(key, value)).collect();
+        Page { total, offset: range.offset, items }
+    }
+
+    fn config_toml(&self) -> String {
+        self.running.load().config.to_toml()
+    }
+
+    fn reload(&self) -> Result<String, String> {
+        let (answer, result) = bounded(1);
+        self.reload.send(answer).map_err(|_| "the gateway is stopping".to_owned())?;
+        result
+            .recv_timeout(RELOAD_PATIENCE)
+            .unwrap_or_else(|_| Err("the reload takes long and goes on; its result will be in the log".to_owned()))
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        if self.ready.load(Ordering::Relaxed) { Ok(()) } else { Err("the workers are being started".to_owned()) }
+    }
+}
+
+impl View {
+    fn vni_of(&self, key: FdbKey) -> Option<u32> {
+        let snapshot = self.tables.snapshot.load();
+        snapshot.bridges.get(usize::from(key.bridge().0)).map(|bridge| bridge.vni.get())
+    }
+
+    /// An entry as people read it; none for one whose place has left the config.
+    fn entry(&self, key: FdbKey, value: FdbValue) -> Option<FdbEntry> {
+        let snapshot = self.tables.snapshot.load();
+        let running = self.running.load();
+        let place = match value.location().kind() {
+            LocationKind::Access(member) => {
+                let member = snapshot.members.get(member.0 as usize)?;
+                let port = running.config.port_name(member.port).to_owned();
+                Place::Port { port, vlan: (member.vlan != 0).then_some(member.vlan) }
+            }
+            LocationKind::Tunnel(tunnel) => {
+                Place::Remote { remote: snapshot.tunnels.get(usize::from(tunnel.0))?.address }
+            }
+        };
+        let tick = tick_length(running.config.fdb.ageing);
+        let age = tick * u32::from(self.tables.age.now().since(value.tick()));
+        Some(FdbEntry {
+            vni: self.vni_of(key)?,
+            mac: key.mac(),
+            place,
+            kind: if value.is_static() { EntryKind::Static } else { EntryKind::Learned },
+            age_seconds: (!value.is_static()).then_some(age.as_secs()),
+        })
+    }
+}
+
+/// A config in a sentence.
+#[must_use]
+pub fn describe(config: &Config) -> String {
+    let count = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    format!(
+        "{}, {}, {} and {}",
+        count(config.ports.len(), "port", "ports"),
+        count(config.bridges.len(), "bridge", "bridges"),
+        count(crate::control::compile::remotes(config).len(), "remote VTEP", "remote VTEPs"),
+        count(config.static_entries.len(), "static entry", "static entries"),
+    )
+}

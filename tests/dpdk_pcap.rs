@@ -1,0 +1,74 @@
+//! net_pcap: frames from one file, through the port, into another, also larger than a buffer.
+
+#![cfg(feature = "dpdk")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use support::{bytes, pattern};
+use vtepd::dpdk::{Burst, Device, PacketPool, PortOptions};
+use vtepd::forwarding::PacketBuffer;
+
+fn write_capture(path: &Path, frames: &[Vec<u8>]) {
+    // libpcap's file header: magic, version 2.4, zone, accuracy, snapshot length, Ethernet.
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 65535, 1] {
+        file.extend(word.to_ne_bytes());
+    }
+    for frame in frames {
+        for word in [1, 0, frame.len() as u32, frame.len() as u32] {
+            file.extend(word.to_ne_bytes());
+        }
+        file.extend(frame);
+    }
+    fs::write(path, file).expect("capture");
+}
+
+fn read_capture(path: &Path) -> Vec<Vec<u8>> {
+    let file = fs::read(path).expect("capture");
+    let mut rest = &file[24..];
+    let mut frames = Vec::new();
+    while !rest.is_empty() {
+        let length = u32::from_ne_bytes(rest[8..12].try_into().expect("length")) as usize;
+        frames.push(rest[16..16 + length].to_vec());
+        rest = &rest[16 + length..];
+    }
+    frames
+}
+
+#[test]
+fn frames_pass_from_file_to_file_byte_for_byte_also_in_several_segments() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (input, output) = (folder.path().join("in.pcap"), folder.path().join("out.pcap"));
+    let lengths = [60, 61, 1514, 2047, 2048, 2049, 4096, 9014];
+    let frames: Vec<Vec<u8>> = (0..200).map(|number| pattern(number, lengths[number % lengths.len()])).collect();
+    write_capture(&input, &frames);
+
+    let eal = support::start("pcap");
+    let pool = PacketPool::create(&eal, 4095).expect("pool");
+    let device = format!("net_pcap0,rx_pcap={},tx_pcap={}", input.display(), output.display());
+    let options = PortOptions { mtu: Some(9000), ..PortOptions::default() };
+    let mut port = Device::probe(&eal, "pcap0", &device).expect("probe").open(&options, &pool).expect("open");
+    let mut burst = Burst::new();
+    let mut forwarded = 0;
+    while port.receive[0].receive(&mut burst) > 0 {
+        for packet in &mut burst {
+            assert_eq!(bytes(packet), frames[forwarded]);
+            assert_eq!(packet.segment_count(), packet.len().div_ceil(2048));
+            // As decapsulation does, and padding of a short frame.
+            assert!(packet.trim_front(14) && (packet.len() > 1600 || packet.grow_back_zeroed(2)));
+            forwarded += 1;
+        }
+        assert_eq!(port.transmit[0].transmit(&mut burst), 0);
+    }
+    assert_eq!(forwarded, frames.len());
+    drop(port);
+    let expected: Vec<Vec<u8>> = frames
+        .iter()
+        .map(|frame| if frame.len() > 1614 { frame[14..].to_vec() } else { [&frame[14..], &[0, 0]].concat() })
+        .collect();
+    assert!(read_capture(&output) == expected, "the output differs");
+    assert_eq!(pool.available(), 4095);
+}
