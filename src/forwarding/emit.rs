@@ -7,7 +7,7 @@ use super::packet::PacketBuffer;
 use crate::tables::snapshot::{Bridge, Member};
 use crate::tables::tunnel::NextHop;
 use crate::tables::{MemberIndex, TunnelIndex};
-use crate::telemetry::DropReason;
+use crate::telemetry::{DropReason, Event};
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERNET_MINIMUM, ETHERTYPE_VLAN, VLAN_TAG, network_header};
 
 /// Why a frame was not sent.
@@ -45,7 +45,7 @@ pub fn to_member<P: PacketBuffer>(
     if packet.len() > ETHERNET_HEADER + usize::from(member.mtu) {
         check_access_mtu(layer3_length(&packet), member)?;
     }
-    pad(&mut packet)?;
+    pad(&mut packet, around)?;
     let length = packet.len();
     if member.vlan != 0 {
         let addresses = packet.head().first_chunk::<{ size_of::<AddressBytes>() }>().copied();
@@ -90,9 +90,15 @@ pub(super) fn check_access_mtu(layer3_length: usize, member: &Member) -> Result<
 
 /// Pads a frame, still without its access tag, to the Ethernet minimum (IEEE 802.3, 4A.2.3.2.4).
 #[inline]
-fn pad<P: PacketBuffer>(packet: &mut P) -> Result<(), DropReason> {
+pub(super) fn pad<P: PacketBuffer>(packet: &mut P, around: &Surroundings<'_>) -> Result<(), DropReason> {
     let missing = ETHERNET_MINIMUM.saturating_sub(packet.len());
-    if missing == 0 || packet.grow_back_zeroed(missing) { Ok(()) } else { Err(DropReason::NoHeadroom) }
+    if missing > 0 {
+        if !packet.grow_back_zeroed(missing) {
+            return Err(DropReason::NoHeadroom);
+        }
+        around.telemetry.event(Event::Padded);
+    }
+    Ok(())
 }
 
 /// The way to a remote VTEP.
