@@ -60,15 +60,17 @@ pub fn flood<P: PacketBuffer>(
     let first = all.next().ok_or(DropReason::NoMember)?;
     around.telemetry.event(Event::FloodedFrame);
     if all.next().is_none() {
-        return match first.kind() {
-            LocationKind::Access(member) => emit::to_member(packet, member, around, egress),
+        match first.kind() {
+            LocationKind::Access(member) => emit::to_member(packet, member, around, egress)?,
             LocationKind::Tunnel(tunnel) => {
                 emit::to_tunnel(packet, tunnel, bridge, around, egress).map_err(|undelivered| match undelivered {
                     Undelivered::Dropped(reason) => reason,
                     Undelivered::TooBig { .. } => DropReason::TooBigForTunnel,
-                })
+                })?;
             }
-        };
+        }
+        around.telemetry.event(Event::FloodCopy);
+        return Ok(());
     }
     let payload = Payload::split(packet, around)?;
     for destination in destinations(admission, bridge) {
