@@ -85,8 +85,8 @@ impl Gateway {
         let mut registry = Registry::default();
         let snapshot = compile(&config, &ports, &mut registry)?;
         let max_entries = config.fdb.max_entries;
-        let (tables, writer) = Tables::new(snapshot, max_entries as usize)
-            .map_err(|source| StartError::Memory { max_entries, source })?;
+        let (tables, writer) =
+            Tables::new(snapshot, max_entries as usize).map_err(|source| StartError::Memory { max_entries, source })?;
         let now = Instant::now();
         let mut gateway = Self {
             tables,
@@ -157,12 +157,13 @@ impl Gateway {
         for key in before.keys().filter(|key| !entries.contains_key(key)) {
             self.learning.remove(*key, FdbEvent::Flushed);
         }
-        let refused = entries.iter().filter(|(key, location)| before.get(key) != Some(location)).filter_map(
-            |(key, location)| self.learning.install_static(*key, *location).err(),
-        );
-        if let Some((count, error)) = refused.fold(None, |sum: Option<(u64, InsertError)>, error| {
-            Some((sum.map_or(0, |(count, _)| count) + 1, error))
-        }) {
+        let refused = entries
+            .iter()
+            .filter(|(key, location)| before.get(key) != Some(location))
+            .filter_map(|(key, location)| self.learning.install_static(*key, *location).err());
+        if let Some((count, error)) = refused
+            .fold(None, |sum: Option<(u64, InsertError)>, error| Some((sum.map_or(0, |(count, _)| count) + 1, error)))
+        {
             warn!(entries = count, %error, "static entries were not installed; raise `[fdb] max_entries`");
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -222,13 +223,10 @@ pub fn tick_length(ageing: Option<Duration>) -> Duration {
 
 /// The static entries of a config, by the indices of its registry.
 fn static_entries(running: &Running) -> HashMap<FdbKey, Location> {
-    let vlans: HashMap<Vni, _> =
-        running.config.bridges.iter().map(|bridge| (bridge.vni, bridge.vlan)).collect();
+    let vlans: HashMap<Vni, _> = running.config.bridges.iter().map(|bridge| (bridge.vni, bridge.vlan)).collect();
     let entry = |vni: Vni, mac: MacAddr, place: StaticPlace| {
         let location = match place {
-            StaticPlace::Port(port) => {
-                Location::access(running.registry.member(&(vni, port, *vlans.get(&vni)?))?)
-            }
+            StaticPlace::Port(port) => Location::access(running.registry.member(&(vni, port, *vlans.get(&vni)?))?),
             StaticPlace::Remote(address) => Location::tunnel(running.registry.tunnel(address)?),
         };
         Some((FdbKey::new(running.registry.bridge(vni)?, mac), location))

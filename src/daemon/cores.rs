@@ -7,7 +7,10 @@ use thiserror::Error;
 
 /// A core of the config that cannot be used.
 #[derive(Debug, PartialEq, Eq, Error)]
-#[error("core {core} in `[workers] cores` is not there, or not allowed to this process; it may use {}", list(available))]
+#[error(
+    "core {core} in `[workers] cores` is not there, or not allowed to this process; it may use {}",
+    list(available)
+)]
 pub struct CoreMissing {
     core: usize,
     available: Vec<usize>,

@@ -43,11 +43,7 @@ pub struct WorkerQueues {
 ///
 /// # Errors
 /// [`PortError`], naming the port, what failed and what to do.
-pub fn open(
-    eal: &Eal,
-    config: &Config,
-    pool: &PacketPool,
-) -> Result<(Vec<RunningPort>, Vec<WorkerQueues>), PortError> {
+pub fn open(eal: &Eal, config: &Config, pool: &PacketPool) -> Result<(Vec<RunningPort>, Vec<WorkerQueues>), PortError> {
     let workers = config.workers.cores.len();
     let mut running = Vec::new();
     let mut queues: Vec<WorkerQueues> = (0..workers).map(|_| WorkerQueues::default()).collect();
@@ -60,7 +56,10 @@ pub fn open(
     }
     for (worker, queues) in queues.iter().enumerate() {
         if queues.ports.is_empty() {
-            warn!(worker, "this worker receives from no port; give `[workers] cores` no more cores than ports have queues");
+            warn!(
+                worker,
+                "this worker receives from no port; give `[workers] cores` no more cores than ports have queues"
+            );
         }
     }
     Ok((running, queues))

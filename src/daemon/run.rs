@@ -118,7 +118,11 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let stats = StatsThread::spawn(&endpoints, Arc::clone(&view) as _)?;
     let threads = Crew::start(&eal, &pool, queues, &workers, rings, gateway.tables(), idle)?;
     view.ready.store(true, Ordering::Relaxed);
-    info!("forwarding; metrics at http://{}/metrics, control socket {}", stats.metrics_address(), endpoints.socket.display());
+    info!(
+        "forwarding; metrics at http://{}/metrics, control socket {}",
+        stats.metrics_address(),
+        endpoints.socket.display()
+    );
     control_loop(&mut gateway, file, &signals, &requests);
     info!("stopping");
     view.ready.store(false, Ordering::Relaxed);

@@ -178,9 +178,8 @@ impl GatewayView for View {
     }
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
-        let wanted = |(key, value): &(FdbKey, FdbValue)| {
-            self.entry(*key, *value).is_some_and(|entry| filter.matches(&entry))
-        };
+        let wanted =
+            |(key, value): &(FdbKey, FdbValue)| self.entry(*key, *value).is_some_and(|entry| filter.matches(&entry));
         let mut matching: Vec<_> = self.tables.fdb.iter().filter(wanted).collect();
         let vni = |key: FdbKey| self.vni_of(key);
         matching.sort_unstable_by_key(|(key, _)| (vni(*key), key.mac()));

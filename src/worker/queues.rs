@@ -44,7 +44,10 @@ impl QueuePlan {
             sentences.push(format!("{} hand what they send over to the others", workers - transmit));
         }
         (!sentences.is_empty()).then(|| {
-            format!("it has {receive} receive and {transmit} transmit queues for {workers} workers: {}", sentences.join(", "))
+            format!(
+                "it has {receive} receive and {transmit} transmit queues for {workers} workers: {}",
+                sentences.join(", ")
+            )
         })
     }
 }
