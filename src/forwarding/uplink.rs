@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::access::short;
-use super::bridging::{Admission, check_addresses};
+use super::bridging::{Admission, check_addresses, check_front};
 use super::packet::{ChecksumVerdict, PacketBuffer};
 use crate::tables::snapshot::{Port, Snapshot, UNKNOWN_TUNNEL};
 use crate::tables::{Location, TunnelIndex};
@@ -154,6 +154,7 @@ fn open<P: PacketBuffer>(
     if !bridge.policy.carry_tags && carries_tag(packet.head()) {
         return Err(DropReason::InnerTagged.into());
     }
+    check_front(packet)?;
     let addresses = check_addresses(packet.head(), bridge.policy)?;
     // An outer Not-ECT never changes the inner packet (RFC 6040, 4.2).
     if ip.ecn != Ecn::NotEct {
