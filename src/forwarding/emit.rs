@@ -4,7 +4,7 @@ use super::egress::Egress;
 use super::encapsulate::{AddressBytes, Flow, encapsulate};
 use super::forwarder::Surroundings;
 use super::packet::PacketBuffer;
-use crate::tables::snapshot::{Bridge, Member};
+use crate::tables::snapshot::{Bridge, Member, PortSide};
 use crate::tables::tunnel::NextHop;
 use crate::tables::{MemberIndex, TunnelIndex};
 use crate::telemetry::{DropReason, Event};
@@ -45,6 +45,9 @@ pub fn to_member<P: PacketBuffer>(
     if packet.len() > ETHERNET_HEADER + usize::from(member.mtu) {
         check_access_mtu(layer3_length(&packet), member)?;
     }
+    if member.vlan == 0 {
+        check_own_tag(packet.head().get(size_of::<AddressBytes>()..).unwrap_or_default(), index, member, around)?;
+    }
     pad(&mut packet, around)?;
     let length = packet.len();
     if member.vlan != 0 {
@@ -80,6 +83,30 @@ pub(super) fn write_tagged_front(front: &mut [u8], addresses: AddressBytes, vlan
 pub(super) fn layer3_length<P: PacketBuffer>(packet: &P) -> usize {
     let header = network_header(packet.head()).map_or(ETHERNET_HEADER, |(_, offset)| offset);
     packet.len().saturating_sub(header)
+}
+
+/// Refuses a frame for an untagged member whose own tag means another bridge on the member's port: whoever is behind
+/// the port would take it for that bridge's. `behind_addresses` is the frame from its EtherType on.
+#[inline]
+pub(super) fn check_own_tag(
+    behind_addresses: &[u8],
+    index: MemberIndex,
+    member: &Member,
+    around: &Surroundings<'_>,
+) -> Result<(), DropReason> {
+    let Some([t0, t1, v0, v1]) = behind_addresses.first_chunk::<VLAN_TAG>() else { return Ok(()) };
+    if u16::from_be_bytes([*t0, *t1]) != ETHERTYPE_VLAN {
+        return Ok(());
+    }
+    let port = around.snapshot.ports.get(usize::from(member.port.0)).map(|port| &port.side);
+    match port {
+        Some(PortSide::Access(vlans))
+            if vlans.get(u16::from_be_bytes([*v0, *v1])).is_some_and(|owner| owner.member == index) =>
+        {
+            Ok(())
+        }
+        _ => Err(DropReason::ForeignTag),
+    }
 }
 
 /// Refuses a layer-3 packet that is longer than the port's MTU.

@@ -5,7 +5,7 @@
 
 use super::bridging::Admission;
 use super::egress::Egress;
-use super::emit::{self, Undelivered, check_access_mtu, layer3_length, pad, way_to, write_tagged_front};
+use super::emit::{self, Undelivered, check_access_mtu, check_own_tag, layer3_length, pad, way_to, write_tagged_front};
 use super::encapsulate::{AddressBytes, Flow, sum_segments, write_ipv6_udp_checksum, write_outer};
 use super::forwarder::Surroundings;
 use super::packet::PacketBuffer;
@@ -135,6 +135,9 @@ impl<P: PacketBuffer> Payload<P> {
     ) -> Result<(), DropReason> {
         let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
         check_access_mtu(self.layer3_length, member)?;
+        if member.vlan == 0 {
+            check_own_tag(self.shared.head(), index, member, around)?;
+        }
         let tag = if member.vlan == 0 { 0 } else { VLAN_TAG };
         let copy =
             self.copy(ADDRESSES + tag, egress, |front| write_tagged_front(front, self.addresses, member.vlan))?;
