@@ -1,6 +1,6 @@
 //! Stage 1 for frames from an access port: which bridge, and off with the access tag.
 
-use super::bridging::{Admission, check_addresses};
+use super::bridging::{Admission, check_addresses, check_front};
 use super::packet::PacketBuffer;
 use crate::tables::Location;
 use crate::tables::access_map::AccessMap;
@@ -40,6 +40,7 @@ pub fn admit<P: PacketBuffer>(packet: &mut P, vlans: &AccessMap, snapshot: &Snap
     if !bridge.policy.carry_tags && is_vlan_ethertype(ethertype(packet.head())) {
         return Err(if strip { DropReason::AccessDoubleTagged } else { DropReason::UnknownVlan });
     }
+    check_front(packet)?;
     let addresses = check_addresses(packet.head(), bridge.policy)?;
     Ok(Admission { bridge: attachment.bridge, source: Location::access(attachment.member), addresses })
 }

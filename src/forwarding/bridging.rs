@@ -1,12 +1,14 @@
 //! Stage 2: where a frame goes, and what its source teaches.
 
 use super::forwarder::Surroundings;
+use super::packet::PacketBuffer;
 use crate::tables::fdb::{FdbKey, FdbValue, Probe};
 use crate::tables::learning::LearnEvent;
 use crate::tables::snapshot::{Bridge, BridgePolicy, UNKNOWN_TUNNEL};
 use crate::tables::{BridgeIndex, Location, LocationKind};
 use crate::telemetry::{DropReason, Event};
 use crate::wire::MacAddr;
+use crate::wire::ethernet::{ETHERNET_HEADER, MAX_VLAN_TAGS, VLAN_TAG};
 
 /// A frame that stage 1 admitted: plain Ethernet, of this bridge, from there.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,20 @@ pub enum Verdict {
     Flood,
     /// Drop it.
     Drop(DropReason),
+}
+
+/// What later stages may read of a frame's front: its header and tags, the longest IPv4 header, and two ports.
+const FRONT: usize = ETHERNET_HEADER + MAX_VLAN_TAGS * VLAN_TAG + 60 + 4;
+
+/// Refuses a frame whose front does not lie in its first segment: its ECN field would be lost, and its flow be another
+/// one, without anyone noticing.
+///
+/// # Errors
+/// The reason why the frame is dropped.
+#[inline]
+pub(super) fn check_front<P: PacketBuffer>(packet: &P) -> Result<(), DropReason> {
+    let head = packet.head().len();
+    if head < FRONT && head < packet.len() { Err(DropReason::HeadersScattered) } else { Ok(()) }
 }
 
 /// Reads a frame's addresses and refuses what a bridge does not forward: a source that is no station (conformance row

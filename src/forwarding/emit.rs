@@ -4,10 +4,10 @@ use super::egress::Egress;
 use super::encapsulate::{AddressBytes, Flow, encapsulate};
 use super::forwarder::Surroundings;
 use super::packet::PacketBuffer;
-use crate::tables::snapshot::{Bridge, Member};
+use crate::tables::snapshot::{Bridge, Member, PortSide};
 use crate::tables::tunnel::NextHop;
 use crate::tables::{MemberIndex, TunnelIndex};
-use crate::telemetry::DropReason;
+use crate::telemetry::{DropReason, Event};
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERNET_MINIMUM, ETHERTYPE_VLAN, VLAN_TAG, network_header};
 
 /// Why a frame was not sent.
@@ -45,7 +45,10 @@ pub fn to_member<P: PacketBuffer>(
     if packet.len() > ETHERNET_HEADER + usize::from(member.mtu) {
         check_access_mtu(layer3_length(&packet), member)?;
     }
-    pad(&mut packet)?;
+    if member.vlan == 0 {
+        check_own_tag(packet.head().get(size_of::<AddressBytes>()..).unwrap_or_default(), index, member, around)?;
+    }
+    pad(&mut packet, around)?;
     let length = packet.len();
     if member.vlan != 0 {
         let addresses = packet.head().first_chunk::<{ size_of::<AddressBytes>() }>().copied();
@@ -82,6 +85,30 @@ pub(super) fn layer3_length<P: PacketBuffer>(packet: &P) -> usize {
     packet.len().saturating_sub(header)
 }
 
+/// Refuses a frame for an untagged member whose own tag means another bridge on the member's port: whoever is behind
+/// the port would take it for that bridge's. `behind_addresses` is the frame from its EtherType on.
+#[inline]
+pub(super) fn check_own_tag(
+    behind_addresses: &[u8],
+    index: MemberIndex,
+    member: &Member,
+    around: &Surroundings<'_>,
+) -> Result<(), DropReason> {
+    let Some([t0, t1, v0, v1]) = behind_addresses.first_chunk::<VLAN_TAG>() else { return Ok(()) };
+    if u16::from_be_bytes([*t0, *t1]) != ETHERTYPE_VLAN {
+        return Ok(());
+    }
+    let port = around.snapshot.ports.get(usize::from(member.port.0)).map(|port| &port.side);
+    match port {
+        Some(PortSide::Access(vlans))
+            if vlans.get(u16::from_be_bytes([*v0, *v1])).is_some_and(|owner| owner.member == index) =>
+        {
+            Ok(())
+        }
+        _ => Err(DropReason::ForeignTag),
+    }
+}
+
 /// Refuses a layer-3 packet that is longer than the port's MTU.
 #[inline]
 pub(super) fn check_access_mtu(layer3_length: usize, member: &Member) -> Result<(), DropReason> {
@@ -90,9 +117,15 @@ pub(super) fn check_access_mtu(layer3_length: usize, member: &Member) -> Result<
 
 /// Pads a frame, still without its access tag, to the Ethernet minimum (IEEE 802.3, 4A.2.3.2.4).
 #[inline]
-fn pad<P: PacketBuffer>(packet: &mut P) -> Result<(), DropReason> {
+pub(super) fn pad<P: PacketBuffer>(packet: &mut P, around: &Surroundings<'_>) -> Result<(), DropReason> {
     let missing = ETHERNET_MINIMUM.saturating_sub(packet.len());
-    if missing == 0 || packet.grow_back_zeroed(missing) { Ok(()) } else { Err(DropReason::NoHeadroom) }
+    if missing > 0 {
+        if !packet.grow_back_zeroed(missing) {
+            return Err(DropReason::NoHeadroom);
+        }
+        around.telemetry.event(Event::Padded);
+    }
+    Ok(())
 }
 
 /// The way to a remote VTEP.

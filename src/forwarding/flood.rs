@@ -5,7 +5,7 @@
 
 use super::bridging::Admission;
 use super::egress::Egress;
-use super::emit::{self, Undelivered, check_access_mtu, layer3_length, way_to, write_tagged_front};
+use super::emit::{self, Undelivered, check_access_mtu, check_own_tag, layer3_length, pad, way_to, write_tagged_front};
 use super::encapsulate::{AddressBytes, Flow, sum_segments, write_ipv6_udp_checksum, write_outer};
 use super::forwarder::Surroundings;
 use super::packet::PacketBuffer;
@@ -13,7 +13,7 @@ use crate::tables::snapshot::Bridge;
 use crate::tables::{Location, LocationKind, MemberIndex, TunnelIndex};
 use crate::telemetry::{DropReason, Event};
 use crate::wire::checksum::Checksum;
-use crate::wire::ethernet::{ETHERNET_MINIMUM, VLAN_TAG};
+use crate::wire::ethernet::VLAN_TAG;
 
 const ADDRESSES: usize = size_of::<AddressBytes>();
 
@@ -60,15 +60,17 @@ pub fn flood<P: PacketBuffer>(
     let first = all.next().ok_or(DropReason::NoMember)?;
     around.telemetry.event(Event::FloodedFrame);
     if all.next().is_none() {
-        return match first.kind() {
-            LocationKind::Access(member) => emit::to_member(packet, member, around, egress),
+        match first.kind() {
+            LocationKind::Access(member) => emit::to_member(packet, member, around, egress)?,
             LocationKind::Tunnel(tunnel) => {
                 emit::to_tunnel(packet, tunnel, bridge, around, egress).map_err(|undelivered| match undelivered {
                     Undelivered::Dropped(reason) => reason,
                     Undelivered::TooBig { .. } => DropReason::TooBigForTunnel,
-                })
+                })?;
             }
-        };
+        }
+        around.telemetry.event(Event::FloodCopy);
+        return Ok(());
     }
     let payload = Payload::split(packet, around)?;
     for destination in destinations(admission, bridge) {
@@ -105,10 +107,7 @@ impl<P: PacketBuffer> Payload<P> {
         let flow = Flow::of(packet.head(), vtep);
         let layer3_length = layer3_length(&packet);
         // Padding has to be there before the payload is shared; to the remote VTEPs it does no harm.
-        let missing = ETHERNET_MINIMUM.saturating_sub(packet.len());
-        if missing > 0 && !packet.grow_back_zeroed(missing) {
-            return Err(DropReason::NoHeadroom);
-        }
+        pad(&mut packet, around)?;
         let length = packet.len();
         let sum = (vtep.address.is_ipv6() && !vtep.zero_checksum_ipv6).then(|| sum_segments(&packet));
         if !packet.trim_front(ADDRESSES) {
@@ -136,6 +135,9 @@ impl<P: PacketBuffer> Payload<P> {
     ) -> Result<(), DropReason> {
         let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
         check_access_mtu(self.layer3_length, member)?;
+        if member.vlan == 0 {
+            check_own_tag(self.shared.head(), index, member, around)?;
+        }
         let tag = if member.vlan == 0 { 0 } else { VLAN_TAG };
         let copy =
             self.copy(ADDRESSES + tag, egress, |front| write_tagged_front(front, self.addresses, member.vlan))?;

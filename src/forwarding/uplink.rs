@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::access::short;
-use super::bridging::{Admission, check_addresses};
+use super::bridging::{Admission, check_addresses, check_front};
 use super::packet::{ChecksumVerdict, PacketBuffer};
 use crate::tables::snapshot::{Port, Snapshot, UNKNOWN_TUNNEL};
 use crate::tables::{Location, TunnelIndex};
@@ -15,7 +15,7 @@ use crate::wire::ethernet::{
 };
 use crate::wire::field::field;
 use crate::wire::ip::{IpError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP};
-use crate::wire::ipv4::{IPV4_HEADER, Ipv4Header};
+use crate::wire::ipv4::Ipv4Header;
 use crate::wire::ipv6::{IPV6_HEADER, Ipv6Header, upper_layer};
 use crate::wire::udp::{UDP_HEADER, UdpHeader};
 use crate::wire::{Vni, vxlan};
@@ -154,6 +154,7 @@ fn open<P: PacketBuffer>(
     if !bridge.policy.carry_tags && carries_tag(packet.head()) {
         return Err(DropReason::InnerTagged.into());
     }
+    check_front(packet)?;
     let addresses = check_addresses(packet.head(), bridge.policy)?;
     // An outer Not-ECT never changes the inner packet (RFC 6040, 4.2).
     if ip.ecn != Ecn::NotEct {
@@ -183,8 +184,7 @@ fn carries_tag(frame: &[u8]) -> bool {
 #[inline]
 fn outer_ipv4<P: PacketBuffer>(packet: &P) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
-    let ip = Ipv4Header::parse(bytes, packet.len() - ETHERNET_HEADER)
-        .map_err(|error| malformed(packet, error, ETHERNET_HEADER + IPV4_HEADER))?;
+    let ip = Ipv4Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
     if packet.receive_checksums().ip != ChecksumVerdict::Good && !ipv4_header_is_valid(bytes) {
         return Err(DropReason::OuterIpChecksum);
     }
@@ -201,8 +201,7 @@ fn outer_ipv4<P: PacketBuffer>(packet: &P) -> Result<OuterIp, DropReason> {
 #[inline]
 fn outer_ipv6<P: PacketBuffer>(packet: &P) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
-    let ip = Ipv6Header::parse(bytes, packet.len() - ETHERNET_HEADER)
-        .map_err(|error| malformed(packet, error, ETHERNET_HEADER + IPV6_HEADER))?;
+    let ip = Ipv6Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
     let upper = upper_layer(bytes).map_err(|_| DropReason::OuterExtensionHeader)?;
     Ok(OuterIp {
         source: IpAddr::V6(ip.source),
@@ -215,9 +214,10 @@ fn outer_ipv6<P: PacketBuffer>(packet: &P) -> Result<OuterIp, DropReason> {
 }
 
 #[cold]
-fn malformed<P: PacketBuffer>(packet: &P, error: IpError, needed: usize) -> DropReason {
+fn malformed<P: PacketBuffer>(packet: &P, error: IpError) -> DropReason {
     match error {
-        IpError::Truncated => short(packet, needed),
+        // What the head lacks, IPv4 options included, is in the next segment or nowhere.
+        IpError::Truncated => short(packet, packet.head().len() + 1),
         _ => DropReason::OuterIpMalformed,
     }
 }

@@ -55,6 +55,8 @@ labelled_enum! {
         InvalidSourceMac = "invalid_source_mac",
         /// The frame is for a reserved link-local group address (IEEE 802.1Q, 8.6.3).
         LinkLocal = "link_local",
+        /// The frame's own VLAN tag, which its bridge carries, is another bridge's on the access port it would leave by.
+        ForeignTag = "foreign_tag",
         /// The destination is on the port and VLAN the frame came from.
         SamePort = "same_port",
         /// The destination is behind a tunnel, and so was the source (split horizon).
