@@ -1,5 +1,5 @@
 //! net_tap in a network namespace of its own: the MTU and MAC address that were asked for, and frames of every size it
-//! takes, both ways: jumbo ones where DPDK's driver can (24.11).
+//! takes, both ways, jumbo ones too.
 
 #![cfg(feature = "dpdk")]
 
@@ -35,7 +35,8 @@ fn frames_up_to_the_mtu_pass_a_tap_in_both_directions() {
 
     let mac = MacAddr([2, 0, 0, 0xaa, 0, 7]);
     let device = Device::probe(&eal, "tap0", "net_tap0,iface=vtepdtest0").expect("probe again");
-    let most = device.capabilities().max_mtu.min(9000);
+    let most = 9100;
+    assert!(device.capabilities().max_mtu >= most);
     let options = PortOptions { mtu: Some(most), mac: Some(mac), promiscuous: true, ..PortOptions::default() };
     let mut open = device.open(&options, &pool).expect("open");
     assert_eq!((open.port.mac().expect("mac"), open.port.mtu().expect("mtu")), (mac, most));
@@ -43,9 +44,6 @@ fn frames_up_to_the_mtu_pass_a_tap_in_both_directions() {
     let socket = socket_on("vtepdtest0");
 
     for length in [60, 1514, 2048, 2049, 9014, usize::from(most) + 14] {
-        if length > usize::from(most) + 14 {
-            continue;
-        }
         let mut frame = support::pattern(length, length);
         frame[..6].fill(0xff);
         frame[12..14].copy_from_slice(&EXPERIMENTAL);

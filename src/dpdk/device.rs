@@ -22,6 +22,9 @@ const FRAME_OVERHEAD: u32 = 14 + 2 * 4 + FCS;
 /// Drivers that take packets of several segments and, in 22.11, do not say so.
 const CHAINS_UNANNOUNCED: [&str; 2] = ["net_null", "net_pcap"];
 
+/// The largest MTU of a TAP: the largest a port of the config can have.
+const TAP_MTU: u16 = 9702;
+
 /// What a device can do.
 #[derive(Clone, Debug)]
 pub struct Capabilities {
@@ -37,7 +40,7 @@ pub struct Capabilities {
     pub rss: bool,
     /// The smallest MTU, in bytes.
     pub min_mtu: u16,
-    /// The largest MTU, in bytes: 1504 for `net_tap` of DPDK 22.11, whatever the kernel's interface could.
+    /// The largest MTU, in bytes.
     pub max_mtu: u16,
 }
 
@@ -154,7 +157,7 @@ impl Device {
             queues_in_pairs: driver == "net_tap",
             rss: info.flow_type_rss_offloads & sys::VTEPD_RSS_FLOWS != 0,
             min_mtu: info.min_mtu,
-            max_mtu: largest_mtu(&info),
+            max_mtu: if understates_mtu(&info) { TAP_MTU } else { largest_mtu(&info) },
             driver,
         };
         Ok(Self { attached, info, capabilities })
@@ -180,16 +183,21 @@ impl Device {
         self.check(options, mtu)?;
         let (rx_offloads, tx_offloads) = self.offloads(mtu);
         port.keep_pool(pool);
-        self.configure(options, mtu, rx_offloads, tx_offloads)?;
+        let accepted = if understates_mtu(&self.info) { mtu.min(largest_mtu(&self.info)) } else { mtu };
+        self.configure(options, accepted, rx_offloads, tx_offloads)?;
         self.set_up_queues(options, pool)?;
         if options.mtu.is_some() {
-            self.set_mtu(mtu)?;
+            self.set_mtu(accepted)?;
         }
         if let Some(mac) = options.mac {
             self.set_mac(mac)?;
         }
         // SAFETY: the port is configured and has its queues.
         port.step("start", "see what its driver says", || unsafe { sys::rte_eth_dev_start(id) })?;
+        if accepted < mtu {
+            // SAFETY: the port is started, so that its transmit queues exist; the shim checks that it is such a TAP.
+            port.step("take its MTU", "lower `mtu`", || unsafe { sys::vtepd_tap_raise_mtu(id, mtu) })?;
+        }
         self.widen_reception(options)?;
         let largest_frame = u32::from(port.mtu().unwrap_or(mtu)) + FRAME_OVERHEAD - FCS;
         let chains = tx_offloads & sys::VTEPD_TX_OFFLOAD_MULTI_SEGS != 0
@@ -334,6 +342,12 @@ impl Device {
         }
         Ok(())
     }
+}
+
+/// Whether the driver tells DPDK of a smaller MTU than it can have: `net_tap` of DPDK 22.11.
+fn understates_mtu(info: &sys::rte_eth_dev_info) -> bool {
+    // SAFETY: null or the driver's own constant string.
+    unsafe { sys::vtepd_tap_understates_mtu(info.driver_name) }
 }
 
 /// The largest MTU DPDK accepts: the device's, or what its largest frame leaves of it.

@@ -75,6 +75,13 @@ int vtepd_mbuf_linearise(struct rte_mbuf *packet);
 
 int vtepd_link_get(uint16_t port, struct vtepd_link *link);
 
+/* True for a net_tap port of DPDK 22.11. That driver tells DPDK that its largest frame is 1522 bytes, so DPDK refuses a
+ * larger MTU, although the driver and the kernel take any. */
+bool vtepd_tap_understates_mtu(const char *driver);
+
+/* Raises the MTU of such a port, once it is started, and of its kernel interface. Returns 0 or a negative errno. */
+int vtepd_tap_raise_mtu(uint16_t port, uint16_t mtu);
+
 /* Writes the offsets above, as the C compiler sees them, in their order; returns how many there are. */
 size_t vtepd_mbuf_layout(size_t *offsets, size_t room);
 
