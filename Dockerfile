@@ -26,12 +26,13 @@ RUN mkdir /out && cp target/release/vtepd target/release/vtepctl /out/ \
     | cut -d : -f 1 | sort -u > /out/packages
 
 FROM debian:bookworm-slim
-RUN --mount=type=bind,from=build,source=/out,target=/out \
-    apt-get update -q \
-    && xargs -a /out/packages env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    && rm -rf /var/lib/apt/lists/* \
-    && install -D /out/vtepd /usr/local/bin/vtepd \
-    && install -D /out/vtepctl /usr/local/bin/vtepctl \
-    && vtepctl --version
+COPY --from=build /out/packages /usr/share/vtepd/packages
+RUN apt-get update -q \
+    && xargs -a /usr/share/vtepd/packages env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build /out/vtepd /out/vtepctl /usr/local/bin/
+# Both start: nothing they link is missing.
+RUN vtepctl --version && vtepd --version
 ENTRYPOINT ["/usr/local/bin/vtepd"]
 CMD ["--config", "/etc/vtepd/vtepd.toml"]

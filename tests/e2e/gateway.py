@@ -173,10 +173,6 @@ class Gateway:
         """`vtepctl show WHAT --json`, parsed."""
         return json.loads(self.vtepctl("show", what, "--json").stdout)
 
-    def daemon_pid(self):
-        """The daemon's own process id: `ip netns exec` becomes it."""
-        return self.process.pid
-
     def stop(self, seconds=10):
         """SIGTERM; returns the exit status."""
         self.process.send_signal(signal.SIGTERM)

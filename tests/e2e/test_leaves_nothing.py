@@ -24,7 +24,8 @@ def start_inner(name):
 
 
 def assert_clean(inner, taps):
-    wait_until(lambda: not leftovers(inner), 30, lambda: f"cleaning; left: {leftovers(inner)}")
+    # A killed run is cleaned by its reaper, which needs a moment.
+    wait_until(lambda: not leftovers(inner), 30, f"nothing of run {inner} to be left")
     assert testbed.taps() == taps
 
 
