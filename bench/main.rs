@@ -6,6 +6,7 @@ mod hugepages;
 mod interrupt;
 mod measure;
 mod measurement;
+mod open_vswitch;
 mod plot;
 mod report;
 mod rounds;
@@ -67,8 +68,8 @@ struct Run {
     /// Only these directions
     #[arg(long, value_delimiter = ',', default_value = "both,encap,decap")]
     directions: Vec<Direction>,
-    /// Only these variants
-    #[arg(long, value_delimiter = ',', default_value = "io,gateway")]
+    /// Only these variants; Open vSwitch is left out where it is not installed
+    #[arg(long, value_delimiter = ',', default_value = "io,gateway,ovs")]
     variants: Vec<Variant>,
     /// How many rounds
     #[arg(long, default_value_t = 5)]
@@ -132,14 +133,19 @@ fn print_measurement(variant: Variant, case: &Case, means: &Means) -> Fallible<(
 }
 
 /// Measures every case and reports.
-fn compare(run: Run) -> Fallible<()> {
+fn compare(mut run: Run) -> Fallible<()> {
     interrupt::install()?;
     let cases = run.cases();
     for case in &cases {
         case.traffic(run.seed).captures(&testbed::traffic_folder())?;
     }
+    if run.variants.contains(&Variant::Ovs) && !open_vswitch::is_installed() {
+        eprintln!("no Open vSwitch with DPDK here (dpdk-config/install rival): measured without it");
+        run.variants.retain(|variant| *variant != Variant::Ovs);
+    }
     let memory = cases.iter().map(|case| testbed::memory_mib(&case.traffic(run.seed), 1)).max().unwrap_or(0);
-    let reserved = if run.no_huge { None } else { reserve(memory) };
+    let rival = if run.variants.contains(&Variant::Ovs) { open_vswitch::MEMORY_MIB } else { 0 };
+    let reserved = if run.no_huge { None } else { reserve(memory + rival) };
     let core = run.core.or_else(|| vtepd::daemon::cores::available().last().copied()).ok_or("no core to measure on")?;
     let means = Means { core, seed: run.seed, milliseconds: run.milliseconds, hugepages: reserved.is_some() };
     let mut report = Report { machine: Machine::here(), cases: Vec::new() };
