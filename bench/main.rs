@@ -1,8 +1,10 @@
 //! Measures the gateway beside plain io forwarding and Open vSwitch, on the same virtual devices with the same traffic.
 //! `bench/README.md` says how to run it and how to read what it prints.
 
+mod budget;
 mod forwarders;
 mod hugepages;
+mod instructions;
 mod interrupt;
 mod measure;
 mod measurement;
@@ -19,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::hugepages::Reservation;
+use crate::instructions::Task;
 use crate::measurement::{Case, Direction, Means, Variant};
 use crate::report::{Machine, Report};
 use crate::rounds::Progress;
@@ -48,6 +51,17 @@ enum Command {
         #[command(flatten)]
         means: Means,
     },
+    /// Instructions per packet against `bench/budgets.toml`
+    Budget {
+        /// Make what is counted the budget
+        #[arg(long)]
+        update: bool,
+        /// Say in which functions, and from which files
+        #[arg(long)]
+        details: bool,
+    },
+    /// What `budget` counts
+    Instructions { task: Task },
 }
 
 /// Which cases, how often.
@@ -116,6 +130,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Some(Command::Measure { variant, case, means }) => print_measurement(variant, &case, &means),
+        Some(Command::Budget { update, details }) => interrupt::install().and_then(|()| budget::check(update, details)),
+        Some(Command::Instructions { task }) => instructions::run(task),
         None => compare(arguments.run.apply_quick()),
     };
     match done {
