@@ -89,7 +89,7 @@ fn copies_of_a_flood_share_one_payload(ring: &mut OpenPort, pool: &PacketPool) {
     // The last holder may write again.
     let payload = packet(pool, &pattern(1, 80));
     let mut copy = header(pool, 2);
-    copy.share(&payload);
+    assert!(copy.share(&payload) && !copy.share(&payload), "a chain is not extended");
     let mut payload = payload;
     assert!(payload.head_mut().is_empty());
     drop(copy);

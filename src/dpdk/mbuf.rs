@@ -309,10 +309,10 @@ impl PacketBuffer for Mbuf {
         }
     }
 
-    /// [`Mbuf::chain_shared`]; where that refuses, this packet stays as it is.
+    /// [`Mbuf::chain_shared`].
     #[inline]
-    fn share(&mut self, payload: &Self) {
-        let _chained = self.chain_shared(payload);
+    fn share(&mut self, payload: &Self) -> bool {
+        self.chain_shared(payload)
     }
 
     #[inline]

@@ -123,8 +123,7 @@ impl<P: PacketBuffer> Payload<P> {
             return Err(DropReason::NoHeadroom);
         }
         write(copy.head_mut());
-        copy.share(&self.shared);
-        Ok(copy)
+        if copy.share(&self.shared) { Ok(copy) } else { Err(DropReason::NoBuffer) }
     }
 
     fn copy_to_member(

@@ -134,9 +134,13 @@ impl PacketBuffer for HeapPacket {
         true
     }
 
-    fn share(&mut self, payload: &Self) {
+    fn share(&mut self, payload: &Self) -> bool {
+        if !self.rest.is_empty() {
+            return false;
+        }
         self.rest.push(payload.head.clone());
         self.rest.extend(payload.rest.iter().cloned());
+        true
     }
 
     fn receive_checksums(&self) -> ReceiveChecksums {

@@ -65,8 +65,10 @@ pub trait PacketBuffer: Sized {
     fn grow_back_zeroed(&mut self, count: usize) -> bool;
 
     /// Chains `payload` behind this packet's single segment without copying it: the payload's memory is given back
-    /// when the last packet that shares it is dropped.
-    fn share(&mut self, payload: &Self);
+    /// when the last packet that shares it is dropped. False, and nothing changed, where this packet already has more
+    /// segments, or the payload is in as many packets as can be counted.
+    #[must_use]
+    fn share(&mut self, payload: &Self) -> bool;
 
     /// What the NIC found out about the outer checksums.
     fn receive_checksums(&self) -> ReceiveChecksums;
