@@ -112,7 +112,7 @@ impl PacketBuffer for HeapPacket {
         fits
     }
 
-    fn truncate(&mut self, length: usize) {
+    fn truncate(&mut self, length: usize) -> bool {
         let mut left = length;
         for segment in std::iter::once(&mut self.head).chain(&mut self.rest) {
             let kept = segment.data.len().min(left);
@@ -120,6 +120,7 @@ impl PacketBuffer for HeapPacket {
             left -= kept;
         }
         self.rest.retain(|segment| !segment.data.is_empty());
+        true
     }
 
     fn grow_back_zeroed(&mut self, count: usize) -> bool {

@@ -56,9 +56,10 @@ pub trait PacketBuffer: Sized {
     #[must_use]
     fn trim_front(&mut self, count: usize) -> bool;
 
-    /// Cuts the packet at `length` bytes; segments wholly behind the cut are given back. Does nothing to a packet that
-    /// is not longer. A shared segment may be cut only before it is shared.
-    fn truncate(&mut self, length: usize);
+    /// Cuts the packet at `length` bytes; segments wholly behind the cut are given back. True, and nothing to do, for a
+    /// packet that is not longer. False, and nothing changed, where the cut would change a shared segment.
+    #[must_use]
+    fn truncate(&mut self, length: usize) -> bool;
 
     /// Adds `count` zero bytes at the end. False, and nothing changed, where there is not that much tailroom.
     #[must_use]
