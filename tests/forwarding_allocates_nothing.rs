@@ -207,7 +207,7 @@ fn traffic(family: Family) -> Vec<(PortIndex, Vec<u8>)> {
         let outer = Outer { sum: UdpSum::Right, traffic_class: 3, ..Outer::new(family, VNI, &frame) };
         all.push((UPLINK, outer.build()));
         all.push((UPLINK, Outer { sum: UdpSum::Wrong, ..outer.clone() }.build()));
-        all.push((UPLINK, outer.from_remote(7).build()));
+        all.push((UPLINK, outer.sent_by(7).build()));
     }
     all.push((TRUNK0, tagged(&ipv4_udp(station(2), station(9), 1572, 0, true), &[TAG])));
     all.push((TRUNK0, tagged(&ipv6_udp(station(2), station(9), 1572, 0), &[TAG])));

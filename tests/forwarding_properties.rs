@@ -137,7 +137,7 @@ fn seeds(family: Family) -> Vec<(PortIndex, Vec<u8>)> {
             all.push((TRUNK0, frame.clone()));
             all.push((TRUNK1, tagged(&frame, &[(0x8100, 300)])));
             for (vni, remote) in [(VNI, 1), (VNI, 2), (200, 1), (200, 9)] {
-                let outer = Outer { sum: UdpSum::Right, ..Outer::new(family, vni, &frame).from_remote(remote) };
+                let outer = Outer { sum: UdpSum::Right, ..Outer::new(family, vni, &frame).sent_by(remote) };
                 all.push((UPLINK, outer.build()));
                 all.push((UPLINK, Outer { traffic_class: 3, ..outer }.build()));
             }
