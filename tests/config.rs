@@ -156,7 +156,8 @@ fn every_key_is_taken_over() {
 
 #[test]
 fn ranges_are_paired_in_order() {
-    let text = MINIMAL.replace("vni = 100 ", "vni = \"16777214-16777215\"").replace("vlan = 100 ", "vlan = \"4093-4094\"");
+    let text =
+        MINIMAL.replace("vni = 100 ", "vni = \"16777214-16777215\"").replace("vlan = 100 ", "vlan = \"4093-4094\"");
     let bridges: Vec<_> = parse(&text).bridges.iter().map(|b| (b.vni.get(), b.vlan.map(VlanId::get))).collect();
     assert_eq!(bridges, [(16_777_214, Some(4093)), (16_777_215, Some(4094))]);
 }
@@ -207,7 +208,7 @@ fn long_lines_are_cut_around_the_place() {
     let cut = said("test.toml", &long(1000));
     assert!(cut.lines().all(|line| line.chars().count() < 200) && cut.contains("^ this is a number"), "{cut}");
     let told = said("test.toml", &long(1_000_000));
-    assert!(told.len() < 1000 && told.contains("test.toml:42:10"), "{}", told.len());
+    assert!(told.len() < 1000 && told.contains("test.toml:38:10"), "{}: {told}", told.len());
 }
 
 #[test]
@@ -234,7 +235,8 @@ fn of_very_many_mistakes_the_first_are_shown_and_all_are_counted() {
 #[test]
 fn counts_are_bounded() {
     let huge = MINIMAL.replace("vni = 100 ", "vni = \"0-16777215\" ").replace("vlan = 100 ", "vlan = \"1-4094\" ");
-    assert_eq!(errors(&huge), ["`vni` and `vlan` are ranges of different lengths"]);
+    let found = ["there are more than 65535 bridges", "`vni` and `vlan` are ranges of different lengths"];
+    assert_eq!(errors(&huge), found);
     let bridge = |index: u32| {
         let (first, last) = (index * 4094, index * 4094 + 4093);
         format!("[[bridge]]\nvni = \"{first}-{last}\"\nvlan = \"1-4094\"\nports = [\"p{index}\"]\n")

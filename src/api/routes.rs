@@ -73,21 +73,19 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .route("/v1/config", get(config))
         .route("/v1/version", get(async |State(shared): Shares| ask(shared, |view| Ok(version(view))).await))
         .route("/v1/reload", post(reload))
-        .fallback(async |uri: Uri| failure(StatusCode::NOT_FOUND, format!("there is no {}", uri.path())))
+        .fallback(async |uri: Uri| Refusal(StatusCode::NOT_FOUND, format!("there is no {}", uri.path())))
         .method_not_allowed_fallback(async |uri: Uri| {
-            failure(StatusCode::METHOD_NOT_ALLOWED, format!("{} is not used that way", uri.path()))
+            Refusal(StatusCode::METHOD_NOT_ALLOWED, format!("{} is not used that way", uri.path()))
         })
         .with_state(shared)
 }
 
 type Shares = State<Arc<Shared>>;
 
-async fn metrics(State(shared): Shares) -> Response {
-    match run(move || shared.exposition.encode()).await {
-        Ok(Ok(text)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        Ok(Err(error)) => failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-        Err(late) => late,
-    }
+async fn metrics(State(shared): Shares) -> Result<Response, Refusal> {
+    let text = run(move || shared.exposition.encode()).await?;
+    let text = text.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }
 
 /// Answers on the stats thread itself: from counters alone, so that it does not hang where the gateway does.
@@ -101,12 +99,11 @@ async fn health(State(shared): Shares) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
 }
 
-async fn readiness(State(shared): Shares) -> Response {
-    match run(move || shared.view.readiness()).await {
-        Ok(Ok(())) => "ready\n".into_response(),
-        Ok(Err(reason)) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
-        Err(late) => late,
-    }
+async fn readiness(State(shared): Shares) -> Result<Response, Refusal> {
+    Ok(match run(move || shared.view.readiness()).await? {
+        Ok(()) => "ready\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
+    })
 }
 
 #[derive(Deserialize)]
@@ -149,11 +146,8 @@ enum ConfigFormat {
     Toml,
 }
 
-async fn bridges(State(shared): Shares, uri: Uri) -> Response {
-    let query: BridgeQuery = match parse(&uri) {
-        Ok(query) => query,
-        Err(refusal) => return refusal,
-    };
+async fn bridges(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: BridgeQuery = parse(&uri)?;
     ask(shared, move |view| {
         let matching = view.bridges().into_iter().filter(|bridge| query.vni.is_none_or(|vni| vni == bridge.vni));
         let page = Page::cut(matching, range(query.limit, query.offset));
@@ -171,24 +165,16 @@ async fn bridges(State(shared): Shares, uri: Uri) -> Response {
     .await
 }
 
-async fn fdb(State(shared): Shares, uri: Uri) -> Response {
-    let query: FdbQuery = match parse(&uri) {
-        Ok(query) => query,
-        Err(refusal) => return refusal,
-    };
-    let mac = match query.mac.map(|text| text.parse::<MacAddr>()).transpose() {
-        Ok(mac) => mac,
-        Err(error) => return failure(StatusCode::BAD_REQUEST, error.to_string()),
-    };
+async fn fdb(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: FdbQuery = parse(&uri)?;
+    let mac = query.mac.map(|text| text.parse::<MacAddr>()).transpose();
+    let mac = mac.map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
     let filter = FdbFilter { vni: query.vni, mac, port: query.port, remote: query.remote, kind: query.kind };
     ask(shared, move |view| Ok(view.fdb(&filter, range(query.limit, query.offset)))).await
 }
 
-async fn vteps(State(shared): Shares, uri: Uri) -> Response {
-    let query: VtepQuery = match parse(&uri) {
-        Ok(query) => query,
-        Err(refusal) => return refusal,
-    };
+async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: VtepQuery = parse(&uri)?;
     ask(shared, move |view| {
         let page = Page::cut(view.remotes(), range(query.limit, query.offset));
         let remotes = page.map(|remote| RemoteVtep {
@@ -202,33 +188,28 @@ async fn vteps(State(shared): Shares, uri: Uri) -> Response {
     .await
 }
 
-async fn config(State(shared): Shares, uri: Uri) -> Response {
-    match parse::<ConfigQuery>(&uri) {
-        Err(refusal) => refusal,
-        Ok(ConfigQuery { format: Some(ConfigFormat::Toml) }) => match run(move || shared.view.config_toml()).await {
-            Ok(text) => ([(header::CONTENT_TYPE, "application/toml")], text).into_response(),
-            Err(late) => late,
-        },
-        Ok(_) => {
-            ask(shared, |view| {
-                view.config_toml()
-                    .parse::<toml::Table>()
-                    .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
-            })
-            .await
-        }
+async fn config(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let ConfigQuery { format } = parse(&uri)?;
+    if format == Some(ConfigFormat::Toml) {
+        let text = run(move || shared.view.config_toml()).await?;
+        return Ok(([(header::CONTENT_TYPE, "application/toml")], text).into_response());
     }
+    ask(shared, |view| {
+        let table = view.config_toml().parse::<toml::Table>();
+        table.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    })
+    .await
 }
 
-async fn reload(State(shared): Shares) -> Response {
+async fn reload(State(shared): Shares) -> Result<Response, Refusal> {
     let asked = Arc::clone(&shared);
     ask(shared, move |view| {
         let Ok(_one_at_a_time) = asked.reloading.try_lock() else {
-            return Err((StatusCode::CONFLICT, "another reload is running; try again".to_owned()));
+            return Err(Refusal(StatusCode::CONFLICT, "another reload is running; try again".to_owned()));
         };
         match view.reload() {
             Ok(summary) => Ok(Reloaded { summary }),
-            Err(diagnostics) => Err((StatusCode::UNPROCESSABLE_ENTITY, diagnostics)),
+            Err(diagnostics) => Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, diagnostics)),
         }
     })
     .await
@@ -286,14 +267,24 @@ fn worker_state(number: usize, worker: &WorkerHandle, hertz: f64) -> Worker {
     }
 }
 
-/// Runs `work` on a helper thread, and answers for it where it takes too long.
-async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Response> {
+/// A request that failed: the status and what to say.
+struct Refusal(StatusCode, String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self(status, error) = self;
+        (status, Json(Failure { error })).into_response()
+    }
+}
+
+/// Runs `work` on a helper thread, and gives up waiting where it takes too long.
+async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     match tokio::time::timeout(ANSWER_TIMEOUT, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(panicked)) => Err(failure(StatusCode::INTERNAL_SERVER_ERROR, panicked.to_string())),
+        Ok(Err(panicked)) => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, panicked.to_string())),
         Err(_) => {
             let seconds = ANSWER_TIMEOUT.as_secs();
-            Err(failure(StatusCode::GATEWAY_TIMEOUT, format!("the gateway has not answered within {seconds} s")))
+            Err(Refusal(StatusCode::GATEWAY_TIMEOUT, format!("the gateway has not answered within {seconds} s")))
         }
     }
 }
@@ -301,25 +292,18 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Re
 /// Asks the gateway and answers with JSON.
 async fn ask<T: serde::Serialize + Send + 'static>(
     shared: Arc<Shared>,
-    question: impl FnOnce(&dyn GatewayView) -> Result<T, (StatusCode, String)> + Send + 'static,
-) -> Response {
-    match run(move || question(&*shared.view)).await {
-        Ok(Ok(answer)) => Json(answer).into_response(),
-        Ok(Err((status, error))) => failure(status, error),
-        Err(late) => late,
-    }
+    question: impl FnOnce(&dyn GatewayView) -> Result<T, Refusal> + Send + 'static,
+) -> Result<Response, Refusal> {
+    Ok(Json(run(move || question(&*shared.view)).await??).into_response())
 }
 
-fn parse<T: DeserializeOwned>(uri: &Uri) -> Result<T, Response> {
-    Query::try_from_uri(uri)
-        .map(|Query(query)| query)
-        .map_err(|refusal| failure(StatusCode::BAD_REQUEST, refusal.body_text()))
+fn parse<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
+    match Query::try_from_uri(uri) {
+        Ok(Query(query)) => Ok(query),
+        Err(refusal) => Err(Refusal(StatusCode::BAD_REQUEST, refusal.body_text())),
+    }
 }
 
 fn range(limit: Option<usize>, offset: Option<usize>) -> PageRange {
     PageRange { limit: limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE), offset: offset.unwrap_or(0) }
-}
-
-fn failure(status: StatusCode, error: String) -> Response {
-    (status, Json(Failure { error })).into_response()
 }

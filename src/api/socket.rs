@@ -6,7 +6,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Group, chown};
 
 use super::server::ServeError;
@@ -29,13 +28,11 @@ impl ControlSocket {
         let error = |source| ServeError::Socket { path: path.to_owned(), source };
         let made_directory = make_directory(path).map_err(error)?;
         clear_stale(path)?;
-        // The mask is the whole process's; this runs at start-up, for a moment, and errs to the strict side.
-        let before = umask(Mode::from_bits_truncate(0o117));
-        let bound = UnixListener::bind(path);
-        umask(before);
-        let listener = bound.map_err(error)?;
-        listener.set_nonblocking(true).map_err(error)?;
+        // Until its mode is set, the usual umask lets nobody but the owner connect. Setting the mask here instead
+        // would change it for every thread of the process.
+        let listener = UnixListener::bind(path).map_err(error)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(error)?;
+        listener.set_nonblocking(true).map_err(error)?;
         if let Ok(Some(group)) = Group::from_name(GROUP) {
             // An unprivileged daemon outside the group may not give the socket to it; its owner can still use it.
             if let Err(refused) = chown(path, None, Some(group.gid)) {

@@ -95,7 +95,7 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
         Right("FROM TUNNEL"),
         Right("TO TUNNEL"),
     ];
-    let rows = page.items.iter().map(|bridge| {
+    let row = |bridge: &Bridge| {
         let macs = match bridge.max_macs {
             Some(most) => format!("{} of {}", count(bridge.fdb_entries), count(u64::from(most))),
             None => count(bridge.fdb_entries),
@@ -111,8 +111,8 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
             count(bridge.traffic.tunnel_received.packets),
             count(bridge.traffic.tunnel_sent.packets),
         ]
-    });
-    table(&columns, rows) + &rest(page, "bridges")
+    };
+    page_table(&columns, page, "bridges", row)
 }
 
 pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
@@ -121,7 +121,7 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
         (0, false) => return "The forwarding database is empty: no frame has arrived yet.\n".to_owned(),
         _ => {}
     }
-    let rows = page.items.iter().map(|entry| {
+    let row = |entry: &FdbEntry| {
         let place = match &entry.place {
             Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
             Place::Port { port, vlan: None } => format!("{port} untagged"),
@@ -129,8 +129,8 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
         };
         let age = or_dash(entry.age_seconds.map(long_duration));
         vec![entry.vni.to_string(), entry.mac.to_string(), place, entry.kind.name().to_owned(), age]
-    });
-    table(&[Right("VNI"), Left("MAC"), Left("PLACE"), Left("KIND"), Right("AGE")], rows) + &rest(page, "entries")
+    };
+    page_table(&[Right("VNI"), Left("MAC"), Left("PLACE"), Left("KIND"), Right("AGE")], page, "entries", row)
 }
 
 pub(super) fn vteps(vteps: &Vteps) -> String {
@@ -149,8 +149,7 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         Right("SENT"),
         Right("BYTES"),
     ];
-    let rows = vteps.remotes.items.iter().map(|remote| {
-        let RemoteVtep { address, next_hop, bridges, traffic } = remote;
+    let row = |RemoteVtep { address, next_hop, bridges, traffic }: &RemoteVtep| {
         let (mac, port) = match next_hop {
             Some(NextHop { mac, port }) => (mac.to_string(), port.clone()),
             None => ("none".to_owned(), "-".to_owned()),
@@ -158,8 +157,8 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         let [received, received_bytes] = packets_and_bytes(traffic.received);
         let [sent, sent_bytes] = packets_and_bytes(traffic.sent);
         vec![address.to_string(), mac, port, count(*bridges as u64), received, received_bytes, sent, sent_bytes]
-    });
-    own + &table(&columns, rows) + &rest(&vteps.remotes, "remote VTEPs")
+    };
+    own + &page_table(&columns, &vteps.remotes, "remote VTEPs", row)
 }
 
 fn packets_and_bytes(traffic: TrafficTotal) -> [String; 2] {
@@ -240,16 +239,17 @@ fn some_of<T: ToString>(list: &[T]) -> String {
     out
 }
 
-/// A line that says what is not shown; empty where all is.
-fn rest<T>(page: &Page<T>, what: &str) -> String {
-    let shown = page.items.len();
-    if shown == page.total {
-        return String::new();
+/// A page as a table, with a line that says what is not shown; only that line where the page lies beyond the end.
+fn page_table<T>(columns: &[Column], page: &Page<T>, what: &str, row: impl Fn(&T) -> Vec<String>) -> String {
+    let (shown, total) = (page.items.len(), count(page.total as u64));
+    if shown == 0 {
+        return format!("There are only {total} {what}.\n");
     }
-    let (first, last) = (count(page.offset as u64 + 1), count((page.offset + shown) as u64));
-    let total = count(page.total as u64);
-    match shown {
-        0 => format!("\nThere are only {total} {what}.\n"),
-        _ => format!("\n{first} to {last} of {total} {what}; --offset and --limit show others.\n"),
+    let mut out = table(columns, page.items.iter().map(row));
+    if shown < page.total {
+        let (first, last) = (count(page.offset as u64 + 1), count((page.offset + shown) as u64));
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "\n{first} to {last} of {total} {what}; --offset and --limit show others.");
     }
+    out
 }

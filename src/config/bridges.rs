@@ -46,18 +46,18 @@ impl<'t> BridgeDraft<'t> {
         }
     }
 
-    /// How many bridges it is, if the lengths of its ranges agree; what does not is reported.
-    fn count(&self, findings: &mut Findings) -> Option<u64> {
-        let vni = self.vni?;
+    /// Whether its VNI and its VLAN are known and as many; what does not agree is reported.
+    fn ranges_agree(&self, findings: &mut Findings) -> bool {
+        let Some(vni) = self.vni else { return false };
         let found = match self.vlan {
-            Field::Bad => return None,
+            Field::Bad => return false,
             Field::Absent if vni.value.is_range() => {
                 Diagnostic::error(vni.span, "a range of VNIs needs a range of VLANs of the same length")
                     .label("`vlan` is missing")
                     .remedy("a port's untagged frames can be in one bridge only; add `vlan`, or write a single VNI")
             }
-            Field::Absent => return Some(1),
-            Field::Given(vlan) if vlan.value.count() == vni.value.count() => return Some(vni.value.count()),
+            Field::Absent => return true,
+            Field::Given(vlan) if vlan.value.count() == vni.value.count() => return true,
             Field::Given(vlan) => {
                 let of = |numbers: Numbers, what: &str| match numbers.count() {
                     1 => format!("1 {what}"),
@@ -76,7 +76,7 @@ impl<'t> BridgeDraft<'t> {
             }
         };
         findings.push(found);
-        None
+        false
     }
 
     /// The VLANs it has on each of its ports; zero stands for untagged frames.
@@ -115,14 +115,14 @@ impl<'t> Bridges<'t> {
         sound: bool,
         findings: &mut Findings,
     ) -> Self {
-        let counts: Vec<_> = drafts.iter().map(|draft| draft.count(findings)).collect();
+        let agreeing = drafts.iter().filter(|draft| draft.ranges_agree(findings)).count();
         let mut bridges = Self {
             ports: drafts.iter().map(|draft| ports_of(draft, ports, findings)).collect(),
-            drafts,
             by_vni: HashMap::new(),
-            complete: sound && counts.iter().all(Option::is_some),
+            complete: sound && agreeing == drafts.len(),
+            drafts,
         };
-        if bridges.fits(&counts, findings) {
+        if bridges.fits(findings) {
             bridges.unique_vnis(findings);
         } else {
             bridges.complete = false;
@@ -135,11 +135,11 @@ impl<'t> Bridges<'t> {
     }
 
     /// Whether the bridges are few enough to be expanded.
-    fn fits(&self, counts: &[Option<u64>], findings: &mut Findings) -> bool {
+    fn fits(&self, findings: &mut Findings) -> bool {
         let mut total = 0u64;
         let mut floods = 0u64;
-        for (draft, count) in self.drafts.iter().zip(counts) {
-            let count = count.unwrap_or(0);
+        for draft in &self.drafts {
+            let count = draft.vni.map_or(0, |vni| vni.value.count());
             total = total.saturating_add(count);
             floods = floods.saturating_add(count.saturating_mul(draft.remotes.len() as u64));
             if total > MAX_BRIDGES {
@@ -178,7 +178,7 @@ impl<'t> Bridges<'t> {
             for clash in clashes.0 {
                 let other = self.drafts.get(clash.other).and_then(|draft| draft.vni).unwrap_or(vni);
                 findings.push(
-                    Diagnostic::error(vni.span, format!("{} in two bridges", clash.what("VNI")))
+                    Diagnostic::error(vni.span, format!("{} in two bridges", clash.what("VNI", "")))
                         .label("given again here")
                         .related(other.span, "given here first")
                         .remedy("give each bridge a VNI of its own, or put the ports of both into one bridge"),
@@ -324,7 +324,7 @@ fn two_bridges(clash: &Clash, port: &str, place: Span, first: Span) -> Diagnosti
     let message = if clash.first == 0 {
         format!("untagged frames of port {port} are in two bridges")
     } else {
-        format!("{} of port {port} in two bridges", clash.what("VLAN"))
+        format!("{} in two bridges", clash.what("VLAN", &format!(" of port {port}")))
     };
     Diagnostic::error(place, message)
         .label("again in this bridge")
@@ -353,11 +353,12 @@ impl Clashes {
 }
 
 impl Clash {
-    fn what(&self, name: &str) -> String {
+    /// The numbers, of what they are, and the verb.
+    fn what(&self, name: &str, of: &str) -> String {
         if self.first == self.last {
-            format!("{name} {} is", self.first)
+            format!("{name} {}{of} is", self.first)
         } else {
-            format!("{name}s {} to {} are", self.first, self.last)
+            format!("{name}s {} to {}{of} are", self.first, self.last)
         }
     }
 }

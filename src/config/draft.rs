@@ -89,10 +89,10 @@ impl<'t> Draft<'t> {
         let span = place(base, value.span());
         let wrong_form = || {
             let often = match section.form {
-                Form::Single => "is a section that is written once",
-                Form::Repeated => "is a section that is written once for each",
+                Form::Single => "once".to_owned(),
+                Form::Repeated => format!("once for each {}", section.name),
             };
-            let message = format!("`{}` {often}", section.name);
+            let message = format!("`{}` is a section that is written {often}", section.name);
             Diagnostic::error(span, message).remedy(format!("write `{}`", section.header()))
         };
         match (value.into_inner(), section.form) {
@@ -110,14 +110,18 @@ impl<'t> Draft<'t> {
                     let span = place(base, element.span());
                     match element.into_inner() {
                         DeValue::Table(table) => self.table(section, table, base, span, findings),
-                        _ => findings.push(
-                            Diagnostic::error(span, format!("`{}` lists tables", section.name))
-                                .remedy(format!("write each under a `{}` of its own", section.header())),
-                        ),
+                        _ => {
+                            self.sound = false;
+                            findings.push(
+                                Diagnostic::error(span, format!("`{}` lists tables", section.name))
+                                    .remedy(format!("write each under a `{}` of its own", section.header())),
+                            );
+                        }
                     }
                 }
             }
             _ => {
+                self.sound = false;
                 self.seen.entry(section.name).or_insert(span);
                 findings.push(wrong_form());
             }
@@ -168,7 +172,7 @@ impl<'t> Draft<'t> {
             if section.required && self.sound {
                 findings.push(
                     Diagnostic::error(None, format!("the section `{}` is missing", section.header()))
-                        .remedy(format!("add it, as in\n{}", section.example.trim_end())),
+                        .remedy(format!("add it, as in\n{}", section.least())),
                 );
             } else if section.form == Form::Single {
                 let reader = Reader::new(section, DeTable::new(), 0, Span::default(), false, findings);

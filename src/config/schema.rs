@@ -163,6 +163,14 @@ impl Section {
         }
     }
 
+    /// The section with the keys it has to have, as written in the file.
+    #[must_use]
+    pub fn least(&self) -> String {
+        let required = self.keys.iter().filter(|key| key.absent == Absent::Required);
+        let lines: Vec<_> = required.map(|key| format!("\n{} = {}", key.name, key.example)).collect();
+        self.header() + &lines.concat()
+    }
+
     /// The key of a name.
     #[must_use]
     pub fn key(&self, name: &str) -> Option<&'static Key> {

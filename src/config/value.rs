@@ -123,8 +123,11 @@ pub(super) fn convert<'t>(
         findings.push(found.label(format!("these are {}", elements.len())).remedy(format!("keep {most} of them")));
         return None;
     }
-    let elements = elements.into_iter().filter_map(|value| convert_one(key, element, value, base, findings)).collect();
-    Some(Located { value: Value::List(elements), span })
+    let written = elements.len();
+    let elements: Vec<_> =
+        elements.into_iter().filter_map(|value| convert_one(key, element, value, base, findings)).collect();
+    // A list of which nothing is left is not an empty list.
+    (elements.is_empty() == (written == 0)).then_some(Located { value: Value::List(elements), span })
 }
 
 fn convert_one<'t>(

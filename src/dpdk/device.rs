@@ -10,6 +10,7 @@ use super::eal::Eal;
 use super::mempool::DATA_ROOM;
 use super::port::{Attached, Port};
 use super::port_error::{PortError, PortFault};
+use super::tap_mtu;
 use super::{PacketPool, ReceiveQueue, TransmitQueue, describe_status, dpdk_sys as sys, log_capture};
 use crate::wire::MacAddr;
 
@@ -37,7 +38,7 @@ pub struct Capabilities {
     pub rss: bool,
     /// The smallest MTU, in bytes.
     pub min_mtu: u16,
-    /// The largest MTU, in bytes: 1504 for `net_tap` of DPDK 22.11, whatever the kernel's interface could.
+    /// The largest MTU, in bytes.
     pub max_mtu: u16,
 }
 
@@ -154,7 +155,7 @@ impl Device {
             queues_in_pairs: driver == "net_tap",
             rss: info.flow_type_rss_offloads & sys::VTEPD_RSS_FLOWS != 0,
             min_mtu: info.min_mtu,
-            max_mtu: largest_mtu(&info),
+            max_mtu: if tap_mtu::is_known(&driver) { tap_mtu::LARGEST } else { largest_mtu(&info) },
             driver,
         };
         Ok(Self { attached, info, capabilities })
@@ -180,16 +181,22 @@ impl Device {
         self.check(options, mtu)?;
         let (rx_offloads, tx_offloads) = self.offloads(mtu);
         port.keep_pool(pool);
-        self.configure(options, mtu, rx_offloads, tx_offloads)?;
+        // What DPDK takes; `net_tap` is given the rest once it runs.
+        let accepted = mtu.min(largest_mtu(&self.info));
+        self.configure(options, accepted, rx_offloads, tx_offloads)?;
         self.set_up_queues(options, pool)?;
         if options.mtu.is_some() {
-            self.set_mtu(mtu)?;
+            self.set_mtu(accepted)?;
         }
         if let Some(mac) = options.mac {
             self.set_mac(mac)?;
         }
         // SAFETY: the port is configured and has its queues.
         port.step("start", "see what its driver says", || unsafe { sys::rte_eth_dev_start(id) })?;
+        if accepted < mtu && !tap_mtu::set(port, mtu, accepted) {
+            let least = self.capabilities.min_mtu;
+            return Err(PortError::new(&port.name, PortFault::MtuRange { mtu, least, most: accepted }));
+        }
         self.widen_reception(options)?;
         let largest_frame = u32::from(port.mtu().unwrap_or(mtu)) + FRAME_OVERHEAD - FCS;
         let chains = tx_offloads & sys::VTEPD_TX_OFFLOAD_MULTI_SEGS != 0

@@ -77,3 +77,22 @@ size_t vtepd_mbuf_layout(size_t *offsets, size_t room)
 		offsets[field] = layout[field];
 	return count;
 }
+
+uint16_t *vtepd_tap_mtu(uint16_t port)
+{
+#if RTE_VERSION >= RTE_VERSION_NUM(22, 11, 0, 0) && RTE_VERSION < RTE_VERSION_NUM(23, 3, 0, 0)
+	/* How the driver's transmit queue begins in this release. */
+	struct tap_transmit_queue {
+		int type;
+		uint16_t *mtu;
+	} *queue;
+
+	if (port >= RTE_MAX_ETHPORTS || rte_eth_fp_ops[port].txq.data == NULL)
+		return NULL;
+	queue = rte_eth_fp_ops[port].txq.data[0];
+	return queue == NULL ? NULL : queue->mtu;
+#else
+	(void)port;
+	return NULL;
+#endif
+}

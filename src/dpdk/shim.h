@@ -48,6 +48,8 @@ static const uint64_t VTEPD_TX_OFFLOAD_MULTI_SEGS = RTE_ETH_TX_OFFLOAD_MULTI_SEG
 static const uint64_t VTEPD_RSS_FLOWS = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP;
 static const uint32_t VTEPD_PTYPE_TUNNEL_MASK = RTE_PTYPE_TUNNEL_MASK;
 static const uint32_t VTEPD_LINK_SPEED_UNKNOWN = RTE_ETH_SPEED_NUM_UNKNOWN;
+static const bool VTEPD_TAP_MTU_IS_KNOWN =
+	RTE_VERSION >= RTE_VERSION_NUM(22, 11, 0, 0) && RTE_VERSION < RTE_VERSION_NUM(23, 3, 0, 0);
 static const uint16_t VTEPD_MBUF_HEADROOM = RTE_PKTMBUF_HEADROOM;
 
 /* A port's link. */
@@ -74,6 +76,9 @@ void vtepd_mbuf_free(struct rte_mbuf *packet);
 int vtepd_mbuf_linearise(struct rte_mbuf *packet);
 
 int vtepd_link_get(uint16_t port, struct vtepd_link *link);
+
+/* Where net_tap's first transmit queue of a started port looks up the MTU; null where that is not known. */
+uint16_t *vtepd_tap_mtu(uint16_t port);
 
 /* Writes the offsets above, as the C compiler sees them, in their order; returns how many there are. */
 size_t vtepd_mbuf_layout(size_t *offsets, size_t room);

@@ -4,26 +4,21 @@ use super::bridging::{Admission, check_addresses, check_front};
 use super::packet::PacketBuffer;
 use crate::tables::Location;
 use crate::tables::access_map::AccessMap;
-use crate::tables::snapshot::{Port, Snapshot};
+use crate::tables::snapshot::Snapshot;
 use crate::telemetry::DropReason;
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_VLAN, VLAN_TAG, is_vlan_ethertype};
 
 /// Offset of the EtherType behind the two MAC addresses.
 const ETHERTYPE_AT: usize = 12;
 
-/// Admits a frame that `port` received: finds its bridge by its VLAN and takes the access tag off.
+/// Admits a frame that an access port with these VLANs received: finds its bridge and takes the access tag off.
 ///
 /// Only an 802.1Q tag (0x8100) names a VLAN of the port; a priority tag (VID 0) counts as untagged (IEEE 802.1Q, 6.9).
 ///
 /// # Errors
 /// The reason why the frame is dropped.
 #[inline]
-pub fn admit<P: PacketBuffer>(
-    packet: &mut P,
-    port: &Port,
-    vlans: &AccessMap,
-    snapshot: &Snapshot,
-) -> Result<Admission, DropReason> {
+pub fn admit<P: PacketBuffer>(packet: &mut P, vlans: &AccessMap, snapshot: &Snapshot) -> Result<Admission, DropReason> {
     let Some(header) = packet.head().first_chunk::<ETHERNET_HEADER>() else {
         return Err(short(packet, ETHERNET_HEADER));
     };
@@ -47,9 +42,6 @@ pub fn admit<P: PacketBuffer>(
     }
     check_front(packet)?;
     let addresses = check_addresses(packet.head(), bridge.policy)?;
-    if addresses.source == port.mac {
-        return Err(DropReason::OwnSource);
-    }
     Ok(Admission { bridge: attachment.bridge, source: Location::access(attachment.member), addresses })
 }
 

@@ -141,8 +141,7 @@ fn meet_source(
 ) -> Result<(), DropReason> {
     let here = known.filter(|value| value.location() == admission.source);
     if let Some(value) = here {
-        if !value.is_static() {
-            around.fdb.refresh(&lookups.source, value, around.now.tick);
+        if !value.is_static() && around.fdb.refresh(&lookups.source, value, around.now.tick) {
             around.telemetry.event(Event::AgeRefreshed);
         }
         return Ok(());

@@ -91,9 +91,7 @@ impl<P: PacketBuffer> Forwarder<P> {
         for mut packet in burst.drain(..) {
             let admission = match &port.side {
                 PortSide::Uplink => uplink::admit(&mut packet, port, around.snapshot, around.telemetry),
-                PortSide::Access(vlans) => {
-                    access::admit(&mut packet, port, vlans, around.snapshot).map_err(Refusal::Drop)
-                }
+                PortSide::Access(vlans) => access::admit(&mut packet, vlans, around.snapshot).map_err(Refusal::Drop),
             };
             match admission {
                 Ok(admission) => {

@@ -143,23 +143,4 @@ mod tests {
         assert!((0..=u16::MAX).all(|index| table.row(index)[7].get() == u64::from(index)));
         assert!(table.outside.iter().all(|counter| counter.get() == 0));
     }
-
-    /// Whether the page that holds `address` is in memory, by the kernel's pagemap (proc_pid_pagemap(5)).
-    fn is_resident(address: usize) -> bool {
-        use std::io::{Read, Seek, SeekFrom};
-        let mut pagemap = std::fs::File::open("/proc/self/pagemap").expect("a process may read its own page map");
-        pagemap.seek(SeekFrom::Start(address as u64 / 4096 * 8)).expect("the address is in the map");
-        let mut entry = [0; 8];
-        pagemap.read_exact(&mut entry).expect("the map has the page");
-        u64::from_ne_bytes(entry) >> 63 == 1
-    }
-
-    #[test]
-    fn rows_that_were_never_counted_in_take_no_memory() {
-        let table = Table::new();
-        table.row(0)[0].increment();
-        let resident = |index: u16| is_resident(table.row(index).as_ptr().addr());
-        assert!(resident(0));
-        assert_eq!((1024..=u16::MAX).step_by(64).filter(|&index| resident(index)).count(), 0);
-    }
 }

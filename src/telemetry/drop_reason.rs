@@ -9,7 +9,7 @@ labelled_enum! {
         Truncated = "truncated",
         /// The headers do not lie in the packet's first segment; the driver scattered them.
         HeadersScattered = "headers_scattered",
-        /// The frame's source MAC is the receiving port's own: it was looped back.
+        /// The source MAC of a packet on the uplink is the port's own: it was looped back, or a neighbour has the same MAC.
         OwnSource = "own_source",
         /// A frame on the uplink is addressed to another station's MAC.
         UplinkForeignMac = "uplink_foreign_mac",

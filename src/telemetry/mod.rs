@@ -27,5 +27,5 @@ pub use metrics::Exposition;
 pub use source::{BridgeLabel, BuildInfo, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle};
 pub use worker::{BridgeCounters, LoopCounters, MAX_PORTS, PortCounters, RemoteCounters, Traffic, WorkerTelemetry};
 
-/// The size of a cache line in bytes, on every machine DPDK's 64-bit ports run on that this gateway is built for.
+/// The size of a cache line in bytes, on x86-64 and on most 64-bit Arm cores.
 pub const CACHE_LINE: usize = 64;

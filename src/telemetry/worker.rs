@@ -122,7 +122,7 @@ pub struct LoopCounters {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct WorkerTelemetry {
-    /// The loop's own counters, by themselves in the first line.
+    /// The loop's own counters, together in the first line.
     pub run: LoopCounters,
     drops: [Counter; DropReason::COUNT],
     events: [Counter; Event::COUNT],
@@ -157,7 +157,7 @@ impl WorkerTelemetry {
         }
     }
 
-    /// Counts a packet that is not forwarded. Called on a plain reference: on an `Arc` the name is the destructor's.
+    /// Counts a packet that is not forwarded.
     #[inline]
     pub fn count_drop(&self, reason: DropReason) {
         self.count_drops(reason, 1);

@@ -17,22 +17,33 @@ pub const HANDOVER_CAPACITY: usize = 1024;
 
 /// A port's way out for one worker.
 pub enum Outlet {
-    /// The worker's own transmit queue, and the burst that gathers for it.
-    Queue {
-        /// The queue.
-        queue: TransmitQueue,
-        /// What is to be sent next.
-        burst: Burst,
-    },
+    /// The worker's own transmit queue.
+    Queue(Box<Gathering>),
     /// Another worker's, by way of a ring.
     Handover(HandoverRing),
+}
+
+/// A transmit queue and the burst that gathers for it.
+pub struct Gathering {
+    queue: TransmitQueue,
+    burst: Burst,
+}
+
+impl Gathering {
+    #[inline]
+    fn send(&mut self, telemetry: &WorkerTelemetry) {
+        let unsent = self.queue.transmit(&mut self.burst);
+        if unsent > 0 {
+            telemetry.count_drops(DropReason::TransmitFull, unsent as u64);
+        }
+    }
 }
 
 impl Outlet {
     /// A way out through a queue of one's own.
     #[must_use]
     pub fn queue(queue: TransmitQueue) -> Self {
-        Self::Queue { queue, burst: Burst::new() }
+        Self::Queue(Box::new(Gathering { queue, burst: Burst::new() }))
     }
 }
 
@@ -51,21 +62,10 @@ impl Outlets {
     #[inline]
     pub fn flush(&mut self) {
         for outlet in &mut self.ports {
-            if let Outlet::Queue { queue, burst } = outlet {
-                send(queue, burst, &self.telemetry);
+            if let Outlet::Queue(gathering) = outlet {
+                gathering.send(&self.telemetry);
             }
         }
-    }
-}
-
-#[inline]
-fn send(queue: &mut TransmitQueue, burst: &mut Burst, telemetry: &WorkerTelemetry) {
-    if burst.is_empty() {
-        return;
-    }
-    let unsent = queue.transmit(burst);
-    if unsent > 0 {
-        telemetry.count_drops(DropReason::TransmitFull, unsent as u64);
     }
 }
 
@@ -73,11 +73,11 @@ impl Egress<Mbuf> for Outlets {
     #[inline]
     fn transmit(&mut self, port: PortIndex, packet: Mbuf) {
         match self.ports.get_mut(usize::from(port.0)) {
-            Some(Outlet::Queue { queue, burst }) => {
-                if burst.is_full() {
-                    send(queue, burst, &self.telemetry);
+            Some(Outlet::Queue(gathering)) => {
+                if gathering.burst.is_full() {
+                    gathering.send(&self.telemetry);
                 }
-                burst.push(packet);
+                gathering.burst.push(packet);
             }
             Some(Outlet::Handover(ring)) => match ring.push(packet) {
                 Ok(()) => self.telemetry.event(Event::HandedOver),

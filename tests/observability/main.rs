@@ -3,6 +3,7 @@
 
 mod exposition;
 mod gateway;
+mod golden;
 mod http;
 mod server;
 mod vtepctl;

@@ -1,6 +1,9 @@
 //! `vtepctl` as a process against a served gateway.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -53,12 +56,7 @@ fn tables_are_the_golden_ones() {
     ] {
         text += &format!("$ vtepctl {arguments}\n{}\n", printed(&served.socket, arguments));
     }
-    let golden = include_str!("tables.txt");
-    if text != golden {
-        let path = std::env::temp_dir().join("vtepd-tables-are.txt");
-        std::fs::write(&path, &text).expect("the temporary directory is writable");
-        panic!("the tables are not tables.txt but {}:\n{text}", path.display());
-    }
+    crate::golden::compare("tables.txt", &text);
 }
 
 #[test]
@@ -128,6 +126,30 @@ fn without_a_daemon_it_says_which_socket_was_tried_and_how_to_start_one() {
         let complaint = complained(&socket, "show ports", 1);
         assert!(complaint.contains(&socket.display().to_string()), "{complaint}");
         assert!(complaint.contains("vtepd --config") && complaint.contains("--socket"), "{complaint}");
+    }
+}
+
+#[test]
+fn without_permission_it_says_sudo_and_the_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let allow = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let [program, socket] = ["vtepctl", "vtepd.sock"].map(|name| directory.path().join(name));
+    std::fs::copy(env!("CARGO_BIN_EXE_vtepctl"), &program).unwrap();
+    let _listener = UnixListener::bind(&socket).unwrap();
+    allow(directory.path(), 0o755);
+    allow(&program, 0o755);
+    allow(&socket, 0o400);
+    let mut command = Command::new(&program);
+    command.arg("--socket").arg(&socket).arg("reload");
+    if nix::unistd::geteuid().is_root() {
+        // Root may do anything; the user `nobody` may not.
+        command.uid(65534).gid(65534);
+    }
+    let output = command.output().unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    for word in ["no permission", "sudo", "usermod -aG vtepd", "vtepd.sock"] {
+        assert!(complaint.contains(word), "{complaint}");
     }
 }
 

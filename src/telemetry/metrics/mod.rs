@@ -64,12 +64,13 @@ impl<S: MetricsSource + ?Sized + 'static> Collector for SourceCollector<S> {
         let mut families = Families::new(encoder);
         let source = &self.0;
         process::encode(&mut families, &source.build(), source.started())?;
-        ports::encode(&mut families, &source.port_readings())?;
+        let readings = source.port_readings();
+        ports::encode(&mut families, &readings)?;
         forwarding::encode_bridges(&mut families, source.workers(), source.control(), &source.bridge_labels())?;
         forwarding::encode_remotes(&mut families, source.workers(), &source.remote_labels())?;
         forwarding::encode_drops_and_events(&mut families, source.workers())?;
         workers::encode(&mut families, source.workers(), source.cycles_per_second())?;
-        workers::encode_ports(&mut families, source.workers(), &source.port_readings())?;
+        workers::encode_ports(&mut families, source.workers(), &readings)?;
         process::encode_control(&mut families, source.control())
     }
 }

@@ -11,16 +11,22 @@ use crate::telemetry::{LoopCounters, Traffic};
 /// The quantiles of burst durations that are told.
 const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 
-/// Counters of the loop: name, help, field.
-const COUNTS: [(&str, &str, fn(&LoopCounters) -> &Counter); 4] = [
+/// A metric of the loop: its name, its help, and which counter it is.
+type LoopMeasure = (&'static str, &'static str, fn(&LoopCounters) -> &Counter);
+
+/// A metric of a worker's traffic with a port: its name, its help, and which number it is.
+type PortMeasure = (&'static str, &'static str, fn(Traffic<'_>) -> u64);
+
+/// Counters of the loop.
+const COUNTS: [LoopMeasure; 4] = [
     ("vtepd_worker_packets", "Packets the worker received.", |run| &run.packets),
     ("vtepd_worker_bursts", "Bursts the worker received that held a packet.", |run| &run.bursts),
     ("vtepd_worker_polls", "Rounds of the worker over all its ports.", |run| &run.polls),
     ("vtepd_worker_sleeps", "Sleeps of an adaptive worker that found nothing to do.", |run| &run.sleeps),
 ];
 
-/// Times of the loop: name, help, field in cycles.
-const TIMES: [(&str, &str, fn(&LoopCounters) -> &Counter); 2] = [
+/// Times of the loop, counted in cycles.
+const TIMES: [LoopMeasure; 2] = [
     ("vtepd_worker_busy_seconds", "Time in rounds that found packets.", |run| &run.busy_cycles),
     ("vtepd_worker_idle_seconds", "Time in rounds that found none, sleeps included.", |run| &run.idle_cycles),
 ];
@@ -51,7 +57,7 @@ pub(super) fn encode_ports(
     workers: &[WorkerHandle],
     ports: &[PortReading],
 ) -> fmt::Result {
-    const MEASURES: [(&str, &str, fn(Traffic<'_>) -> u64); 2] = [
+    const MEASURES: [PortMeasure; 2] = [
         ("vtepd_worker_port_packets", "Packets the worker received on and sent to the port.", |port| port.packets()),
         ("vtepd_worker_port_bytes", "Bytes the worker received on and sent to the port.", |port| port.bytes()),
     ];

@@ -1,0 +1,174 @@
+"""A gateway between hosts on access TAPs and remote VTEPs that are the kernel's own vxlan.
+
+        h0 --- ac0 +---------+ up0      fabric (a bridge)
+        h1 --- ac1 | gateway |---------- o --- r0  kernel VTEP
+                   +---------+           +---- r1  kernel VTEP
+"""
+
+import subprocess
+
+from gateway import Config, Gateway
+from testbed import ROOT, Testbed, run
+
+GATEWAY_UPLINK_MAC = "02:00:00:aa:00:01"
+UNDERLAY_MTU = 9100
+OVERLAY_MTU = 9000
+
+
+class Underlay:
+    """The addresses of the fabric, in one family."""
+
+    def __init__(self, family):
+        self.family = family
+        self.length = 24 if family == "ipv4" else 64
+        self.gateway = self.address(1)
+
+    def address(self, number):
+        """The address of the fabric's host of that number."""
+        return f"10.0.0.{number}" if self.family == "ipv4" else f"fd00:10::{number:x}"
+
+    @staticmethod
+    def mac(number):
+        """The MAC of the fabric's host of that number."""
+        return f"02:00:00:bb:00:{number:02x}"
+
+
+class Station:
+    """A place in the overlay: an interface of a namespace with addresses in bridge VNI."""
+
+    def __init__(self, namespace, device, number, vni):
+        self.namespace = namespace
+        self.device = device
+        self.number = number
+        self.ipv4 = f"192.168.{vni % 256}.{number}"
+        self.ipv6 = f"fd00:{vni >> 16:x}:{vni & 0xFFFF:x}::{number:x}"
+
+    def take_addresses(self, mtu=OVERLAY_MTU):
+        """Gives the interface its addresses."""
+        run("ip", "-n", self.namespace, "link", "set", self.device, "mtu", str(mtu))
+        run("ip", "-n", self.namespace, "addr", "add", f"{self.ipv4}/24", "dev", self.device)
+        run("ip", "-n", self.namespace, "addr", "add", f"{self.ipv6}/64", "dev", self.device, "nodad")
+        run("ip", "-n", self.namespace, "link", "set", self.device, "up")
+
+    def ping(self, address, *options, count=3):
+        """Pings: the number of answers."""
+        command = ("ip", "netns", "exec", self.namespace, "ping", "-n", "-i", "0.05", "-W", "2", "-c", str(count),
+                   *options, address)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        return result.stdout.count(" bytes from ")
+
+    def mac(self):
+        """The interface's MAC."""
+        return run("ip", "netns", "exec", self.namespace, "cat", f"/sys/class/net/{self.device}/address").strip()
+
+    def forget_neighbours(self):
+        """Empties the ARP and ND caches."""
+        run("ip", "-n", self.namespace, "neigh", "flush", "all")
+
+
+class KernelVtep:
+    """A remote VTEP: a namespace on the fabric with the kernel's vxlan, one bridge for each VNI."""
+
+    def __init__(self, overlay, number):
+        underlay = overlay.underlay
+        self.number = number
+        self.address = underlay.address(number)
+        self.mac = underlay.mac(number)
+        self.family = underlay.family
+        self.port = 4789
+        bed = overlay.bed
+        self.namespace = bed.namespace(f"r{number}")
+        bed.veth(overlay.fabric, f"to-r{number}", self.namespace, "eth0", UNDERLAY_MTU)
+        run("ip", "-n", overlay.fabric, "link", "set", f"to-r{number}", "master", "fabric")
+        run("ip", "-n", self.namespace, "link", "set", "eth0", "address", self.mac)
+        options = ("nodad",) if self.family == "ipv6" else ()
+        run("ip", "-n", self.namespace, "addr", "add", f"{self.address}/{underlay.length}", "dev", "eth0", *options)
+
+    def bridges(self, vnis, flood):
+        """Makes bridge brVNI with vxlan interface vxVNI for each VNI, flooding to these VTEPs."""
+        commands, entries = [], []
+        checksum = "udp6zerocsumrx noudp6zerocsumtx" if self.family == "ipv6" else ""
+        for vni in vnis:
+            commands += [
+                f"link add br{vni} mtu {OVERLAY_MTU} type bridge mcast_snooping 0",
+                f"link add vx{vni} mtu {OVERLAY_MTU} type vxlan id {vni} local {self.address} dstport {self.port} "
+                f"{checksum}",
+                f"link set vx{vni} master br{vni}",
+                f"link set vx{vni} up",
+                f"link set br{vni} up",
+            ]
+            entries += [f"fdb append 00:00:00:00:00:00 dev vx{vni} dst {address}" for address in flood]
+        run("ip", "-n", self.namespace, "-batch", "-", input="\n".join(commands))
+        run("bridge", "-n", self.namespace, "-batch", "-", input="\n".join(entries))
+
+    def station(self, vni):
+        """A station on the bridge itself, with addresses."""
+        station = Station(self.namespace, f"br{vni}", 100 + self.number, vni)
+        station.take_addresses()
+        return station
+
+
+class Overlay:
+    """The picture above, in one address family, with its hosts on one VLAN of every access port."""
+
+    def __init__(self, family="ipv4", access_ports=2, remotes=2, vni=100, vlan=100, configure=None):
+        self.bed = Testbed()
+        try:
+            self._build(family, access_ports, remotes, vni, vlan, configure)
+        except BaseException:
+            self.bed.close()
+            raise
+
+    def _build(self, family, access_ports, remotes, vni, vlan, configure):
+        self.underlay = Underlay(family)
+        self.vni, self.vlan = vni, vlan
+        self.config = Config(self.underlay.gateway)
+        self.config.uplink(mac=GATEWAY_UPLINK_MAC)
+        self.access = [f"ac{number}" for number in range(access_ports)]
+        for number, interface in enumerate(self.access):
+            self.config.access(f"trunk{number}", interface)
+        numbers = range(2, 2 + remotes)
+        for number in numbers:
+            self.config.neighbour(self.underlay.address(number), self.underlay.mac(number))
+        self.remote_addresses = [self.underlay.address(number) for number in numbers]
+        if configure:
+            configure(self)
+        else:
+            self.config.bridge(vni, vlan, [f"trunk{number}" for number in range(access_ports)],
+                               self.remote_addresses)
+        self.gateway = Gateway(self.bed, self.config).start()
+        self._make_fabric()
+        self.remotes = [KernelVtep(self, number) for number in numbers]
+        self.host_namespaces = []
+        for number, interface in enumerate(self.access):
+            namespace = self.bed.namespace(f"h{number}")
+            self.gateway.move(interface, namespace, f"02:00:00:cc:00:{number:02x}", OVERLAY_MTU)
+            self.host_namespaces.append(namespace)
+
+    def _make_fabric(self):
+        self.fabric = self.bed.namespace("fabric", ipv6=False)
+        run("ip", "-n", self.fabric, "link", "add", "fabric", "mtu", str(UNDERLAY_MTU), "type", "bridge",
+            "mcast_snooping", "0")
+        run("ip", "-n", self.fabric, "link", "set", "fabric", "up")
+        self.gateway.move("up0", self.fabric, "02:00:00:fa:00:01", UNDERLAY_MTU)
+        run("ip", "-n", self.fabric, "link", "set", "up0", "master", "fabric")
+
+    def host(self, number, vni=None, vlan="default"):
+        """A station with addresses behind access port `number`, on a VLAN or (None) untagged."""
+        namespace, device = self.host_namespaces[number], self.access[number]
+        vlan = self.vlan if vlan == "default" else vlan
+        if vlan is not None:
+            device = run(f"{ROOT}/dpdk-config/vlan-interface", namespace, device, str(vlan)).strip()
+        station = Station(namespace, device, 1 + number, vni or self.vni)
+        station.take_addresses()
+        return station
+
+    def full_mesh(self, vnis=None):
+        """Every remote VTEP floods to the gateway and to all other remotes, as after an EVPN convergence."""
+        for remote in self.remotes:
+            others = [other.address for other in self.remotes if other is not remote]
+            remote.bridges(vnis or [self.vni], [self.underlay.gateway, *others])
+
+    def close(self):
+        """Stops the gateway and removes everything."""
+        self.bed.close()
