@@ -75,7 +75,8 @@ labelled_enum! {
         NoBuffer = "no_buffer",
         /// The transmit queue stayed full.
         TransmitFull = "transmit_full",
-        /// The hand-over ring to the worker that owns the port's transmit queue was full.
+        /// The worker that owns the port's transmit queue did not take the packet: its hand-over ring was full, or it had
+        /// ended.
         HandoverFull = "handover_full",
     }
 }
