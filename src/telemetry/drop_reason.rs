@@ -75,8 +75,8 @@ labelled_enum! {
         NoBuffer = "no_buffer",
         /// The transmit queue stayed full.
         TransmitFull = "transmit_full",
-        /// The worker that owns the port's transmit queue did not take the packet: its hand-over ring was full, or it had
-        /// ended.
+        /// The worker that owns the port's transmit queue did not take the packet: its hand-over ring was full, or it
+        /// had ended.
         HandoverFull = "handover_full",
     }
 }
