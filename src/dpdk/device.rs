@@ -302,15 +302,19 @@ impl Device {
         Ok(())
     }
 
+    /// A software driver that keeps its address receives every frame all the same, so that the port may have another.
     fn set_mac(&self, mac: MacAddr) -> Result<(), PortError> {
         let port = &self.attached;
         let mut address = sys::rte_ether_addr { addr_bytes: mac.0 };
-        port.step(
-            "take its MAC address",
-            "leave `mac` out; for a VF, let its PF allow it (ip link set PF vf N mac ADDRESS)",
-            // SAFETY: DPDK copies the address.
-            || unsafe { sys::rte_eth_dev_default_mac_addr_set(port.id, &raw mut address) },
-        )
+        const STEP: &str = "take its MAC address";
+        const REMEDY: &str = "leave `mac` out; for a VF, let its PF allow it (ip link set PF vf N mac ADDRESS)";
+        // SAFETY: DPDK copies the address.
+        let mut set = || unsafe { sys::rte_eth_dev_default_mac_addr_set(port.id, &raw mut address) };
+        if port.is_pci() {
+            port.step(STEP, REMEDY, set)
+        } else {
+            port.step_or_unsupported(STEP, REMEDY, &mut set).map(drop)
+        }
     }
 
     /// Software drivers that know no filters receive everything; a NIC that refuses would lose frames unseen.

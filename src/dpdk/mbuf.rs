@@ -83,24 +83,6 @@ impl Mbuf {
         usize::from(self.last().tailroom())
     }
 
-    /// Asks the processor for the first cache line of the data.
-    #[inline]
-    pub fn prefetch(&self) {
-        let data = self.first().data();
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch of any address is harmless.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(data.cast_const().cast());
-        }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: a prefetch of any address is harmless, and writes nothing.
-        unsafe {
-            std::arch::asm!("prfm pldl1keep, [{}]", in(reg) data, options(nostack, preserves_flags, readonly));
-        }
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-        let _ = data;
-    }
-
     /// Room for `count` bytes behind the last segment's data, now part of the packet; null where there is none, or
     /// where the packet is shared.
     #[inline]
@@ -222,6 +204,24 @@ impl PacketBuffer for Mbuf {
         }
         // SAFETY: as for `head`; no other packet holds the segment, and this one is borrowed exclusively.
         unsafe { slice::from_raw_parts_mut(head.data(), usize::from(head.data_len())) }
+    }
+
+    /// Asks the processor for the first cache line of the data.
+    #[inline]
+    fn prefetch_head(&self) {
+        let data = self.first().data();
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(data.cast_const().cast());
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: a prefetch of any address is harmless, and writes nothing.
+        unsafe {
+            std::arch::asm!("prfm pldl1keep, [{}]", in(reg) data, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = data;
     }
 
     #[inline]

@@ -88,6 +88,7 @@ impl<P: PacketBuffer> Forwarder<P> {
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) {
+        burst.iter().for_each(PacketBuffer::prefetch_head);
         for mut packet in burst.drain(..) {
             let admission = match &port.side {
                 PortSide::Uplink => uplink::admit(&mut packet, port, around.snapshot, around.telemetry),

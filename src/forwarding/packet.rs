@@ -33,6 +33,9 @@ pub trait PacketBuffer: Sized {
     /// The bytes of the first segment, to rewrite.
     fn head_mut(&mut self) -> &mut [u8];
 
+    /// Asks for the head's memory, which will soon be read. Does nothing unless the implementation knows how.
+    fn prefetch_head(&self) {}
+
     /// The length of all segments together, in bytes.
     fn len(&self) -> usize;
 
