@@ -203,6 +203,9 @@ fn outer_ipv6<P: PacketBuffer>(packet: &P) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
     let ip = Ipv6Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
     let upper = upper_layer(bytes).map_err(|_| DropReason::OuterExtensionHeader)?;
+    if upper.underway {
+        return Err(DropReason::OuterExtensionHeader);
+    }
     Ok(OuterIp {
         source: IpAddr::V6(ip.source),
         destination: IpAddr::V6(ip.destination),
