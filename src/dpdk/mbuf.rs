@@ -263,13 +263,15 @@ impl PacketBuffer for Mbuf {
         true
     }
 
-    /// Cuts the packet at `length` bytes. A packet whose cut would change a shared segment is left as it is.
     #[inline]
-    fn truncate(&mut self, length: usize) {
+    fn truncate(&mut self, length: usize) -> bool {
         let head = self.first();
-        let Ok(length) = u32::try_from(length) else { return };
-        if length >= head.packet_len() || head.is_shared() {
-            return;
+        let Ok(length) = u32::try_from(length) else { return true };
+        if length >= head.packet_len() {
+            return true;
+        }
+        if head.is_shared() {
+            return false;
         }
         let mut kept = 0_u16;
         let mut left = length;
@@ -278,7 +280,7 @@ impl PacketBuffer for Mbuf {
             match u16::try_from(left) {
                 Ok(last) if last <= segment.data_len() => {
                     if segment.is_shared() {
-                        return;
+                        return false;
                     }
                     segment.set_data_len(last);
                     if kept < head.segment_count() {
@@ -290,11 +292,12 @@ impl PacketBuffer for Mbuf {
                     }
                     head.set_segment_count(kept);
                     head.set_packet_len(length);
-                    return;
+                    return true;
                 }
                 _ => left -= u32::from(segment.data_len()),
             }
         }
+        false
     }
 
     #[inline]
@@ -309,10 +312,10 @@ impl PacketBuffer for Mbuf {
         }
     }
 
-    /// [`Mbuf::chain_shared`]; where that refuses, this packet stays as it is.
+    /// [`Mbuf::chain_shared`].
     #[inline]
-    fn share(&mut self, payload: &Self) {
-        let _chained = self.chain_shared(payload);
+    fn share(&mut self, payload: &Self) -> bool {
+        self.chain_shared(payload)
     }
 
     #[inline]

@@ -147,8 +147,7 @@ fn open<P: PacketBuffer>(
     if tunnel == UNKNOWN_TUNNEL && bridge.policy.source_check {
         return Err(DropReason::UnknownRemote.into());
     }
-    packet.truncate(inner.frame.end);
-    if !packet.trim_front(inner.frame.start) {
+    if !packet.truncate(inner.frame.end) || !packet.trim_front(inner.frame.start) {
         return Err(DropReason::Truncated.into());
     }
     if !bridge.policy.carry_tags && carries_tag(packet.head()) {

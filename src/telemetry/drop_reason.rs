@@ -71,7 +71,7 @@ labelled_enum! {
         TooBigForAccess = "too_big_for_access",
         /// The packet has not enough room in front for the outer headers.
         NoHeadroom = "no_headroom",
-        /// The packet pool had no buffer for a copy or an answer.
+        /// The packet pool had no buffer for a copy, or the payload is in 65,280 copies already.
         NoBuffer = "no_buffer",
         /// The transmit queue stayed full.
         TransmitFull = "transmit_full",
