@@ -90,25 +90,36 @@ impl<P: PacketBuffer> Forwarder<P> {
         egress: &mut impl Egress<P>,
     ) {
         burst.iter().for_each(PacketBuffer::prefetch_head);
-        for mut packet in burst.drain(..) {
-            let admission = match &port.side {
-                PortSide::Uplink => uplink::admit(&mut packet, port, around.snapshot, around.telemetry),
-                PortSide::Access(vlans) => access::admit(&mut packet, vlans, around.snapshot).map_err(Refusal::Drop),
-            };
-            match admission {
-                Ok(admission) => {
-                    count_received(&admission, packet.len(), around.telemetry);
-                    let lookups = Lookups::prepare(&admission, around);
-                    self.admitted.push(InFlight { packet, admission, lookups });
+        match &port.side {
+            PortSide::Uplink => {
+                for mut packet in burst.drain(..) {
+                    match uplink::admit(&mut packet, port, around.snapshot, around.telemetry) {
+                        Ok(admission) => self.take_on(packet, admission, around),
+                        Err(Refusal::Drop(reason)) => around.telemetry.count_drop(reason),
+                        Err(Refusal::Local) => {
+                            if let Err(reason) = local::answer(packet, ingress, port, around, egress) {
+                                around.telemetry.count_drop(reason);
+                            }
+                        }
+                    }
                 }
-                Err(Refusal::Drop(reason)) => around.telemetry.count_drop(reason),
-                Err(Refusal::Local) => {
-                    if let Err(reason) = local::answer(packet, ingress, port, around, egress) {
-                        around.telemetry.count_drop(reason);
+            }
+            PortSide::Access(vlans) => {
+                for mut packet in burst.drain(..) {
+                    match access::admit(&mut packet, vlans, around.snapshot) {
+                        Ok(admission) => self.take_on(packet, admission, around),
+                        Err(reason) => around.telemetry.count_drop(reason),
                     }
                 }
             }
         }
+    }
+
+    /// The end of stage 1 for a frame that goes on.
+    #[inline(always)]
+    fn take_on(&mut self, packet: P, admission: Admission, around: &Surroundings<'_>) {
+        let lookups = Lookups::prepare(&admission, around);
+        self.admitted.push(InFlight { packet, admission, lookups });
     }
 
     /// Stage 2.
@@ -118,6 +129,9 @@ impl<P: PacketBuffer> Forwarder<P> {
                 Some(bridge) => decide(&frame.admission, &frame.lookups, bridge, around),
                 None => Verdict::Drop(DropReason::UnknownVni),
             };
+            if verdict != Verdict::Drop(DropReason::UnknownRemote) {
+                count_received(&frame.admission, frame.packet.len(), around.telemetry);
+            }
             self.verdicts.push(verdict);
         }
     }
@@ -167,7 +181,7 @@ fn tell_flood_too_big<P: PacketBuffer>(
     egress: &mut impl Egress<P>,
 ) {
     if let LocationKind::Access(sender) = admission.source.kind()
-        && !admission.addresses.destination.is_group()
+        && !admission.addresses.to_group()
         && let Some(max_frame) = flood::shortest_limit(packet.len(), admission, bridge, around)
     {
         limiter.tell(packet, max_frame, sender, around, egress);

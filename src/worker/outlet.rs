@@ -70,7 +70,7 @@ impl Outlets {
 }
 
 impl Egress<Mbuf> for Outlets {
-    #[inline]
+    #[inline(always)]
     fn transmit(&mut self, port: PortIndex, packet: Mbuf) {
         match self.ports.get_mut(usize::from(port.0)) {
             Some(Outlet::Queue(gathering)) => {
