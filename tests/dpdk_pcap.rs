@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use support::{bytes, pattern};
-use vtepd::dpdk::{Burst, Device, PacketPool, PortOptions};
+use vtepd::dpdk::{Burst, Device, PacketPool, PortOptions, Unsent};
 use vtepd::forwarding::PacketBuffer;
 
 fn write_capture(path: &Path, frames: &[Vec<u8>]) {
@@ -61,7 +61,7 @@ fn frames_pass_from_file_to_file_byte_for_byte_also_in_several_segments() {
             assert!(packet.trim_front(14) && (packet.len() > 1600 || packet.grow_back_zeroed(2)));
             forwarded += 1;
         }
-        assert_eq!(port.transmit[0].transmit(&mut burst), 0);
+        assert_eq!(port.transmit[0].transmit(&mut burst), Unsent::default());
     }
     assert_eq!(forwarded, frames.len());
     drop(port);
