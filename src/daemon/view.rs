@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::config::model::PortRole;
 use crate::control::Running;
 use crate::control::gateway::tick_length;
+use crate::control::learning::is_place_of;
 use crate::dpdk::clock;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::{LocationKind, PortIndex, Tables};
@@ -217,6 +218,9 @@ impl View {
     /// An entry as people read it; none for one whose place has left the config.
     fn entry(&self, key: FdbKey, value: FdbValue) -> Option<FdbEntry> {
         let snapshot = self.tables.snapshot.load();
+        if !is_place_of(key, value.location(), &snapshot) {
+            return None;
+        }
         let running = self.running.load();
         let place = match value.location().kind() {
             LocationKind::Access(member) => {
