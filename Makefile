@@ -1,11 +1,12 @@
-# Each target is one line of `make help`. The work is done by scripts: tests/run, dpdk-config/install, dpdk-config/demo.
+# Each target is one line of `make help`. The work is done by scripts: tests/run, dpdk-config/install, dpdk-config/demo, bench/run.
 
 SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 DURATION ?=
+QUICK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build lint unit e2e fuzz-smoke install-packages clean
+.PHONY: help run test build lint unit e2e fuzz-smoke bench install-packages clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +37,10 @@ e2e: build ## End to end in network namespaces against the kernel's vxlan (root)
 
 fuzz-smoke: ## Slow: each fuzz target for a minute
 	@tests/run fuzz
+
+bench: ## Cycles per packet beside plain io forwarding (QUICK=1 ends within two minutes)
+	@dpdk-config/install build run
+	@bench/run $(if $(QUICK),--quick)
 
 install-packages: ## Installs the Debian packages that are missing
 	@dpdk-config/install

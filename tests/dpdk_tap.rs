@@ -41,6 +41,8 @@ fn frames_up_to_the_mtu_pass_a_tap_in_both_directions() {
     assert_eq!((open.port.mac().expect("mac"), open.port.mtu().expect("mtu")), (mac, most));
     assert!(open.port.link().expect("link").up);
     let socket = socket_on("vtepdtest0");
+    let error = Device::probe(&eal, "tap1", "net_tap1,iface=vtepdtest0").err().expect("it is open").to_string();
+    assert!(error.contains("`tap1`") && error.contains("interface `vtepdtest0`"), "{error}");
 
     for length in [60, 1514, 2048, 2049, 9014, usize::from(most) + 14] {
         if length > usize::from(most) + 14 {

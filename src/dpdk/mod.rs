@@ -17,6 +17,7 @@ pub mod port;
 pub mod port_error;
 pub mod queue;
 mod segment;
+mod tap_interface;
 mod tap_mtu;
 pub mod thread;
 

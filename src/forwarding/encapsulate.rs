@@ -39,8 +39,9 @@ impl Flow {
     }
 }
 
-/// Writes the outer headers over the first bytes of `front`, which is at least as long as they are. `frame_length` is that of the frame
-/// behind them. The UDP checksum is left zero.
+/// Writes the outer headers over the first bytes of `front`, which is at least as long as they are. `frame_length` is
+/// that of the frame behind them, at most [`EncapsulationTemplate::max_frame`]: the length fields have 16 bits. The UDP
+/// checksum is left zero.
 #[inline]
 pub fn write_outer(front: &mut [u8], template: &EncapsulationTemplate, vni: Vni, flow: Flow, frame_length: usize) {
     match template.header() {

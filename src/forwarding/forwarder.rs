@@ -71,6 +71,7 @@ impl<P: PacketBuffer> Forwarder<P> {
         egress: &mut impl Egress<P>,
     ) {
         let Some(port) = around.snapshot.ports.get(usize::from(ingress.0)) else {
+            around.telemetry.count_drops(DropReason::UnknownVlan, burst.len() as u64);
             burst.clear();
             return;
         };
@@ -88,6 +89,7 @@ impl<P: PacketBuffer> Forwarder<P> {
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) {
+        burst.iter().for_each(PacketBuffer::prefetch_head);
         for mut packet in burst.drain(..) {
             let admission = match &port.side {
                 PortSide::Uplink => uplink::admit(&mut packet, port, around.snapshot, around.telemetry),
@@ -124,7 +126,10 @@ impl<P: PacketBuffer> Forwarder<P> {
     fn emit(&mut self, around: &Surroundings<'_>, egress: &mut impl Egress<P>) {
         for (frame, verdict) in self.admitted.drain(..).zip(self.verdicts.drain(..)) {
             let InFlight { packet, admission, .. } = frame;
-            let Some(bridge) = bridge_of(&admission, around) else { continue };
+            let Some(bridge) = bridge_of(&admission, around) else {
+                around.telemetry.count_drop(DropReason::UnknownVni);
+                continue;
+            };
             let sent = match verdict {
                 Verdict::Drop(reason) => Err(Undelivered::Dropped(reason)),
                 Verdict::Forward(location) => match location.kind() {

@@ -147,8 +147,7 @@ fn open<P: PacketBuffer>(
     if tunnel == UNKNOWN_TUNNEL && bridge.policy.source_check {
         return Err(DropReason::UnknownRemote.into());
     }
-    packet.truncate(inner.frame.end);
-    if !packet.trim_front(inner.frame.start) {
+    if !packet.truncate(inner.frame.end) || !packet.trim_front(inner.frame.start) {
         return Err(DropReason::Truncated.into());
     }
     if !bridge.policy.carry_tags && carries_tag(packet.head()) {
@@ -203,6 +202,9 @@ fn outer_ipv6<P: PacketBuffer>(packet: &P) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
     let ip = Ipv6Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
     let upper = upper_layer(bytes).map_err(|_| DropReason::OuterExtensionHeader)?;
+    if upper.underway {
+        return Err(DropReason::OuterExtensionHeader);
+    }
     Ok(OuterIp {
         source: IpAddr::V6(ip.source),
         destination: IpAddr::V6(ip.destination),

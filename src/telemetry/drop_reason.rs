@@ -23,7 +23,7 @@ labelled_enum! {
         OuterIpMalformed = "outer_ip_malformed",
         /// The outer IPv4 header checksum is wrong.
         OuterIpChecksum = "outer_ip_checksum",
-        /// The outer IPv6 packet has an extension header that cannot be walked.
+        /// The outer IPv6 packet has an extension header that cannot be walked, or a Routing header with segments left.
         OuterExtensionHeader = "outer_extension_header",
         /// The outer packet is a fragment; a VTEP does not reassemble (RFC 7348, 4.3). Raise the fabric's MTU.
         OuterFragment = "outer_fragment",
@@ -71,7 +71,7 @@ labelled_enum! {
         TooBigForAccess = "too_big_for_access",
         /// The packet has not enough room in front for the outer headers.
         NoHeadroom = "no_headroom",
-        /// The packet pool had no buffer for a copy or an answer.
+        /// The packet pool had no buffer for a copy, or the payload is in 65,280 copies already.
         NoBuffer = "no_buffer",
         /// The transmit queue stayed full.
         TransmitFull = "transmit_full",

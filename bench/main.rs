@@ -1,0 +1,176 @@
+//! Measures the gateway beside plain io forwarding and Open vSwitch, on the same virtual devices with the same traffic.
+//! `bench/README.md` says how to run it and how to read what it prints.
+
+mod forwarders;
+mod hugepages;
+mod interrupt;
+mod measure;
+mod measurement;
+mod plot;
+mod report;
+mod rounds;
+mod testbed;
+mod traffic;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::hugepages::Reservation;
+use crate::measurement::{Case, Direction, Means, Variant};
+use crate::report::{Machine, Report};
+use crate::rounds::Progress;
+use crate::testbed::Fallible;
+use crate::traffic::{Frames, Set, Underlay};
+
+/// Measures the gateway beside plain io forwarding and Open vSwitch.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+    /// What `cargo bench` says to every bench
+    #[arg(long, hide = true, global = true)]
+    bench: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One measurement in this process; prints JSON
+    Measure {
+        variant: Variant,
+        #[command(flatten)]
+        case: Case,
+        #[command(flatten)]
+        means: Means,
+    },
+}
+
+/// Which cases, how often.
+#[derive(Args)]
+struct Run {
+    /// The small and the mid set, 64-byte frames, IPv4, three rounds: within two minutes
+    #[arg(long)]
+    quick: bool,
+    /// Only these sets
+    #[arg(long, value_delimiter = ',', default_value = "small,mid,large")]
+    sets: Vec<Set>,
+    /// Only these frames
+    #[arg(long, value_delimiter = ',', default_value = "64,imix,1500")]
+    frames: Vec<Frames>,
+    /// Only these underlays
+    #[arg(long, value_delimiter = ',', default_value = "ipv4,ipv6,ipv6-zero")]
+    underlays: Vec<Underlay>,
+    /// Only these directions
+    #[arg(long, value_delimiter = ',', default_value = "both,encap,decap")]
+    directions: Vec<Direction>,
+    /// Only these variants
+    #[arg(long, value_delimiter = ',', default_value = "io,gateway")]
+    variants: Vec<Variant>,
+    /// How many rounds
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each round measures, in milliseconds
+    #[arg(long, default_value_t = 300)]
+    milliseconds: u64,
+    /// The core under test; the last one where not given
+    #[arg(long)]
+    core: Option<usize>,
+    /// What the traffic is made from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Do without hugepages
+    #[arg(long)]
+    no_huge: bool,
+}
+
+impl Run {
+    fn apply_quick(mut self) -> Self {
+        if self.quick {
+            self.sets.retain(|set| *set != Set::Large);
+            self.frames = vec![Frames::Short];
+            self.underlays = vec![Underlay::Ipv4];
+            self.rounds = 3;
+        }
+        self
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for &set in &self.sets {
+            for &underlay in &self.underlays {
+                for &frames in &self.frames {
+                    cases.extend(self.directions.iter().map(|&direction| Case { set, frames, underlay, direction }));
+                }
+            }
+        }
+        cases
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Some(Command::Measure { variant, case, means }) => print_measurement(variant, &case, &means),
+        None => compare(arguments.run.apply_quick()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_measurement(variant: Variant, case: &Case, means: &Means) -> Fallible<()> {
+    println!("{}", serde_json::to_string(&measure::measure(variant, case, means)?)?);
+    Ok(())
+}
+
+/// Measures every case and reports.
+fn compare(run: Run) -> Fallible<()> {
+    interrupt::install()?;
+    let cases = run.cases();
+    for case in &cases {
+        case.traffic(run.seed).captures(&testbed::traffic_folder())?;
+    }
+    let memory = cases.iter().map(|case| testbed::memory_mib(&case.traffic(run.seed), 1)).max().unwrap_or(0);
+    let reserved = if run.no_huge { None } else { reserve(memory) };
+    let core = run.core.or_else(|| vtepd::daemon::cores::available().last().copied()).ok_or("no core to measure on")?;
+    let means = Means { core, seed: run.seed, milliseconds: run.milliseconds, hugepages: reserved.is_some() };
+    let mut report = Report { machine: Machine::here(), cases: Vec::new() };
+    let mut progress = Progress::new(cases.len());
+    for case in cases {
+        progress.begin(&case);
+        report.cases.push(rounds::run(case, &run.variants, &means, run.rounds)?);
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/out");
+    report.write(&folder)?;
+    let machine = &report.machine;
+    println!(
+        "{}, {} processors, load {}, commit {}",
+        machine.processor, machine.processors, machine.load, machine.commit
+    );
+    println!("packets in {}; cycles of the time-stamp counter per packet\n", memory_kind(means.hugepages));
+    println!("{}\n\nalso in {}", report.table(), folder.display());
+    match report.failures().as_slice() {
+        [] => Ok(()),
+        failures => Err(failures.join("\n").into()),
+    }
+}
+
+fn memory_kind(hugepages: bool) -> &'static str {
+    if hugepages { "2 MiB hugepages" } else { "ordinary pages" }
+}
+
+fn reserve(mib: u32) -> Option<Reservation> {
+    let reservation = Reservation::make(mib);
+    if let Err(error) = &reservation {
+        eprintln!("no hugepages ({error}): packets lie in ordinary pages, which costs cycles");
+    }
+    reservation.ok()
+}

@@ -1,0 +1,158 @@
+//! The two ports that everything is measured between, and the config that goes with them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use vtepd::config::Config;
+use vtepd::config::model::{self, Dscp, Idle, PortRole, Tags, UdpChecksum};
+use vtepd::dpdk::{Device, Eal, EalOptions, OpenPort, PacketPool, PortOptions};
+use vtepd::tables::PortIndex;
+use vtepd::wire::{MacAddr, VlanId, Vni};
+
+use crate::measurement::Means;
+use crate::traffic::{Captures, Population, Traffic, UPLINK_MAC, Underlay, VXLAN_PORT, neighbour_mac};
+
+/// The first port: `net_pcap` gives its MAC addresses in order, and the traffic is addressed to the first.
+pub const UPLINK: PortIndex = PortIndex(0);
+/// The second port.
+pub const ACCESS: PortIndex = PortIndex(1);
+/// What fits a 1500-byte frame and outer headers.
+const MTU: u16 = 1600;
+/// Buffers besides those that hold the captures: bursts, caches, what control sends.
+const SPARE_BUFFERS: u32 = 16383;
+/// A buffer with all that DPDK puts around it, in bytes, on the safe side.
+const BUFFER_BYTES: u64 = 2560;
+
+/// Everything failing is said in one line.
+pub type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// DPDK, started, with a pool that has room for the captures.
+pub struct Testbed {
+    /// What the packets lie in.
+    pub pool: PacketPool,
+    /// DPDK.
+    pub eal: Eal,
+}
+
+/// Where traffic is kept from one run to the next.
+pub fn traffic_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench/traffic")
+}
+
+/// The buffers for captures that each of `workers` receives.
+fn buffers(traffic: &Traffic, workers: usize) -> u32 {
+    2 * traffic.set.numbers().flows * workers as u32 + SPARE_BUFFERS
+}
+
+/// The memory DPDK needs for a measurement, in MiB.
+pub fn memory_mib(traffic: &Traffic, workers: usize) -> u32 {
+    // Rings of pointers to the captured packets, of the next power of two, count with the buffers.
+    ((u64::from(buffers(traffic, workers)) * BUFFER_BYTES) >> 20) as u32 + 128
+}
+
+/// The config of a gateway for this traffic, as a file would give it.
+///
+/// # Errors
+/// Where the traffic's numbers are no VNIs or VLANs.
+pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, cores: &[usize]) -> Fallible<Config> {
+    let underlay = traffic.underlay;
+    let device = |number: usize, path: &Path| {
+        let queue = format!(",rx_pcap={}", path.display());
+        format!("net_pcap{number}{},infinite_rx=1", queue.repeat(cores.len()))
+    };
+    let port = |name: &str, device: String, role| model::Port {
+        name: name.to_owned(),
+        device,
+        role,
+        mac: None,
+        mtu: Some(MTU),
+        descriptors: 1024,
+    };
+    let mut bridges = Vec::with_capacity(population.bridges.len());
+    for bridge in &population.bridges {
+        bridges.push(model::Bridge {
+            vni: Vni::new(bridge.vni)?,
+            vlan: Some(VlanId::new(bridge.vlan)?),
+            ports: vec![ACCESS],
+            remotes: bridge.remotes.iter().map(|remote| underlay.remote(*remote)).collect(),
+            learning: true,
+            source_check: true,
+            tags: Tags::Refuse,
+            link_local: false,
+            max_macs: None,
+        });
+    }
+    let neighbour =
+        |remote| model::Neighbour { address: underlay.remote(remote), mac: neighbour_mac(remote), port: UPLINK };
+    let zero = underlay == Underlay::Ipv6Zero;
+    Ok(Config {
+        vtep: model::Vtep {
+            address: underlay.local(),
+            udp_port: VXLAN_PORT,
+            udp_checksum: if zero { UdpChecksum::Zero } else { UdpChecksum::Full },
+            dscp: Dscp::Inherit,
+            ttl: 64,
+            strict: false,
+        },
+        dpdk: model::Dpdk {
+            hugepages: true,
+            file_prefix: format!("vtepd-bench-{}", std::process::id()),
+            memory_mib: memory_mib(traffic, cores.len()),
+            packet_buffers: buffers(traffic, cores.len()),
+            eal_arguments: Vec::new(),
+        },
+        workers: model::Workers { cores: cores.to_vec(), idle: Idle::Poll },
+        ports: vec![
+            port("uplink0", device(0, &captures.uplink), PortRole::Uplink),
+            port("trunk0", device(1, &captures.access), PortRole::Access),
+        ],
+        bridges,
+        neighbours: (0..traffic.set.numbers().remotes).map(neighbour).collect(),
+        fdb: model::Fdb {
+            max_entries: (population.station_count() as u32).next_power_of_two(),
+            ageing: Some(Duration::from_secs(300)),
+        },
+        static_entries: Vec::new(),
+        stats: model::Stats { listen: ([127, 0, 0, 1], 0).into() },
+        api: model::Api { socket: PathBuf::from("/nonexistent") },
+    })
+}
+
+impl Testbed {
+    /// Starts DPDK as `config` says.
+    ///
+    /// # Errors
+    /// Whatever DPDK does not do.
+    pub fn start(config: &Config, means: &Means, control_cores: Vec<usize>) -> Fallible<Self> {
+        let eal = Eal::start(&EalOptions {
+            file_prefix: config.dpdk.file_prefix.clone(),
+            hugepages: means.hugepages,
+            memory_mib: config.dpdk.memory_mib,
+            control_cores,
+            ..EalOptions::default()
+        })?;
+        Ok(Self { pool: PacketPool::create(&eal, config.dpdk.packet_buffers)?, eal })
+    }
+
+    /// Opens one of the config's ports with a queue of each kind, and nothing around them.
+    ///
+    /// # Errors
+    /// Whatever DPDK does not do.
+    pub fn open_bare(&self, config: &Config, index: PortIndex) -> Fallible<OpenPort> {
+        let port = config.ports.get(usize::from(index.0)).ok_or("no such port")?;
+        let options =
+            PortOptions { mtu: port.mtu, promiscuous: port.role == PortRole::Access, ..PortOptions::default() };
+        Ok(Device::probe(&self.eal, &port.name, &port.device)?.open(&options, &self.pool)?)
+    }
+}
+
+/// Checks that the traffic is addressed to the uplink.
+///
+/// # Errors
+/// Where `net_pcap` gave it another address than it used to.
+pub fn check_uplink(mac: Option<MacAddr>) -> Fallible<()> {
+    match mac {
+        Some(UPLINK_MAC) => Ok(()),
+        other => Err(format!("net_pcap calls the first port {other:?}, and the traffic is for {UPLINK_MAC}").into()),
+    }
+}
