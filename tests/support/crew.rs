@@ -21,7 +21,7 @@ use vtepd::worker::outlet::Outlets;
 use crate::support;
 
 pub const BUFFERS: u32 = 8191;
-/// The address of the first `net_pcap` port of a process, which cannot be given another.
+/// The address of the first `net_pcap` port of a process.
 pub const UPLINK_MAC: [u8; 6] = *b"\x02pcap\0";
 /// A station behind the trunk, as the captures have it.
 pub const HERE: [u8; 6] = [2, 0, 0, 0, 1, 1];
