@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use crossbeam::channel::{Sender, bounded};
+use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 use tracing::debug;
 
 use super::ports::RunningPort;
@@ -198,10 +198,16 @@ impl GatewayView for View {
 
     fn reload(&self) -> Result<String, String> {
         let (answer, result) = bounded(1);
-        self.reload.send(answer).map_err(|_| "the gateway is stopping".to_owned())?;
-        result
-            .recv_timeout(RELOAD_PATIENCE)
-            .unwrap_or_else(|_| Err("the reload takes long and goes on; its result will be in the log".to_owned()))
+        let stopping = || "the gateway is stopping".to_owned();
+        self.reload.send(answer).map_err(|_| stopping())?;
+        result.recv_timeout(RELOAD_PATIENCE).unwrap_or_else(|gone| {
+            Err(match gone {
+                RecvTimeoutError::Timeout => {
+                    "the reload takes long and goes on; its result will be in the log".to_owned()
+                }
+                RecvTimeoutError::Disconnected => stopping(),
+            })
+        })
     }
 
     fn readiness(&self) -> Result<(), String> {
