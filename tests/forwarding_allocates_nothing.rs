@@ -149,7 +149,7 @@ impl PacketBuffer for PoolPacket {
         fits
     }
 
-    fn truncate(&mut self, length: usize) {
+    fn truncate(&mut self, length: usize) -> bool {
         let mut left = length;
         for segment in std::iter::once(&mut self.head).chain(&mut self.rest) {
             let kept = segment.data.len().min(left);
@@ -157,6 +157,7 @@ impl PacketBuffer for PoolPacket {
             left -= kept;
         }
         self.rest.retain(|segment| !segment.data.is_empty());
+        true
     }
 
     fn grow_back_zeroed(&mut self, count: usize) -> bool {
@@ -170,9 +171,10 @@ impl PacketBuffer for PoolPacket {
         fits
     }
 
-    fn share(&mut self, payload: &Self) {
+    fn share(&mut self, payload: &Self) -> bool {
         self.rest.push(payload.head.shared());
         self.rest.extend(payload.rest.iter().map(Segment::shared));
+        true
     }
 
     fn receive_checksums(&self) -> ReceiveChecksums {
