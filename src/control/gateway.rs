@@ -226,9 +226,8 @@ impl Ticking {
     }
 }
 
-/// How long an age tick is, by the ageing time. Ticks are what makes an age: a thirty-second of the ageing time, but not
-/// so long that an age is coarse, not so short that workers write often, and not so many that 16 bits wrap within an
-/// age.
+/// How long an age tick is, by the ageing time: a thirty-second of it, but not so long that an age is coarse, not so
+/// short that workers write often, and not so short that 16 bits of ticks wrap within an age.
 #[must_use]
 pub fn tick_length(ageing: Option<Duration>) -> Duration {
     let Some(ageing) = ageing else { return Duration::from_secs(4) };

@@ -120,7 +120,7 @@ fn a_learned_station_outlives_a_static_entry_that_found_no_room() {
 
 #[test]
 fn a_hundred_thousand_static_entries_are_installed_in_a_moment() {
-    let station = |number: u64| fixed(100, mac(number), if number % 2 == 0 { "trunk0" } else { "10.0.0.2" });
+    let station = |number: u64| fixed(100, mac(number), if number.is_multiple_of(2) { "trunk0" } else { "10.0.0.2" });
     let many: String = (0..100_000).map(station).collect();
     let all = config(&(bridge(100, 100, "") + "[fdb]\nmax_entries = 131072\n" + &many));
     let began = Instant::now();
