@@ -5,7 +5,7 @@
 mod support;
 
 use support::{burst_of, bytes, packet, pattern};
-use vtepd::dpdk::{Burst, Device, Mbuf, OpenPort, PacketPool, PortOptions};
+use vtepd::dpdk::{Burst, Device, Mbuf, OpenPort, PacketPool, PortOptions, Unsent};
 use vtepd::forwarding::{ChecksumVerdict, PacketBuffer};
 
 #[test]
@@ -28,7 +28,7 @@ fn packets_and_shared_chains_come_back_intact_and_their_buffers_to_the_pool() {
 
 fn loop_back(ring: &mut OpenPort, mut burst: Burst) -> Burst {
     let count = burst.len();
-    assert_eq!(ring.transmit[0].transmit(&mut burst), 0);
+    assert_eq!(ring.transmit[0].transmit(&mut burst), Unsent::default());
     assert!(burst.is_empty());
     assert_eq!(ring.receive[0].receive(&mut burst), count);
     burst
@@ -129,7 +129,10 @@ fn a_full_ring_gives_up_the_rest_and_counts_it(ring: &mut OpenPort, pool: &Packe
     while unsent == 0 {
         let mut burst = Burst::new();
         assert!(pool.allocate_bulk(&mut burst, 64), "the ring is full before the pool is empty");
-        unsent = ring.transmit[0].transmit(&mut burst);
+        assert!(burst.iter_mut().all(|packet| packet.append(&[0; 60])));
+        let refused = ring.transmit[0].transmit(&mut burst);
+        assert_eq!(refused.bytes, 60 * refused.packets);
+        unsent = refused.packets;
         sent += 64 - unsent;
         assert!(burst.is_empty());
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use support::{burst_of, bytes, packet};
-use vtepd::dpdk::{Burst, Device, PacketPool, PortOptions};
+use vtepd::dpdk::{Burst, Device, PacketPool, PortOptions, Unsent};
 use vtepd::forwarding::PacketBuffer;
 use vtepd::wire::MacAddr;
 
@@ -56,7 +56,7 @@ fn frames_up_to_the_mtu_pass_a_tap_in_both_directions() {
         assert_eq!(usize::try_from(sent).expect("sent"), length, "{}", io::Error::last_os_error());
         assert_eq!(bytes(&receive_from_tap(&mut open)), frame);
 
-        assert_eq!(open.transmit[0].transmit(&mut burst_of(packet(&pool, &frame))), 0);
+        assert_eq!(open.transmit[0].transmit(&mut burst_of(packet(&pool, &frame))), Unsent::default());
         assert_eq!(receive_from_kernel(&socket), frame);
     }
     // A frame the driver refuses is counted, and does not hold up what is behind it.
@@ -64,7 +64,7 @@ fn frames_up_to_the_mtu_pass_a_tap_in_both_directions() {
     let good = [&[0xff; 12], &EXPERIMENTAL[..], &[1; 60]].concat();
     burst.push(packet(&pool, &support::pattern(0, 12000)));
     burst.push(packet(&pool, &good));
-    assert_eq!(open.transmit[0].transmit(&mut burst), 1);
+    assert_eq!(open.transmit[0].transmit(&mut burst), Unsent { packets: 1, bytes: 12000 });
     assert_eq!(receive_from_kernel(&socket), good);
 
     drop(open);

@@ -27,7 +27,7 @@ pub use mbuf::Mbuf;
 pub use mempool::{PacketPool, PoolError};
 pub use port::{Link, Port, PortStatistics};
 pub use port_error::{PortError, PortFault};
-pub use queue::{ReceiveQueue, TransmitQueue};
+pub use queue::{ReceiveQueue, TransmitQueue, Unsent};
 pub use thread::{ThreadError, WorkerThread};
 
 /// The most packets a queue is asked for or given at once. A burst is the prefetch distance of the fast path: 128 gains
