@@ -4,6 +4,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 DURATION ?=
 QUICK ?=
+OVS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test build lint unit e2e fuzz-smoke bench install-packages clean
@@ -38,9 +39,9 @@ e2e: build ## End to end in network namespaces against the kernel's vxlan (root)
 fuzz-smoke: ## Slow: each fuzz target for a minute
 	@tests/run fuzz
 
-bench: ## Cycles per packet beside plain io forwarding (QUICK=1 ends within two minutes)
+bench: ## Cycles per packet beside plain io and Open vSwitch (QUICK=1: two minutes; OVS=1 installs it, OVS=0 does not)
 	@dpdk-config/install build run
-	@bench/run $(if $(QUICK),--quick)
+	@OVS=$(OVS) bench/run $(if $(QUICK),--quick)
 
 install-packages: ## Installs the Debian packages that are missing
 	@dpdk-config/install

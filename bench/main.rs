@@ -1,11 +1,14 @@
 //! Measures the gateway beside plain io forwarding and Open vSwitch, on the same virtual devices with the same traffic.
 //! `bench/README.md` says how to run it and how to read what it prints.
 
+mod budget;
 mod forwarders;
 mod hugepages;
+mod instructions;
 mod interrupt;
 mod measure;
 mod measurement;
+mod open_vswitch;
 mod plot;
 mod report;
 mod rounds;
@@ -18,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::hugepages::Reservation;
+use crate::instructions::Task;
 use crate::measurement::{Case, Direction, Means, Variant};
 use crate::report::{Machine, Report};
 use crate::rounds::Progress;
@@ -47,6 +51,17 @@ enum Command {
         #[command(flatten)]
         means: Means,
     },
+    /// Instructions per packet against `bench/budgets.toml`
+    Budget {
+        /// Make what is counted the budget
+        #[arg(long)]
+        update: bool,
+        /// Say in which functions, and from which files
+        #[arg(long)]
+        details: bool,
+    },
+    /// What `budget` counts
+    Instructions { task: Task },
 }
 
 /// Which cases, how often.
@@ -67,8 +82,8 @@ struct Run {
     /// Only these directions
     #[arg(long, value_delimiter = ',', default_value = "both,encap,decap")]
     directions: Vec<Direction>,
-    /// Only these variants
-    #[arg(long, value_delimiter = ',', default_value = "io,gateway")]
+    /// Only these variants; Open vSwitch is left out where it is not installed
+    #[arg(long, value_delimiter = ',', default_value = "io,gateway,ovs")]
     variants: Vec<Variant>,
     /// How many rounds
     #[arg(long, default_value_t = 5)]
@@ -115,6 +130,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Some(Command::Measure { variant, case, means }) => print_measurement(variant, &case, &means),
+        Some(Command::Budget { update, details }) => interrupt::install().and_then(|()| budget::check(update, details)),
+        Some(Command::Instructions { task }) => instructions::run(task),
         None => compare(arguments.run.apply_quick()),
     };
     match done {
@@ -132,14 +149,19 @@ fn print_measurement(variant: Variant, case: &Case, means: &Means) -> Fallible<(
 }
 
 /// Measures every case and reports.
-fn compare(run: Run) -> Fallible<()> {
+fn compare(mut run: Run) -> Fallible<()> {
     interrupt::install()?;
     let cases = run.cases();
     for case in &cases {
         case.traffic(run.seed).captures(&testbed::traffic_folder())?;
     }
+    if run.variants.contains(&Variant::Ovs) && !open_vswitch::is_installed() {
+        eprintln!("no Open vSwitch with DPDK here (dpdk-config/install rival): measured without it");
+        run.variants.retain(|variant| *variant != Variant::Ovs);
+    }
     let memory = cases.iter().map(|case| testbed::memory_mib(&case.traffic(run.seed), 1)).max().unwrap_or(0);
-    let reserved = if run.no_huge { None } else { reserve(memory) };
+    let rival = if run.variants.contains(&Variant::Ovs) { open_vswitch::MEMORY_MIB } else { 0 };
+    let reserved = if run.no_huge { None } else { reserve(memory + rival) };
     let core = run.core.or_else(|| vtepd::daemon::cores::available().last().copied()).ok_or("no core to measure on")?;
     let means = Means { core, seed: run.seed, milliseconds: run.milliseconds, hugepages: reserved.is_some() };
     let mut report = Report { machine: Machine::here(), cases: Vec::new() };

@@ -7,10 +7,9 @@ use vtepd::config::Config;
 use vtepd::control::{Gateway, PortFacts};
 use vtepd::daemon::{cores, ports};
 use vtepd::dpdk::clock;
+use vtepd::tables::FdbKey;
 use vtepd::tables::learning::{LearnEvent, LearnRing};
-use vtepd::tables::{FdbKey, Location};
 use vtepd::telemetry::{ControlTelemetry, DropReason, Event, FdbEvent, WorkerTelemetry};
-use vtepd::wire::{VlanId, Vni};
 
 use crate::forwarders::Forwarding;
 use crate::measurement::{Case, Direction, Means, Outcome, Variant, median};
@@ -97,18 +96,9 @@ fn introduce(gateway: &mut Gateway, ring: &LearnRing, case: &Case, population: &
         return Ok(());
     }
     let running = gateway.running().load_full();
-    let registry = &running.registry;
-    for station in
-        population.stations().filter(|station| station.remote.is_some() == (case.direction == Direction::Encap))
-    {
-        let bridge = population.bridges.get(station.bridge as usize).ok_or("no bridge")?;
-        let vni = Vni::new(bridge.vni)?;
-        let location = match station.remote {
-            Some(remote) => registry.tunnel(case.underlay.remote(remote)).map(Location::tunnel),
-            None => registry.member(&(vni, ACCESS, Some(VlanId::new(bridge.vlan)?))).map(Location::access),
-        };
-        let bridge = registry.bridge(vni).ok_or("no index for a bridge")?;
-        let location = location.ok_or("no index for a place")?;
+    let behind_remotes = case.direction == Direction::Encap;
+    for station in population.stations().filter(|station| station.remote.is_some() == behind_remotes) {
+        let (bridge, location) = testbed::place(&station, population, case.underlay, &running.registry)?;
         let event = LearnEvent { key: FdbKey::new(bridge, station.mac), location };
         while !ring.send(event) {
             gateway.round();

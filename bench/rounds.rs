@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::interrupt;
 use crate::measurement::{Case, Means, Outcome, Variant, median};
+use crate::open_vswitch::{self, OpenVswitch};
 use crate::testbed::Fallible;
 use crate::traffic::name_of;
 
@@ -56,12 +57,20 @@ impl CaseResult {
 /// # Errors
 /// Where the run was interrupted. What a variant fails at is in the result.
 pub fn run(case: Case, variants: &[Variant], means: &Means, rounds: usize) -> Fallible<CaseResult> {
-    let mut outcomes: Vec<Vec<Outcome>> = vec![Vec::new(); variants.len()];
     let mut failures = Vec::new();
+    // Open vSwitch takes long to start, so it stays for all rounds, stopped where others are measured.
+    let mut open_vswitch = None;
+    let covered = |variant: &&Variant| **variant != Variant::Ovs || open_vswitch::covers(&case);
+    let variants: Vec<Variant> = variants.iter().filter(covered).copied().collect();
+    let mut outcomes: Vec<Vec<Outcome>> = vec![Vec::new(); variants.len()];
     for round in 1..=rounds {
         for (variant, outcomes) in variants.iter().zip(&mut outcomes) {
             interrupt::check()?;
-            match measure_apart(*variant, &case, means) {
+            let measured = match variant {
+                Variant::Ovs => measure_open_vswitch(&mut open_vswitch, &case, means),
+                _ => measure_apart(*variant, &case, means),
+            };
+            match measured {
                 Ok(outcome) => {
                     eprintln!(
                         "  round {round}/{rounds}  {:<8} {:7.1} cycles per packet  {:6.2} Mpps",
@@ -97,6 +106,13 @@ fn summarise(variant: Variant, rounds: Vec<Outcome>, io: &[Outcome]) -> Summary 
         mpps: rounds.first().map_or(0.0, |first| first.cycles_per_second as f64 / middle / 1e6),
         over_io: (variant != Variant::Io && !differences.is_empty()).then(|| median(&differences)),
         rounds,
+    }
+}
+
+fn measure_open_vswitch(running: &mut Option<OpenVswitch>, case: &Case, means: &Means) -> Fallible<Outcome> {
+    match running {
+        Some(running) => running.measure(means),
+        None => running.insert(OpenVswitch::start(case, means)?).measure(means),
     }
 }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use vtepd::config::Config;
 use vtepd::config::model::{self, Dscp, Idle, PortRole, Tags, UdpChecksum};
+use vtepd::control::Registry;
 use vtepd::dpdk::{Device, Eal, EalOptions, OpenPort, PacketPool, PortOptions};
-use vtepd::tables::PortIndex;
+use vtepd::tables::{BridgeIndex, Location, PortIndex};
 use vtepd::wire::{MacAddr, VlanId, Vni};
 
 use crate::measurement::Means;
-use crate::traffic::{Captures, Population, Traffic, UPLINK_MAC, Underlay, VXLAN_PORT, neighbour_mac};
+use crate::traffic::{Captures, Population, Station, Traffic, UPLINK_MAC, Underlay, VXLAN_PORT, neighbour_mac};
 
 /// The first port: `net_pcap` gives its MAC addresses in order, and the traffic is addressed to the first.
 pub const UPLINK: PortIndex = PortIndex(0);
@@ -116,6 +117,25 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         stats: model::Stats { listen: ([127, 0, 0, 1], 0).into() },
         api: model::Api { socket: PathBuf::from("/nonexistent") },
     })
+}
+
+/// The bridge and the place of a station, as the running gateway numbers them.
+///
+/// # Errors
+/// Where the registry does not have them.
+pub fn place(
+    station: &Station,
+    population: &Population,
+    underlay: Underlay,
+    registry: &Registry,
+) -> Fallible<(BridgeIndex, Location)> {
+    let bridge = population.bridges.get(station.bridge as usize).ok_or("no such bridge")?;
+    let vni = Vni::new(bridge.vni)?;
+    let location = match station.remote {
+        Some(remote) => registry.tunnel(underlay.remote(remote)).map(Location::tunnel),
+        None => registry.member(&(vni, ACCESS, Some(VlanId::new(bridge.vlan)?))).map(Location::access),
+    };
+    Ok((registry.bridge(vni).ok_or("no index for a bridge")?, location.ok_or("no index for a place")?))
 }
 
 impl Testbed {

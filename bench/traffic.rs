@@ -280,24 +280,31 @@ impl Traffic {
     }
 
     fn write(&self, captures: &Captures) -> io::Result<()> {
-        let population = Population::new(self.set, self.seed);
+        let mut access = Capture::create(&captures.access)?;
+        let mut uplink = Capture::create(&captures.uplink)?;
+        for (frame, packet) in self.packets(&Population::new(self.set, self.seed)) {
+            access.write(&frame)?;
+            uplink.write(&packet)?;
+        }
+        access.finish(&captures.access)?;
+        uplink.finish(&captures.uplink)
+    }
+
+    /// The frames that arrive at the access port, each with the packet that arrives at the uplink in its place.
+    pub fn packets<'a>(&'a self, population: &'a Population) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + 'a {
         let mut order: Vec<u32> = (0..population.numbers.flows).collect();
         let mut random = Random(self.seed);
         for last in (1..order.len()).rev() {
             order.swap(last, random.below(last + 1));
         }
-        let mut access = Capture::create(&captures.access)?;
-        let mut uplink = Capture::create(&captures.uplink)?;
-        for number in order {
+        order.into_iter().filter_map(move |number| {
             let (local, remote) = population.flow(number);
-            let Some(bridge) = population.bridges.get(local.bridge as usize) else { continue };
+            let bridge = population.bridges.get(local.bridge as usize)?;
             let length = self.frames.length(number);
-            access.write(&tagged(&inner(local.mac, remote.mac, number, length - TAG), bridge.vlan))?;
+            let frame = tagged(&inner(local.mac, remote.mac, number, length - TAG), bridge.vlan);
             let answer = inner(remote.mac, local.mac, number, length - TAG);
-            uplink.write(&self.encapsulated(&answer, bridge.vni, remote.remote.unwrap_or(0), random.next()))?;
-        }
-        access.finish(&captures.access)?;
-        uplink.finish(&captures.uplink)
+            Some((frame, self.encapsulated(&answer, bridge.vni, remote.remote.unwrap_or(0), random.next())))
+        })
     }
 
     /// A frame as a remote VTEP sends it.

@@ -1,0 +1,161 @@
+//! The pipeline alone, on packets on the heap: what callgrind counts the instructions of. Nothing in it depends on
+//! time, addresses or random numbers.
+
+use std::hint::black_box;
+use std::path::PathBuf;
+
+use arrayvec::ArrayVec;
+use clap::ValueEnum;
+use vtepd::control::{PortFacts, Registry, compile};
+use vtepd::forwarding::{BURST, Egress, Forwarder, HeapPacket, Moment, PacketBuffer, Surroundings};
+use vtepd::tables::fdb::HashSeed;
+use vtepd::tables::learning::LearnRing;
+use vtepd::tables::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, PortIndex, Quiescence, Snapshot};
+use vtepd::telemetry::WorkerTelemetry;
+use vtepd::wire::MacAddr;
+
+use crate::testbed::{self, ACCESS, Fallible, UPLINK};
+use crate::traffic::{Captures, Frames, Population, Set, Traffic, UPLINK_MAC, Underlay};
+
+/// Bursts that are counted.
+pub const BURSTS: usize = 32;
+/// The function that callgrind counts, as it names it.
+pub const COUNTED: &str = "throughput::instructions::counted*";
+/// The MTU of the ports.
+const MTU: u16 = 1600;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Task {
+    /// Access to uplink, IPv4
+    EncapIpv4,
+    /// Uplink to access, IPv4
+    DecapIpv4,
+    /// Access to uplink, IPv6, UDP checksum zero
+    EncapIpv6Zero,
+    /// Uplink to access, IPv6, UDP checksum zero
+    DecapIpv6Zero,
+    /// Access to uplink, IPv6, 64 bytes summed
+    EncapIpv6,
+    /// Uplink to access, IPv6, 64 bytes summed
+    DecapIpv6,
+    /// Access to one remote VTEP by flooding
+    Flood,
+}
+
+impl Task {
+    fn underlay(self) -> Underlay {
+        match self {
+            Self::EncapIpv4 | Self::DecapIpv4 | Self::Flood => Underlay::Ipv4,
+            Self::EncapIpv6Zero | Self::DecapIpv6Zero => Underlay::Ipv6Zero,
+            Self::EncapIpv6 | Self::DecapIpv6 => Underlay::Ipv6,
+        }
+    }
+
+    fn ingress(self) -> PortIndex {
+        match self {
+            Self::DecapIpv4 | Self::DecapIpv6 | Self::DecapIpv6Zero => UPLINK,
+            _ => ACCESS,
+        }
+    }
+}
+
+/// Counts what is sent, and keeps it, so that giving memory back is not counted.
+struct Sink {
+    sent: Vec<HeapPacket>,
+    buffers: Vec<HeapPacket>,
+}
+
+impl Egress<HeapPacket> for Sink {
+    fn transmit(&mut self, _port: PortIndex, packet: HeapPacket) {
+        self.sent.push(packet);
+    }
+
+    fn allocate(&mut self) -> Option<HeapPacket> {
+        self.buffers.pop()
+    }
+}
+
+/// What is between the bursts and the sink.
+struct Pipeline {
+    snapshot: Snapshot,
+    writer: FdbWriter,
+    telemetry: Box<WorkerTelemetry>,
+    learn: LearnRing,
+    forwarder: Forwarder<HeapPacket>,
+}
+
+/// Forwards the packets of one task.
+///
+/// # Errors
+/// Where not every packet was sent.
+pub fn run(task: Task) -> Fallible<()> {
+    let traffic = Traffic { set: Set::Small, frames: Frames::Short, underlay: task.underlay(), seed: 1 };
+    let population = Population::new(traffic.set, traffic.seed);
+    let mut pipeline = Pipeline::new(&traffic, &population, task != Task::Flood)?;
+    let packets = traffic.packets(&population).map(|(frame, packet)| match task.ingress() {
+        UPLINK => HeapPacket::new(&packet),
+        _ => HeapPacket::new(&frame),
+    });
+    let mut packets = packets.take((BURSTS + 1) * BURST);
+    let buffer = || {
+        let mut buffer = HeapPacket::new(&[0; 1514]);
+        buffer.truncate(0);
+        buffer
+    };
+    let count = (BURSTS + 1) * BURST;
+    let buffers = if task == Task::Flood { (0..count).map(|_| buffer()).collect() } else { Vec::new() };
+    let mut sink = Sink { sent: Vec::with_capacity(count), buffers };
+    // The first burst resolves what is resolved once.
+    let mut first: ArrayVec<HeapPacket, BURST> = packets.by_ref().take(BURST).collect();
+    pipeline.forward(task.ingress(), &mut first, &mut sink);
+    let mut bursts: Vec<ArrayVec<HeapPacket, BURST>> =
+        (0..BURSTS).map(|_| packets.by_ref().take(BURST).collect()).collect();
+    counted(&mut pipeline, task.ingress(), &mut bursts, &mut sink);
+    match sink.sent.len() {
+        sent if sent == count => Ok(()),
+        sent => Err(format!("{sent} of {count} packets were sent").into()),
+    }
+}
+
+/// All that is counted.
+#[inline(never)]
+fn counted(pipeline: &mut Pipeline, ingress: PortIndex, bursts: &mut [ArrayVec<HeapPacket, BURST>], sink: &mut Sink) {
+    for burst in bursts {
+        pipeline.forward(ingress, black_box(burst), sink);
+    }
+}
+
+impl Pipeline {
+    fn new(traffic: &Traffic, population: &Population, stations_known: bool) -> Fallible<Self> {
+        let nowhere = Captures { access: PathBuf::new(), uplink: PathBuf::new() };
+        let config = testbed::config(traffic, population, &nowhere, &[0])?;
+        let facts = [UPLINK_MAC, MacAddr([2, 0, 0, 0, 0, 1])].map(|mac| PortFacts { mac, mtu: MTU });
+        let mut registry = Registry::default();
+        let snapshot = compile(&config, &facts, &mut registry)?;
+        let entries = config.fdb.max_entries as usize;
+        let (_, mut writer) = Fdb::with_buckets(entries, entries, HashSeed::fixed(1), Quiescence::new())?;
+        for station in population.stations().filter(|station| stations_known || station.remote.is_none()) {
+            let (bridge, location) = testbed::place(&station, population, traffic.underlay, &registry)?;
+            writer.insert(FdbKey::new(bridge, station.mac), FdbValue::learned(location, AgeTick(1)))?;
+        }
+        Ok(Self {
+            snapshot,
+            writer,
+            telemetry: Box::default(),
+            learn: LearnRing::new(),
+            forwarder: Forwarder::new(1_000_000),
+        })
+    }
+
+    fn forward(&mut self, ingress: PortIndex, burst: &mut ArrayVec<HeapPacket, BURST>, sink: &mut Sink) {
+        let around = Surroundings {
+            snapshot: &self.snapshot,
+            fdb: self.writer.fdb(),
+            telemetry: &self.telemetry,
+            learn: &self.learn,
+            now: Moment { tick: AgeTick(1), cycles: 1_000_000_000 },
+        };
+        self.forwarder.forward(ingress, burst, &around, sink);
+    }
+}
