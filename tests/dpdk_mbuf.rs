@@ -145,9 +145,8 @@ fn apply(operation: &Operation, packet: &mut Mbuf, model: &mut Model) -> (bool, 
             (packet.trim_front(count), fits)
         }
         Operation::Truncate(length) => {
-            packet.truncate(length);
             model.truncate(length);
-            (true, true)
+            (packet.truncate(length), true)
         }
         Operation::GrowBackZeroed(count) => {
             let fits = count <= model.tailroom && model.back(&vec![0; count]);

@@ -40,7 +40,7 @@ fn a_registered_worker_receives_full_bursts_and_every_buffer_comes_back() {
                     assert_eq!(receive.receive(&mut burst), 64);
                     assert!(burst.is_full());
                     assert!(burst.iter().all(|packet| packet.len() == 100 && packet.head().len() == 100));
-                    assert_eq!(transmit.transmit(&mut burst), 0);
+                    assert_eq!(transmit.transmit(&mut burst).packets, 0);
                     assert!(burst.is_empty());
                 }
                 (6400, pool.clone())

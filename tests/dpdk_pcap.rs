@@ -4,39 +4,9 @@
 
 mod support;
 
-use std::fs;
-use std::path::Path;
-
-use support::{bytes, pattern};
-use vtepd::dpdk::{Burst, Device, PacketPool, PortOptions};
+use support::{bytes, pattern, read_capture, write_capture};
+use vtepd::dpdk::{Burst, Device, PacketPool, PortOptions, Unsent};
 use vtepd::forwarding::PacketBuffer;
-
-fn write_capture(path: &Path, frames: &[Vec<u8>]) {
-    // libpcap's file header: magic, version 2.4, zone, accuracy, snapshot length, Ethernet.
-    let mut file = Vec::new();
-    for word in [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 65535, 1] {
-        file.extend(word.to_ne_bytes());
-    }
-    for frame in frames {
-        for word in [1, 0, frame.len() as u32, frame.len() as u32] {
-            file.extend(word.to_ne_bytes());
-        }
-        file.extend(frame);
-    }
-    fs::write(path, file).expect("capture");
-}
-
-fn read_capture(path: &Path) -> Vec<Vec<u8>> {
-    let file = fs::read(path).expect("capture");
-    let mut rest = &file[24..];
-    let mut frames = Vec::new();
-    while !rest.is_empty() {
-        let length = u32::from_ne_bytes(rest[8..12].try_into().expect("length")) as usize;
-        frames.push(rest[16..16 + length].to_vec());
-        rest = &rest[16 + length..];
-    }
-    frames
-}
 
 #[test]
 fn frames_pass_from_file_to_file_byte_for_byte_also_in_several_segments() {
@@ -61,7 +31,7 @@ fn frames_pass_from_file_to_file_byte_for_byte_also_in_several_segments() {
             assert!(packet.trim_front(14) && (packet.len() > 1600 || packet.grow_back_zeroed(2)));
             forwarded += 1;
         }
-        assert_eq!(port.transmit[0].transmit(&mut burst), 0);
+        assert_eq!(port.transmit[0].transmit(&mut burst), Unsent::default());
     }
     assert_eq!(forwarded, frames.len());
     drop(port);

@@ -5,7 +5,7 @@
 mod support;
 
 use support::{burst_of, bytes, packet, pattern};
-use vtepd::dpdk::{Burst, Device, Mbuf, OpenPort, PacketPool, PortOptions};
+use vtepd::dpdk::{Burst, Device, Mbuf, OpenPort, PacketPool, PortOptions, Unsent};
 use vtepd::forwarding::{ChecksumVerdict, PacketBuffer};
 
 #[test]
@@ -28,7 +28,7 @@ fn packets_and_shared_chains_come_back_intact_and_their_buffers_to_the_pool() {
 
 fn loop_back(ring: &mut OpenPort, mut burst: Burst) -> Burst {
     let count = burst.len();
-    assert_eq!(ring.transmit[0].transmit(&mut burst), 0);
+    assert_eq!(ring.transmit[0].transmit(&mut burst), Unsent::default());
     assert!(burst.is_empty());
     assert_eq!(ring.receive[0].receive(&mut burst), count);
     burst
@@ -70,9 +70,9 @@ fn copies_of_a_flood_share_one_payload(ring: &mut OpenPort, pool: &PacketPool) {
         assert_eq!(used - pool.available(), 20, "one buffer for each copy");
         nothing_writes_what_is_shared(&mut payload, length);
         // The chain behind an unshared head cannot be cut inside a shared segment, but before it.
-        copies[0].truncate(50 + length / 2);
+        assert!(!copies[0].truncate(50 + length / 2));
         assert_eq!(copies[0].len(), 50 + length);
-        copies[0].truncate(50);
+        assert!(copies[0].truncate(50));
         assert_eq!((copies[0].len(), copies[0].segment_count()), (50, 1));
         assert!(!copies[1].grow_back_zeroed(1));
         assert!(copies[1].trim_front(3) && copies[1].grow_front(3));
@@ -89,7 +89,7 @@ fn copies_of_a_flood_share_one_payload(ring: &mut OpenPort, pool: &PacketPool) {
     // The last holder may write again.
     let payload = packet(pool, &pattern(1, 80));
     let mut copy = header(pool, 2);
-    copy.share(&payload);
+    assert!(copy.share(&payload) && !copy.share(&payload), "a chain is not extended");
     let mut payload = payload;
     assert!(payload.head_mut().is_empty());
     drop(copy);
@@ -100,7 +100,7 @@ fn copies_of_a_flood_share_one_payload(ring: &mut OpenPort, pool: &PacketPool) {
 fn nothing_writes_what_is_shared(payload: &mut Mbuf, length: usize) {
     assert!(payload.head_mut().is_empty());
     assert!(!payload.grow_front(1) && !payload.trim_front(1) && !payload.grow_back_zeroed(1) && !payload.append(b"x"));
-    payload.truncate(1);
+    assert!(!payload.truncate(1) && payload.truncate(length));
     assert_eq!(bytes(payload), pattern(7, length));
 }
 
@@ -111,7 +111,7 @@ fn jumbo_chains_are_cut_and_grown(ring: &mut OpenPort, pool: &PacketPool) {
         assert_eq!(jumbo.segment_count(), 5);
         assert!(jumbo.grow_front(100));
         jumbo.head_mut()[..100].fill(0xee);
-        jumbo.truncate(100 + length);
+        assert!(jumbo.truncate(100 + length));
         let mut expected = vec![0xee; 100];
         expected.extend(&pattern(3, 9000)[..length.min(9000)]);
         assert_eq!((bytes(jumbo), jumbo.len()), (expected.clone(), expected.len()));
@@ -129,7 +129,10 @@ fn a_full_ring_gives_up_the_rest_and_counts_it(ring: &mut OpenPort, pool: &Packe
     while unsent == 0 {
         let mut burst = Burst::new();
         assert!(pool.allocate_bulk(&mut burst, 64), "the ring is full before the pool is empty");
-        unsent = ring.transmit[0].transmit(&mut burst);
+        assert!(burst.iter_mut().all(|packet| packet.append(&[0; 60])));
+        let refused = ring.transmit[0].transmit(&mut burst);
+        assert_eq!(refused.bytes, 60 * refused.packets);
+        unsent = refused.packets;
         sent += 64 - unsent;
         assert!(burst.is_empty());
     }

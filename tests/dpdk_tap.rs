@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use support::{burst_of, bytes, packet};
-use vtepd::dpdk::{Burst, Device, PacketPool, PortOptions};
+use vtepd::dpdk::{Burst, Device, PacketPool, PortOptions, Unsent};
 use vtepd::forwarding::PacketBuffer;
 use vtepd::wire::MacAddr;
 
@@ -41,6 +41,8 @@ fn frames_up_to_the_mtu_pass_a_tap_in_both_directions() {
     assert_eq!((open.port.mac().expect("mac"), open.port.mtu().expect("mtu")), (mac, most));
     assert!(open.port.link().expect("link").up);
     let socket = socket_on("vtepdtest0");
+    let error = Device::probe(&eal, "tap1", "net_tap1,iface=vtepdtest0").err().expect("it is open").to_string();
+    assert!(error.contains("`tap1`") && error.contains("interface `vtepdtest0`"), "{error}");
 
     for length in [60, 1514, 2048, 2049, 9014, usize::from(most) + 14] {
         if length > usize::from(most) + 14 {
@@ -54,7 +56,7 @@ fn frames_up_to_the_mtu_pass_a_tap_in_both_directions() {
         assert_eq!(usize::try_from(sent).expect("sent"), length, "{}", io::Error::last_os_error());
         assert_eq!(bytes(&receive_from_tap(&mut open)), frame);
 
-        assert_eq!(open.transmit[0].transmit(&mut burst_of(packet(&pool, &frame))), 0);
+        assert_eq!(open.transmit[0].transmit(&mut burst_of(packet(&pool, &frame))), Unsent::default());
         assert_eq!(receive_from_kernel(&socket), frame);
     }
     // A frame the driver refuses is counted, and does not hold up what is behind it.
@@ -62,7 +64,7 @@ fn frames_up_to_the_mtu_pass_a_tap_in_both_directions() {
     let good = [&[0xff; 12], &EXPERIMENTAL[..], &[1; 60]].concat();
     burst.push(packet(&pool, &support::pattern(0, 12000)));
     burst.push(packet(&pool, &good));
-    assert_eq!(open.transmit[0].transmit(&mut burst), 1);
+    assert_eq!(open.transmit[0].transmit(&mut burst), Unsent { packets: 1, bytes: 12000 });
     assert_eq!(receive_from_kernel(&socket), good);
 
     drop(open);

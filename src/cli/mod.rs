@@ -15,7 +15,7 @@ use self::client::{Client, ClientError};
 use crate::api::types::{
     Bridge, DEFAULT_PAGE, Drops, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded, Version, Vteps, Worker,
 };
-use crate::wire::MacAddr;
+use crate::wire::{MacAddr, Vni};
 
 /// Shows what a running vtepd does, and tells it to reload its config.
 ///
@@ -55,7 +55,7 @@ enum Subject {
     /// Bridges: VNI, VLAN, members and traffic.
     Bridges {
         /// Only the bridge with this VNI.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(..=i64::from(Vni::MAX)))]
         vni: Option<u32>,
         #[command(flatten)]
         range: Range,
@@ -63,7 +63,7 @@ enum Subject {
     /// The forwarding database: which MAC address is where.
     Fdb {
         /// Only entries of the bridge with this VNI.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(..=i64::from(Vni::MAX)))]
         vni: Option<u32>,
         /// Only entries of this station.
         #[arg(long)]

@@ -118,7 +118,9 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
 pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
     match (page.total, filtered) {
         (0, true) => return "No entry of the forwarding database matches.\n".to_owned(),
-        (0, false) => return "The forwarding database is empty: no frame has arrived yet.\n".to_owned(),
+        (0, false) => {
+            return "The forwarding database is empty: no station was heard of within the ageing time.\n".to_owned();
+        }
         _ => {}
     }
     let row = |entry: &FdbEntry| {

@@ -14,10 +14,10 @@ use super::learning::{Learning, Limits};
 use super::registry::{Exhausted, Registry};
 use crate::config::Config;
 use crate::config::model::StaticPlace;
-use crate::tables::fdb::{FdbKey, InsertError};
+use crate::tables::fdb::{FdbKey, FdbValue, InsertError};
 use crate::tables::learning::LearnRing;
 use crate::tables::{Location, Snapshot, Tables};
-use crate::telemetry::{ControlTelemetry, FdbEvent};
+use crate::telemetry::ControlTelemetry;
 use crate::wire::{MacAddr, Vni};
 
 /// The config that runs, with the indices its parts have. Published as a whole at each reload.
@@ -88,16 +88,16 @@ impl Gateway {
         let (tables, writer) =
             Tables::new(snapshot, max_entries as usize).map_err(|source| StartError::Memory { max_entries, source })?;
         let now = Instant::now();
+        let running = Arc::new(Running { config, ports, registry });
         let mut gateway = Self {
             tables,
             learning: Learning::new(writer, rings, Arc::clone(&telemetry)),
             telemetry,
             retired: Vec::new(),
-            running: Arc::new(ArcSwap::from_pointee(Running { config, ports, registry })),
-            clock: Ticking { number: 0, since: now },
+            running: Arc::new(ArcSwap::new(Arc::clone(&running))),
+            clock: Ticking { number: 0, since: now, length: tick_length(running.config.fdb.ageing) },
             last_round: now,
         };
-        let running = gateway.running.load_full();
         gateway.settle(&running, &HashMap::new());
         Ok(gateway)
     }
@@ -139,7 +139,8 @@ impl Gateway {
         if applied { self.telemetry.reloads.increment() } else { self.telemetry.reload_failures.increment() }
     }
 
-    /// Brings limits and static entries to what a config says, `before` being the static entries there are.
+    /// Brings limits and static entries to what a config says, `before` being the static entries of the one before.
+    /// One that the FDB had no room for is tried again.
     fn settle(&mut self, running: &Running, before: &HashMap<FdbKey, Location>) {
         let mut per_bridge = Vec::new();
         for bridge in &running.config.bridges {
@@ -155,11 +156,13 @@ impl Gateway {
         self.learning.set_limits(Limits { per_bridge, ageing: running.config.fdb.ageing });
         let entries = static_entries(running);
         for key in before.keys().filter(|key| !entries.contains_key(key)) {
-            self.learning.remove(*key, FdbEvent::Flushed);
+            self.learning.remove_static(*key);
         }
         let refused = entries
             .iter()
-            .filter(|(key, location)| before.get(key) != Some(location))
+            .filter(|(key, location)| self.learning.lookup(**key) != Some(FdbValue::fixed(**location)))
+            .collect::<Vec<_>>()
+            .into_iter()
             .filter_map(|(key, location)| self.learning.install_static(*key, *location).err());
         if let Some((count, error)) = refused
             .fold(None, |sum: Option<(u64, InsertError)>, error| Some((sum.map_or(0, |(count, _)| count) + 1, error)))
@@ -173,8 +176,12 @@ impl Gateway {
     /// One round: learns what workers reported, ages a share of the FDB, frees what nobody holds any more. Gives how
     /// many events there were.
     pub fn round(&mut self) -> usize {
+        self.round_at(Instant::now())
+    }
+
+    /// A [`Gateway::round`] at this time, which is not before that of the last one.
+    pub fn round_at(&mut self, now: Instant) -> usize {
         self.telemetry.rounds.increment();
-        let now = Instant::now();
         let tick = tick_length(self.learning.ageing());
         self.clock.turn(now, tick);
         self.tables.age.set(self.clock.number);
@@ -199,21 +206,28 @@ impl Gateway {
 struct Ticking {
     number: u64,
     since: Instant,
+    length: Duration,
 }
 
 impl Ticking {
-    fn turn(&mut self, now: Instant, tick: Duration) {
-        let nanoseconds = tick.as_nanos().max(1);
+    /// Turns to `now`; from then on ticks are of this length.
+    fn turn(&mut self, now: Instant, length: Duration) {
+        let nanoseconds = self.length.as_nanos().max(1);
         let passed = (now - self.since).as_nanos() / nanoseconds;
         if passed > 0 {
             self.number += passed as u64;
             self.since = now - Duration::from_nanos(((now - self.since).as_nanos() % nanoseconds) as u64);
         }
+        if length != self.length {
+            // What has passed of the tick that has begun would be many of a shorter length.
+            self.length = length;
+            self.since = now;
+        }
     }
 }
 
-/// How long an age tick is, by the ageing time. Ticks are what makes an age: a thirty-second of the ageing time, but not so long that an
-/// age is coarse, not so short that workers write often, and not so many that 16 bits wrap within an age.
+/// How long an age tick is, by the ageing time: a thirty-second of it, but not so long that an age is coarse, not so
+/// short that workers write often, and not so short that 16 bits of ticks wrap within an age.
 #[must_use]
 pub fn tick_length(ageing: Option<Duration>) -> Duration {
     let Some(ageing) = ageing else { return Duration::from_secs(4) };

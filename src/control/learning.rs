@@ -1,6 +1,7 @@
 //! The FDB's only writer: learns what workers report, within the limits, and forgets what is not heard of any more.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use tracing::{info, warn};
 
 use crate::tables::fdb::{AgeTick, FdbKey, FdbValue, FdbWriter, InsertError, Inserted};
 use crate::tables::learning::{LearnEvent, LearnRing};
-use crate::tables::{BridgeIndex, Location, LocationKind, Snapshot};
+use crate::tables::snapshot::Bridge;
+use crate::tables::{BridgeIndex, Location, LocationKind, Snapshot, TunnelIndex};
 use crate::telemetry::{ControlTelemetry, FdbEvent};
 
 /// The bounds of what is learned.
@@ -29,8 +31,9 @@ pub struct Learning {
     limits: Limits,
     /// Addresses learned, by bridge index: static ones do not count.
     learned: Vec<u32>,
-    /// Bridges whose limit was logged, until they are below it again.
+    /// Bridges whose limit was logged, until they are well below it again.
     full_bridges: HashSet<BridgeIndex>,
+    /// The same for the whole table.
     full: bool,
     /// The bucket where ageing goes on.
     sweep_at: usize,
@@ -59,6 +62,12 @@ impl Learning {
     /// Changes the limits. What is over a new one stays until it ages.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+        let Self { full_bridges, limits, learned, .. } = self;
+        full_bridges.retain(|bridge| {
+            let index = usize::from(bridge.0);
+            let limit = limits.per_bridge.get(index).copied().flatten();
+            limit.is_some_and(|limit| !is_well_below(learned.get(index).copied().unwrap_or(0), limit))
+        });
     }
 
     /// Applies what the workers reported, and gives how many events that were.
@@ -76,7 +85,9 @@ impl Learning {
 
     /// Learns one address, or moves it at once to where it was seen last (conformance row B1).
     fn learn(&mut self, event: LearnEvent, snapshot: &Snapshot, now: AgeTick) {
-        if !is_place_of(event.key, event.location, snapshot) {
+        let learns = |bridge: &Bridge| bridge.policy.learning;
+        let learning = snapshot.bridges.get(usize::from(event.key.bridge().0)).is_some_and(learns);
+        if !learning || !is_place_of(event.key, event.location, snapshot) {
             // The worker reported it by a snapshot that a reload has replaced since.
             return;
         }
@@ -96,7 +107,7 @@ impl Learning {
 
     fn insert(&mut self, key: FdbKey, value: FdbValue, snapshot: &Snapshot) {
         let bridge = key.bridge();
-        let limit = self.limits.per_bridge.get(usize::from(bridge.0)).copied().flatten();
+        let limit = self.limit_of(bridge);
         if limit.is_some_and(|limit| self.learned_in(bridge) >= limit) {
             self.telemetry.fdb.event(FdbEvent::RefusedByBridgeLimit);
             if self.full_bridges.insert(bridge) {
@@ -133,10 +144,23 @@ impl Learning {
         Ok(())
     }
 
-    /// Removes an entry.
-    pub fn remove(&mut self, key: FdbKey, event: FdbEvent) {
+    /// Removes a static entry. A learned one of that key stays.
+    pub fn remove_static(&mut self, key: FdbKey) {
+        if self.lookup(key).is_some_and(FdbValue::is_static) {
+            self.remove(key);
+        }
+    }
+
+    /// What the table says of a key.
+    #[must_use]
+    pub fn lookup(&self, key: FdbKey) -> Option<FdbValue> {
+        let fdb = self.writer.fdb();
+        fdb.lookup(&fdb.probe(key))
+    }
+
+    fn remove(&mut self, key: FdbKey) {
         if let Some(old) = self.writer.remove(key) {
-            self.forget(key, old, event);
+            self.forget(key, old, FdbEvent::Flushed);
         }
     }
 
@@ -146,7 +170,7 @@ impl Learning {
         let before = self.telemetry.fdb.events(FdbEvent::Flushed);
         for (key, value) in fdb.iter() {
             if !is_place_of(key, value.location(), snapshot) {
-                self.remove(key, FdbEvent::Flushed);
+                self.remove(key);
             }
         }
         let flushed = self.telemetry.fdb.events(FdbEvent::Flushed) - before;
@@ -182,7 +206,7 @@ impl Learning {
         telemetry.entries.set(fdb.len() as u64);
         let displaced = fdb.displaced();
         telemetry.event_many(FdbEvent::Displaced, displaced - telemetry.events(FdbEvent::Displaced));
-        self.full &= fdb.len() >= fdb.max_entries();
+        self.full &= !is_well_below(fdb.len() as u32, fdb.max_entries() as u32);
     }
 
     /// How long an address that is not heard of is kept.
@@ -191,10 +215,14 @@ impl Learning {
         self.limits.ageing
     }
 
+    /// An entry was removed. `event` is what that is for a learned one.
     fn forget(&mut self, key: FdbKey, old: FdbValue, event: FdbEvent) {
-        self.telemetry.fdb.event(event);
-        self.count(key.bridge(), if old.is_static() { 0 } else { -1 }, -1);
-        self.full_bridges.remove(&key.bridge());
+        if old.is_static() {
+            self.count(key.bridge(), 0, -1);
+        } else {
+            self.telemetry.fdb.event(event);
+            self.count(key.bridge(), -1, -1);
+        }
     }
 
     /// Brings the numbers of a bridge up to date: of learned entries, and of all.
@@ -206,8 +234,15 @@ impl Learning {
         if let Some(count) = self.learned.get_mut(index) {
             *count = count.saturating_add_signed(learned);
         }
+        if learned < 0 && self.limit_of(bridge).is_some_and(|limit| is_well_below(self.learned_in(bridge), limit)) {
+            self.full_bridges.remove(&bridge);
+        }
         let entries = self.telemetry.fdb.bridge_entries(bridge);
         entries.set(entries.get().saturating_add_signed(all));
+    }
+
+    fn limit_of(&self, bridge: BridgeIndex) -> Option<u32> {
+        self.limits.per_bridge.get(usize::from(bridge.0)).copied().flatten()
     }
 
     fn learned_in(&self, bridge: BridgeIndex) -> u32 {
@@ -215,15 +250,30 @@ impl Learning {
     }
 }
 
+/// True where a limit that was reached is worth another line in the log when it is reached again. With more stations
+/// than the limit, each that ages makes room for one that is learned at once: that is no news.
+fn is_well_below(count: u32, limit: u32) -> bool {
+    count < limit - limit / 8
+}
+
 /// True where a station of this bridge can be in this place by this snapshot.
-fn is_place_of(key: FdbKey, location: Location, snapshot: &Snapshot) -> bool {
+pub fn is_place_of(key: FdbKey, location: Location, snapshot: &Snapshot) -> bool {
     let Some(bridge) = snapshot.bridges.get(usize::from(key.bridge().0)) else { return false };
     match location.kind() {
         LocationKind::Access(member) => {
             snapshot.members.get(member.0 as usize).is_some_and(|member| member.bridge == bridge.index)
         }
         LocationKind::Tunnel(tunnel) => {
-            bridge.accepts(tunnel) || (!bridge.policy.source_check && usize::from(tunnel.0) < snapshot.tunnels.len())
+            bridge.accepts(tunnel) || (!bridge.policy.source_check && is_in_use(tunnel, snapshot))
         }
     }
+}
+
+/// True for a remote VTEP of the config; its place in the table outlives it.
+fn is_in_use(tunnel: TunnelIndex, snapshot: &Snapshot) -> bool {
+    let place = snapshot.tunnels.get(usize::from(tunnel.0));
+    place.is_some_and(|place| match place.address {
+        IpAddr::V4(address) => snapshot.remotes.get_ipv4(address) == Some(tunnel),
+        IpAddr::V6(address) => snapshot.remotes.get_ipv6(address) == Some(tunnel),
+    })
 }

@@ -15,7 +15,7 @@ use crate::wire::{VlanId, Vni};
 
 /// More bridges, members or remote VTEPs than there are indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the config has more than {limit} {what}; the gateway takes no more")]
+#[error("the gateway takes no more than {limit} {what}, those that a reload takes away counted with those it brings")]
 pub struct Exhausted {
     what: &'static str,
     limit: u32,

@@ -49,7 +49,8 @@ pub fn open(eal: &Eal, config: &Config, pool: &PacketPool) -> Result<(Vec<Runnin
     let mut queues: Vec<WorkerQueues> = (0..workers).map(|_| WorkerQueues::default()).collect();
     for (index, port) in config.ports.iter().enumerate() {
         let (opened, plan) = open_one(eal, port, workers, pool)?;
-        let facts = PortFacts { mac: opened.port.mac()?, mtu: opened.port.mtu()? };
+        let mac = port.mac.map_or_else(|| opened.port.mac(), Ok)?;
+        let facts = PortFacts { mac, mtu: opened.port.mtu()? };
         info!(port = port.name, device = port.device, mac = %facts.mac, mtu = facts.mtu, "port opened");
         running.push(RunningPort { port: opened.port.clone(), role: port.role, plan, facts });
         deal(PortIndex(index as u16), opened, plan, &mut queues);

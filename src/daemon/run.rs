@@ -123,7 +123,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         stats.metrics_address(),
         endpoints.socket.display()
     );
-    control_loop(&mut gateway, file, &signals, &requests);
+    control_loop(&mut gateway, file, &signals, requests);
     info!("stopping");
     view.ready.store(false, Ordering::Relaxed);
     threads.stop();
@@ -200,7 +200,8 @@ fn work(worker: Worker, eal: &Eal, number: usize, core: usize, stop: &AtomicBool
     worker.run(stop);
 }
 
-fn control_loop(gateway: &mut Gateway, file: &Path, signals: &Signals, requests: &Receiver<ReloadRequest>) {
+/// Runs until a signal says stop. Takes the requests, so that nobody waits for an answer any more when it ends.
+fn control_loop(gateway: &mut Gateway, file: &Path, signals: &Signals, requests: Receiver<ReloadRequest>) {
     let file: PathBuf = file.to_owned();
     while !signals.stop.load(Ordering::Relaxed) {
         if signals.reload.swap(false, Ordering::Relaxed) {

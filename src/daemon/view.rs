@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use crossbeam::channel::{Sender, bounded};
+use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 use tracing::debug;
 
 use super::ports::RunningPort;
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::config::model::PortRole;
 use crate::control::Running;
 use crate::control::gateway::tick_length;
+use crate::control::learning::is_place_of;
 use crate::dpdk::clock;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::{LocationKind, PortIndex, Tables};
@@ -197,10 +198,16 @@ impl GatewayView for View {
 
     fn reload(&self) -> Result<String, String> {
         let (answer, result) = bounded(1);
-        self.reload.send(answer).map_err(|_| "the gateway is stopping".to_owned())?;
-        result
-            .recv_timeout(RELOAD_PATIENCE)
-            .unwrap_or_else(|_| Err("the reload takes long and goes on; its result will be in the log".to_owned()))
+        let stopping = || "the gateway is stopping".to_owned();
+        self.reload.send(answer).map_err(|_| stopping())?;
+        result.recv_timeout(RELOAD_PATIENCE).unwrap_or_else(|gone| {
+            Err(match gone {
+                RecvTimeoutError::Timeout => {
+                    "the reload takes long and goes on; its result will be in the log".to_owned()
+                }
+                RecvTimeoutError::Disconnected => stopping(),
+            })
+        })
     }
 
     fn readiness(&self) -> Result<(), String> {
@@ -217,6 +224,9 @@ impl View {
     /// An entry as people read it; none for one whose place has left the config.
     fn entry(&self, key: FdbKey, value: FdbValue) -> Option<FdbEntry> {
         let snapshot = self.tables.snapshot.load();
+        if !is_place_of(key, value.location(), &snapshot) {
+            return None;
+        }
         let running = self.running.load();
         let place = match value.location().kind() {
             LocationKind::Access(member) => {

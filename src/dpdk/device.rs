@@ -10,8 +10,9 @@ use super::eal::Eal;
 use super::mempool::DATA_ROOM;
 use super::port::{Attached, Port};
 use super::port_error::{PortError, PortFault};
-use super::tap_mtu;
-use super::{PacketPool, ReceiveQueue, TransmitQueue, describe_status, dpdk_sys as sys, log_capture};
+use super::{
+    PacketPool, ReceiveQueue, TransmitQueue, describe_status, dpdk_sys as sys, log_capture, tap_interface, tap_mtu,
+};
 use crate::wire::MacAddr;
 
 /// The frame check sequence, in bytes.
@@ -126,6 +127,11 @@ impl Device {
             Some(address) => full_pci_address(address),
             None => device.split(',').next().unwrap_or_default().to_owned(),
         };
+        // The kernel would give it to both, and each would get a part of the packets.
+        if let Some(interface) = tap_interface::name(device).filter(|interface| tap_interface::is_in_use(interface)) {
+            let interface = interface.to_owned();
+            return Err(PortError::new(name, PortFault::InterfaceInUse { device: device.to_owned(), interface }));
+        }
         let nul = |_| PortError::new(name, PortFault::Nul { device: device.to_owned() });
         let arguments = CString::new(device).map_err(nul)?;
         let dpdk_name = CString::new(dpdk_name).map_err(nul)?;
@@ -302,15 +308,19 @@ impl Device {
         Ok(())
     }
 
+    /// A software driver that keeps its address receives every frame all the same, so that the port may have another.
     fn set_mac(&self, mac: MacAddr) -> Result<(), PortError> {
         let port = &self.attached;
         let mut address = sys::rte_ether_addr { addr_bytes: mac.0 };
-        port.step(
-            "take its MAC address",
-            "leave `mac` out; for a VF, let its PF allow it (ip link set PF vf N mac ADDRESS)",
-            // SAFETY: DPDK copies the address.
-            || unsafe { sys::rte_eth_dev_default_mac_addr_set(port.id, &raw mut address) },
-        )
+        const STEP: &str = "take its MAC address";
+        const REMEDY: &str = "leave `mac` out; for a VF, let its PF allow it (ip link set PF vf N mac ADDRESS)";
+        // SAFETY: DPDK copies the address.
+        let mut set = || unsafe { sys::rte_eth_dev_default_mac_addr_set(port.id, &raw mut address) };
+        if port.is_pci() {
+            port.step(STEP, REMEDY, set)
+        } else {
+            port.step_or_unsupported(STEP, REMEDY, &mut set).map(drop)
+        }
     }
 
     /// Software drivers that know no filters receive everything; a NIC that refuses would lose frames unseen.

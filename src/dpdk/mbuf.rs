@@ -83,24 +83,6 @@ impl Mbuf {
         usize::from(self.last().tailroom())
     }
 
-    /// Asks the processor for the first cache line of the data.
-    #[inline]
-    pub fn prefetch(&self) {
-        let data = self.first().data();
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch of any address is harmless.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(data.cast_const().cast());
-        }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: a prefetch of any address is harmless, and writes nothing.
-        unsafe {
-            std::arch::asm!("prfm pldl1keep, [{}]", in(reg) data, options(nostack, preserves_flags, readonly));
-        }
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-        let _ = data;
-    }
-
     /// Room for `count` bytes behind the last segment's data, now part of the packet; null where there is none, or
     /// where the packet is shared.
     #[inline]
@@ -224,6 +206,24 @@ impl PacketBuffer for Mbuf {
         unsafe { slice::from_raw_parts_mut(head.data(), usize::from(head.data_len())) }
     }
 
+    /// Asks the processor for the first cache line of the data.
+    #[inline]
+    fn prefetch_head(&self) {
+        let data = self.first().data();
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(data.cast_const().cast());
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: a prefetch of any address is harmless, and writes nothing.
+        unsafe {
+            std::arch::asm!("prfm pldl1keep, [{}]", in(reg) data, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = data;
+    }
+
     #[inline]
     fn len(&self) -> usize {
         self.first().packet_len() as usize
@@ -263,13 +263,15 @@ impl PacketBuffer for Mbuf {
         true
     }
 
-    /// Cuts the packet at `length` bytes. A packet whose cut would change a shared segment is left as it is.
     #[inline]
-    fn truncate(&mut self, length: usize) {
+    fn truncate(&mut self, length: usize) -> bool {
         let head = self.first();
-        let Ok(length) = u32::try_from(length) else { return };
-        if length >= head.packet_len() || head.is_shared() {
-            return;
+        let Ok(length) = u32::try_from(length) else { return true };
+        if length >= head.packet_len() {
+            return true;
+        }
+        if head.is_shared() {
+            return false;
         }
         let mut kept = 0_u16;
         let mut left = length;
@@ -278,7 +280,7 @@ impl PacketBuffer for Mbuf {
             match u16::try_from(left) {
                 Ok(last) if last <= segment.data_len() => {
                     if segment.is_shared() {
-                        return;
+                        return false;
                     }
                     segment.set_data_len(last);
                     if kept < head.segment_count() {
@@ -290,11 +292,12 @@ impl PacketBuffer for Mbuf {
                     }
                     head.set_segment_count(kept);
                     head.set_packet_len(length);
-                    return;
+                    return true;
                 }
                 _ => left -= u32::from(segment.data_len()),
             }
         }
+        false
     }
 
     #[inline]
@@ -309,10 +312,10 @@ impl PacketBuffer for Mbuf {
         }
     }
 
-    /// [`Mbuf::chain_shared`]; where that refuses, this packet stays as it is.
+    /// [`Mbuf::chain_shared`].
     #[inline]
-    fn share(&mut self, payload: &Self) {
-        let _chained = self.chain_shared(payload);
+    fn share(&mut self, payload: &Self) -> bool {
+        self.chain_shared(payload)
     }
 
     #[inline]

@@ -17,6 +17,7 @@ pub mod port;
 pub mod port_error;
 pub mod queue;
 mod segment;
+mod tap_interface;
 mod tap_mtu;
 pub mod thread;
 
@@ -26,7 +27,7 @@ pub use mbuf::Mbuf;
 pub use mempool::{PacketPool, PoolError};
 pub use port::{Link, Port, PortStatistics};
 pub use port_error::{PortError, PortFault};
-pub use queue::{ReceiveQueue, TransmitQueue};
+pub use queue::{ReceiveQueue, TransmitQueue, Unsent};
 pub use thread::{ThreadError, WorkerThread};
 
 /// The most packets a queue is asked for or given at once. A burst is the prefetch distance of the fast path: 128 gains

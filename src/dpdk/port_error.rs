@@ -28,6 +28,12 @@ pub enum PortFault {
     /// Two ports are one device.
     #[error("device `{device}` is open as another port: give each port its own device")]
     InUse { device: String },
+    /// The interface of a TAP device is another program's.
+    #[error(
+        "device `{device}`: there is an interface `{interface}` already, and it is in use; stop the program that has \
+         it, perhaps another gateway, or choose another name behind `iface=`"
+    )]
+    InterfaceInUse { device: String, interface: String },
     /// No driver claims the virtual device's name.
     #[error(
         "device `{device}`: DPDK has no driver `{driver}`; use net_tap0,iface=NAME, \

@@ -52,6 +52,22 @@ impl ReceiveQueue {
     }
 }
 
+/// What a transmit queue did not send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsent {
+    /// How many packets.
+    pub packets: usize,
+    /// Their bytes, without the frame check sequence.
+    pub bytes: usize,
+}
+
+impl Unsent {
+    fn add(&mut self, packet: &Mbuf) {
+        self.packets += 1;
+        self.bytes += packet.len();
+    }
+}
+
 /// A transmit queue of an open port.
 pub struct TransmitQueue {
     port: Arc<Attached>,
@@ -69,15 +85,15 @@ impl TransmitQueue {
     }
 
     /// Sends the burst, which is empty afterwards. A full queue is tried again while it makes progress and a few times
-    /// more; what it still does not take is freed. Returns how many packets were not sent.
+    /// more; what it still does not take is freed. Returns what was not sent.
     #[inline]
-    pub fn transmit(&mut self, burst: &mut Burst) -> usize {
+    pub fn transmit(&mut self, burst: &mut Burst) -> Unsent {
+        let mut unsent = Unsent::default();
         if burst.is_empty() {
-            return 0;
+            return unsent;
         }
-        let mut unsent = 0;
         if !self.chains {
-            unsent += linearise(burst);
+            linearise(burst, &mut unsent);
         }
         let count = burst.len();
         let packets = burst.as_mut_ptr().cast::<*mut sys::rte_mbuf>();
@@ -88,7 +104,7 @@ impl TransmitQueue {
             sent = self.retry(packets, sent, count);
         }
         if sent < count {
-            unsent += self.give_up(packets, sent, count);
+            self.give_up(packets, sent, count, &mut unsent);
         }
         unsent
     }
@@ -117,9 +133,8 @@ impl TransmitQueue {
     /// Frees what the driver did not take. Some drivers stop at a frame that is too large for them: what is behind such
     /// a frame gets a last chance.
     #[cold]
-    fn give_up(&mut self, packets: *mut *mut sys::rte_mbuf, from: usize, count: usize) -> usize {
+    fn give_up(&mut self, packets: *mut *mut sys::rte_mbuf, from: usize, count: usize, unsent: &mut Unsent) {
         let mut fitting = Burst::new();
-        let mut unsent = 0;
         let mut blocked = false;
         for place in from..count {
             // SAFETY: the driver did not take this packet, so it is still the one the burst gave up.
@@ -129,13 +144,14 @@ impl TransmitQueue {
             };
             if packet.len() > self.largest_frame as usize {
                 blocked = true;
-                unsent += 1;
-            } else if fitting.try_push(packet).is_err() {
-                unsent += 1;
+                unsent.add(&packet);
+            } else if let Err(full) = fitting.try_push(packet) {
+                unsent.add(&full.element());
             }
         }
-        if !blocked || fitting.is_empty() {
-            return unsent + fitting.len();
+        if !blocked {
+            fitting.drain(..).for_each(|packet| unsent.add(&packet));
+            return;
         }
         let rest = fitting.len();
         let packets = fitting.as_mut_ptr().cast::<*mut sys::rte_mbuf>();
@@ -145,7 +161,7 @@ impl TransmitQueue {
             packets.copy_from(packets.add(sent), rest - sent);
             fitting.set_len(rest - sent);
         }
-        unsent + fitting.len()
+        fitting.drain(..).for_each(|packet| unsent.add(&packet));
     }
 
     /// The queue's number on its port.
@@ -156,10 +172,13 @@ impl TransmitQueue {
 }
 
 /// Copies chains into their heads for a driver that takes single segments only; those that do not fit are dropped.
-/// Returns how many that is.
 #[cold]
-fn linearise(burst: &mut Burst) -> usize {
-    let before = burst.len();
-    burst.retain(|packet| packet.segment_count() == 1 || packet.linearise());
-    before - burst.len()
+fn linearise(burst: &mut Burst, unsent: &mut Unsent) {
+    burst.retain(|packet| {
+        let fits = packet.segment_count() == 1 || packet.linearise();
+        if !fits {
+            unsent.add(packet);
+        }
+        fits
+    });
 }

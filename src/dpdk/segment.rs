@@ -91,7 +91,7 @@ impl Segment {
 
     #[inline(always)]
     fn holders(&self) -> &AtomicU16 {
-        // SAFETY: DPDK accesses the field atomically, too..
+        // SAFETY: DPDK accesses the field atomically, too.
         unsafe { AtomicU16::from_ptr(self.at::<u16>(sys::VTEPD_MBUF_REFCNT)) }
     }
 

@@ -6,14 +6,8 @@
 //! the right one: it must follow two changes that DPDK itself makes. Software for a laptop and CI deserves no more
 //! than that, and no less, for jumbo frames are what an overlay needs first.
 
-use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::AsRawFd;
-
-use nix::libc;
-
-use super::dpdk_sys as sys;
 use super::port::Attached;
+use super::{dpdk_sys as sys, tap_interface};
 
 /// The largest MTU of a TAP interface that leaves room for an Ethernet header in 16 bits.
 pub(super) const LARGEST: u16 = 65_000;
@@ -36,29 +30,13 @@ pub(super) fn set(port: &Attached, mtu: u16, refused_over: u16) -> bool {
     }
     // SAFETY: as above; it is the port's MTU.
     unsafe { place.write(mtu) };
-    if let Err(error) = set_kernel_end(&port.device, mtu) {
+    if let Some(interface) = tap_interface::name(&port.device)
+        && let Err(error) = tap_interface::set_mtu(interface, mtu)
+    {
         // Frames longer than the kernel's end takes are dropped there, and counted there.
         tracing::warn!(port = port.name, %error, "could not set the MTU of the kernel's end");
     }
     true
-}
-
-/// Sets the MTU of the kernel interface that a device string names, as the driver does for an MTU it is given.
-fn set_kernel_end(device: &str, mtu: u16) -> io::Result<()> {
-    let Some(name) = device.split(',').find_map(|argument| argument.strip_prefix("iface=")) else { return Ok(()) };
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    // SAFETY: all zero is a valid request.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    // One byte less than the field: the name ends with a zero.
-    for (place, byte) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name.bytes()) {
-        *place = byte.cast_signed();
-    }
-    request.ifr_ifru.ifru_mtu = mtu.into();
-    // SAFETY: an open socket, and a request that names an interface and its MTU.
-    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU, &raw const request) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 /// True where this DPDK's `net_tap` takes an MTU by [`set`].

@@ -1,6 +1,6 @@
 //! Stage 1 for frames from an access port: which bridge, and off with the access tag.
 
-use super::bridging::{Admission, check_addresses, check_front};
+use super::bridging::{Addresses, Admission, check_front};
 use super::packet::PacketBuffer;
 use crate::tables::Location;
 use crate::tables::access_map::AccessMap;
@@ -17,46 +17,44 @@ const ETHERTYPE_AT: usize = 12;
 ///
 /// # Errors
 /// The reason why the frame is dropped.
-#[inline]
+#[inline(always)]
 pub fn admit<P: PacketBuffer>(packet: &mut P, vlans: &AccessMap, snapshot: &Snapshot) -> Result<Admission, DropReason> {
     let Some(header) = packet.head().first_chunk::<ETHERNET_HEADER>() else {
         return Err(short(packet, ETHERNET_HEADER));
     };
-    let tagged = u16::from_be_bytes([header[ETHERTYPE_AT], header[ETHERTYPE_AT + 1]]) == ETHERTYPE_VLAN;
-    let tci = if tagged {
+    let outermost = u16::from_be_bytes([header[ETHERTYPE_AT], header[ETHERTYPE_AT + 1]]);
+    // What is read is read before the tag comes off: a load of what was just stored in other pieces has to wait.
+    let (tci, behind_tag) = if outermost == ETHERTYPE_VLAN {
         let Some(header) = packet.head().first_chunk::<{ ETHERNET_HEADER + VLAN_TAG }>() else {
             return Err(short(packet, ETHERNET_HEADER + VLAN_TAG));
         };
-        u16::from_be_bytes([header[ETHERNET_HEADER], header[ETHERNET_HEADER + 1]])
+        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        (word(ETHERNET_HEADER), word(ETHERNET_HEADER + 2))
     } else {
-        0
+        (0, outermost)
     };
     let attachment = vlans.get(tci).ok_or(DropReason::UnknownVlan)?;
     let bridge = snapshot.bridges.get(usize::from(attachment.bridge.0)).ok_or(DropReason::UnknownVlan)?;
-    let strip = tagged && attachment.strip_tag;
+    let addresses = Addresses::of(packet.head()).ok_or(DropReason::Truncated)?;
+    let strip = outermost == ETHERTYPE_VLAN && attachment.strip_tag;
     if strip {
         take_tag_off(packet)?;
     }
-    if !bridge.policy.carry_tags && is_vlan_ethertype(ethertype(packet.head())) {
+    if !bridge.policy.carry_tags && is_vlan_ethertype(if strip { behind_tag } else { outermost }) {
         return Err(if strip { DropReason::AccessDoubleTagged } else { DropReason::UnknownVlan });
     }
     check_front(packet)?;
-    let addresses = check_addresses(packet.head(), bridge.policy)?;
+    let addresses = addresses.check(bridge.policy)?;
     Ok(Admission { bridge: attachment.bridge, source: Location::access(attachment.member), addresses })
 }
 
 /// Moves the MAC addresses over the tag behind them.
-#[inline]
+#[inline(always)]
 fn take_tag_off<P: PacketBuffer>(packet: &mut P) -> Result<(), DropReason> {
-    if let Some(front) = packet.head_mut().get_mut(..ETHERTYPE_AT + VLAN_TAG) {
+    if let Some(front) = packet.head_mut().first_chunk_mut::<{ ETHERTYPE_AT + VLAN_TAG }>() {
         front.copy_within(..ETHERTYPE_AT, VLAN_TAG);
     }
     if packet.trim_front(VLAN_TAG) { Ok(()) } else { Err(DropReason::Truncated) }
-}
-
-#[inline]
-fn ethertype(head: &[u8]) -> u16 {
-    head.first_chunk::<ETHERNET_HEADER>().map_or(0, |header| u16::from_be_bytes([header[12], header[13]]))
 }
 
 /// Why a head that is shorter than `needed` bytes cannot be read.

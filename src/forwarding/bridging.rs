@@ -21,14 +21,48 @@ pub struct Admission {
     pub addresses: Addresses,
 }
 
-/// A frame's MAC addresses.
+/// A frame's MAC addresses, as [`MacAddr::to_u64`] gives them.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// Where it goes.
-    pub destination: MacAddr,
-    /// Who sent it.
-    pub source: MacAddr,
+    destination: u64,
+    source: u64,
 }
+
+impl Addresses {
+    /// Reads them off a frame's front; none where it is too short.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(frame: &[u8]) -> Option<Self> {
+        let (destination, source) = MacAddr::pair_to_u64(frame.first_chunk()?);
+        Some(Self { destination, source })
+    }
+
+    /// True for a frame to a group: multicast or broadcast.
+    #[inline(always)]
+    #[must_use]
+    pub fn to_group(&self) -> bool {
+        self.destination & GROUP != 0
+    }
+
+    /// Refuses what a bridge does not forward: a source that is no station (conformance row B4), a reserved link-local
+    /// destination (B5).
+    ///
+    /// # Errors
+    /// The reason why the frame is dropped.
+    #[inline(always)]
+    pub fn check(self, policy: BridgePolicy) -> Result<Self, DropReason> {
+        if self.source & GROUP != 0 || self.source == 0 {
+            return Err(DropReason::InvalidSourceMac);
+        }
+        if self.to_group() && MacAddr::from_u64(self.destination).is_link_local_group() && !policy.link_local {
+            return Err(DropReason::LinkLocal);
+        }
+        Ok(self)
+    }
+}
+
+/// The I/G bit of an address (IEEE 802, 8.2).
+const GROUP: u64 = 1 << 40;
 
 /// What is to be done with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,31 +83,10 @@ const FRONT: usize = ETHERNET_HEADER + MAX_VLAN_TAGS * VLAN_TAG + 60 + 4;
 ///
 /// # Errors
 /// The reason why the frame is dropped.
-#[inline]
+#[inline(always)]
 pub(super) fn check_front<P: PacketBuffer>(packet: &P) -> Result<(), DropReason> {
     let head = packet.head().len();
     if head < FRONT && head < packet.len() { Err(DropReason::HeadersScattered) } else { Ok(()) }
-}
-
-/// Reads a frame's addresses and refuses what a bridge does not forward: a source that is no station (conformance row
-/// B4), a reserved link-local destination (B5).
-///
-/// # Errors
-/// The reason why the frame is dropped.
-#[inline]
-pub fn check_addresses(head: &[u8], policy: BridgePolicy) -> Result<Addresses, DropReason> {
-    let Some([d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5]) = head.first_chunk::<12>() else {
-        return Err(DropReason::Truncated);
-    };
-    let destination = MacAddr([*d0, *d1, *d2, *d3, *d4, *d5]);
-    let source = MacAddr([*s0, *s1, *s2, *s3, *s4, *s5]);
-    if !source.is_station() {
-        return Err(DropReason::InvalidSourceMac);
-    }
-    if destination.is_link_local_group() && !policy.link_local {
-        return Err(DropReason::LinkLocal);
-    }
-    Ok(Addresses { destination, source })
 }
 
 /// The two FDB lookups of a frame, prepared so that their memory can be asked for early.
@@ -85,12 +98,12 @@ pub struct Lookups {
 
 impl Lookups {
     /// Prepares the lookups of an admitted frame and asks for their memory.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn prepare(admission: &Admission, around: &Surroundings<'_>) -> Self {
         let probe = |mac| {
-            let probe = around.fdb.probe(FdbKey::new(admission.bridge, mac));
-            around.fdb.prefetch(&probe);
+            let probe = around.fdb.probe(FdbKey::from_bits(admission.bridge, mac));
+            around.fdb.prefetch_first(&probe);
             probe
         };
         Self { source: probe(admission.addresses.source), destination: probe(admission.addresses.destination) }
@@ -98,7 +111,7 @@ impl Lookups {
 }
 
 /// Learns from a frame's source and decides where the frame goes.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn decide(admission: &Admission, lookups: &Lookups, bridge: &Bridge, around: &Surroundings<'_>) -> Verdict {
     let known = around.fdb.lookup(&lookups.source);
@@ -107,7 +120,7 @@ pub fn decide(admission: &Admission, lookups: &Lookups, bridge: &Bridge, around:
     {
         return Verdict::Drop(reason);
     }
-    if admission.addresses.destination.is_group() {
+    if admission.addresses.to_group() {
         return Verdict::Flood;
     }
     match around.fdb.lookup(&lookups.destination) {
@@ -118,7 +131,7 @@ pub fn decide(admission: &Admission, lookups: &Lookups, bridge: &Bridge, around:
 
 /// A frame for a known station goes there, but never back where it came from and never from tunnel to tunnel
 /// (RFC 8365, 6: split horizon; conformance row V10).
-#[inline]
+#[inline(always)]
 fn direct(source: Location, destination: Location) -> Verdict {
     match (source.kind(), destination.kind()) {
         (LocationKind::Tunnel(_), LocationKind::Tunnel(_)) => Verdict::Drop(DropReason::SplitHorizon),

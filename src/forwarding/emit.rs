@@ -34,7 +34,7 @@ impl<P> From<DropReason> for Undelivered<P> {
 ///
 /// # Errors
 /// The reason why it is dropped.
-#[inline]
+#[inline(always)]
 pub fn to_member<P: PacketBuffer>(
     mut packet: P,
     index: MemberIndex,
@@ -132,7 +132,7 @@ pub(super) fn pad<P: PacketBuffer>(packet: &mut P, around: &Surroundings<'_>) ->
 ///
 /// # Errors
 /// [`DropReason::NoNextHop`] where no way is known.
-#[inline]
+#[inline(always)]
 pub(super) fn way_to<'a>(index: TunnelIndex, around: &Surroundings<'a>) -> Result<&'a NextHop, DropReason> {
     let tunnel = around.snapshot.tunnels.get(usize::from(index.0));
     tunnel.and_then(|tunnel| tunnel.next_hop.as_ref()).ok_or(DropReason::NoNextHop)
@@ -142,7 +142,7 @@ pub(super) fn way_to<'a>(index: TunnelIndex, around: &Surroundings<'a>) -> Resul
 ///
 /// # Errors
 /// Why it was not sent.
-#[inline]
+#[inline(always)]
 pub fn to_tunnel<P: PacketBuffer>(
     mut packet: P,
     index: TunnelIndex,

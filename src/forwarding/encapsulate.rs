@@ -26,7 +26,7 @@ pub struct Flow {
 
 impl Flow {
     /// Reads a frame. Frames that are not IP get ECN 0.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn of(frame: &[u8], vtep: &LocalVtep) -> Self {
         let hash = flow_hash(frame);
@@ -39,9 +39,10 @@ impl Flow {
     }
 }
 
-/// Writes the outer headers over the first bytes of `front`, which is at least as long as they are. `frame_length` is that of the frame
-/// behind them. The UDP checksum is left zero.
-#[inline]
+/// Writes the outer headers over the first bytes of `front`, which is at least as long as they are. `frame_length` is
+/// that of the frame behind them, at most [`EncapsulationTemplate::max_frame`]: the length fields have 16 bits. The UDP
+/// checksum is left zero.
+#[inline(always)]
 pub fn write_outer(front: &mut [u8], template: &EncapsulationTemplate, vni: Vni, flow: Flow, frame_length: usize) {
     match template.header() {
         Header::Ipv4(header) => {
@@ -106,7 +107,7 @@ pub fn write_ipv6_udp_checksum(front: &mut [u8], template: &EncapsulationTemplat
 }
 
 /// Puts the outer headers in front of a frame. False, and nothing changed, where there is no headroom.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn encapsulate<P: PacketBuffer>(
     packet: &mut P,

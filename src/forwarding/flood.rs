@@ -72,7 +72,9 @@ pub fn flood<P: PacketBuffer>(
         around.telemetry.event(Event::FloodCopy);
         return Ok(());
     }
-    let payload = Payload::split(packet, around)?;
+    // Floods from a tunnel go to no tunnel: nothing then needs the sum of all bytes.
+    let to_tunnels = matches!(admission.source.kind(), LocationKind::Access(_)) && !bridge.flood_list.is_empty();
+    let payload = Payload::split(packet, to_tunnels, around)?;
     for destination in destinations(admission, bridge) {
         let sent = match destination.kind() {
             LocationKind::Access(member) => payload.copy_to_member(member, around, egress),
@@ -101,7 +103,7 @@ struct Payload<P> {
 }
 
 impl<P: PacketBuffer> Payload<P> {
-    fn split(mut packet: P, around: &Surroundings<'_>) -> Result<Self, DropReason> {
+    fn split(mut packet: P, to_tunnels: bool, around: &Surroundings<'_>) -> Result<Self, DropReason> {
         let vtep = &around.snapshot.vtep;
         let addresses = *packet.head().first_chunk::<ADDRESSES>().ok_or(DropReason::HeadersScattered)?;
         let flow = Flow::of(packet.head(), vtep);
@@ -109,7 +111,8 @@ impl<P: PacketBuffer> Payload<P> {
         // Padding has to be there before the payload is shared; to the remote VTEPs it does no harm.
         pad(&mut packet, around)?;
         let length = packet.len();
-        let sum = (vtep.address.is_ipv6() && !vtep.zero_checksum_ipv6).then(|| sum_segments(&packet));
+        let is_summed = to_tunnels && vtep.address.is_ipv6() && !vtep.zero_checksum_ipv6;
+        let sum = is_summed.then(|| sum_segments(&packet));
         if !packet.trim_front(ADDRESSES) {
             return Err(DropReason::HeadersScattered);
         }
@@ -123,8 +126,7 @@ impl<P: PacketBuffer> Payload<P> {
             return Err(DropReason::NoHeadroom);
         }
         write(copy.head_mut());
-        copy.share(&self.shared);
-        Ok(copy)
+        if copy.share(&self.shared) { Ok(copy) } else { Err(DropReason::NoBuffer) }
     }
 
     fn copy_to_member(

@@ -71,6 +71,7 @@ impl<P: PacketBuffer> Forwarder<P> {
         egress: &mut impl Egress<P>,
     ) {
         let Some(port) = around.snapshot.ports.get(usize::from(ingress.0)) else {
+            around.telemetry.count_drops(DropReason::UnknownVlan, burst.len() as u64);
             burst.clear();
             return;
         };
@@ -88,25 +89,37 @@ impl<P: PacketBuffer> Forwarder<P> {
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) {
-        for mut packet in burst.drain(..) {
-            let admission = match &port.side {
-                PortSide::Uplink => uplink::admit(&mut packet, port, around.snapshot, around.telemetry),
-                PortSide::Access(vlans) => access::admit(&mut packet, vlans, around.snapshot).map_err(Refusal::Drop),
-            };
-            match admission {
-                Ok(admission) => {
-                    count_received(&admission, packet.len(), around.telemetry);
-                    let lookups = Lookups::prepare(&admission, around);
-                    self.admitted.push(InFlight { packet, admission, lookups });
+        burst.iter().for_each(PacketBuffer::prefetch_head);
+        match &port.side {
+            PortSide::Uplink => {
+                for mut packet in burst.drain(..) {
+                    match uplink::admit(&mut packet, port, around.snapshot, around.telemetry) {
+                        Ok(admission) => self.take_on(packet, admission, around),
+                        Err(Refusal::Drop(reason)) => around.telemetry.count_drop(reason),
+                        Err(Refusal::Local) => {
+                            if let Err(reason) = local::answer(packet, ingress, port, around, egress) {
+                                around.telemetry.count_drop(reason);
+                            }
+                        }
+                    }
                 }
-                Err(Refusal::Drop(reason)) => around.telemetry.count_drop(reason),
-                Err(Refusal::Local) => {
-                    if let Err(reason) = local::answer(packet, ingress, port, around, egress) {
-                        around.telemetry.count_drop(reason);
+            }
+            PortSide::Access(vlans) => {
+                for mut packet in burst.drain(..) {
+                    match access::admit(&mut packet, vlans, around.snapshot) {
+                        Ok(admission) => self.take_on(packet, admission, around),
+                        Err(reason) => around.telemetry.count_drop(reason),
                     }
                 }
             }
         }
+    }
+
+    /// The end of stage 1 for a frame that goes on.
+    #[inline(always)]
+    fn take_on(&mut self, packet: P, admission: Admission, around: &Surroundings<'_>) {
+        let lookups = Lookups::prepare(&admission, around);
+        self.admitted.push(InFlight { packet, admission, lookups });
     }
 
     /// Stage 2.
@@ -116,6 +129,9 @@ impl<P: PacketBuffer> Forwarder<P> {
                 Some(bridge) => decide(&frame.admission, &frame.lookups, bridge, around),
                 None => Verdict::Drop(DropReason::UnknownVni),
             };
+            if verdict != Verdict::Drop(DropReason::UnknownRemote) {
+                count_received(&frame.admission, frame.packet.len(), around.telemetry);
+            }
             self.verdicts.push(verdict);
         }
     }
@@ -124,7 +140,10 @@ impl<P: PacketBuffer> Forwarder<P> {
     fn emit(&mut self, around: &Surroundings<'_>, egress: &mut impl Egress<P>) {
         for (frame, verdict) in self.admitted.drain(..).zip(self.verdicts.drain(..)) {
             let InFlight { packet, admission, .. } = frame;
-            let Some(bridge) = bridge_of(&admission, around) else { continue };
+            let Some(bridge) = bridge_of(&admission, around) else {
+                around.telemetry.count_drop(DropReason::UnknownVni);
+                continue;
+            };
             let sent = match verdict {
                 Verdict::Drop(reason) => Err(Undelivered::Dropped(reason)),
                 Verdict::Forward(location) => match location.kind() {
@@ -162,7 +181,7 @@ fn tell_flood_too_big<P: PacketBuffer>(
     egress: &mut impl Egress<P>,
 ) {
     if let LocationKind::Access(sender) = admission.source.kind()
-        && !admission.addresses.destination.is_group()
+        && !admission.addresses.to_group()
         && let Some(max_frame) = flood::shortest_limit(packet.len(), admission, bridge, around)
     {
         limiter.tell(packet, max_frame, sender, around, egress);

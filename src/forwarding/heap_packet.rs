@@ -112,7 +112,7 @@ impl PacketBuffer for HeapPacket {
         fits
     }
 
-    fn truncate(&mut self, length: usize) {
+    fn truncate(&mut self, length: usize) -> bool {
         let mut left = length;
         for segment in std::iter::once(&mut self.head).chain(&mut self.rest) {
             let kept = segment.data.len().min(left);
@@ -120,6 +120,7 @@ impl PacketBuffer for HeapPacket {
             left -= kept;
         }
         self.rest.retain(|segment| !segment.data.is_empty());
+        true
     }
 
     fn grow_back_zeroed(&mut self, count: usize) -> bool {
@@ -134,9 +135,13 @@ impl PacketBuffer for HeapPacket {
         true
     }
 
-    fn share(&mut self, payload: &Self) {
+    fn share(&mut self, payload: &Self) -> bool {
+        if !self.rest.is_empty() {
+            return false;
+        }
         self.rest.push(payload.head.clone());
         self.rest.extend(payload.rest.iter().cloned());
+        true
     }
 
     fn receive_checksums(&self) -> ReceiveChecksums {

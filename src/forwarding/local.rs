@@ -23,7 +23,9 @@ pub fn answer<P: PacketBuffer>(
     egress: &mut impl Egress<P>,
 ) -> Result<(), DropReason> {
     let (event, length) = answer_in_place(&mut packet, port, around.snapshot.vtep.address)?;
-    packet.truncate(length);
+    if !packet.truncate(length) {
+        return Err(DropReason::Truncated);
+    }
     around.telemetry.event(event);
     egress.transmit(ingress, packet);
     Ok(())

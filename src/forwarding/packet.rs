@@ -33,6 +33,9 @@ pub trait PacketBuffer: Sized {
     /// The bytes of the first segment, to rewrite.
     fn head_mut(&mut self) -> &mut [u8];
 
+    /// Asks for the head's memory, which will soon be read. Does nothing unless the implementation knows how.
+    fn prefetch_head(&self) {}
+
     /// The length of all segments together, in bytes.
     fn len(&self) -> usize;
 
@@ -53,17 +56,20 @@ pub trait PacketBuffer: Sized {
     #[must_use]
     fn trim_front(&mut self, count: usize) -> bool;
 
-    /// Cuts the packet at `length` bytes; segments wholly behind the cut are given back. Does nothing to a packet that
-    /// is not longer. A shared segment may be cut only before it is shared.
-    fn truncate(&mut self, length: usize);
+    /// Cuts the packet at `length` bytes; segments wholly behind the cut are given back. True, and nothing to do, for a
+    /// packet that is not longer. False, and nothing changed, where the cut would change a shared segment.
+    #[must_use]
+    fn truncate(&mut self, length: usize) -> bool;
 
     /// Adds `count` zero bytes at the end. False, and nothing changed, where there is not that much tailroom.
     #[must_use]
     fn grow_back_zeroed(&mut self, count: usize) -> bool;
 
     /// Chains `payload` behind this packet's single segment without copying it: the payload's memory is given back
-    /// when the last packet that shares it is dropped.
-    fn share(&mut self, payload: &Self);
+    /// when the last packet that shares it is dropped. False, and nothing changed, where this packet already has more
+    /// segments, or the payload is in as many packets as can be counted.
+    #[must_use]
+    fn share(&mut self, payload: &Self) -> bool;
 
     /// What the NIC found out about the outer checksums.
     fn receive_checksums(&self) -> ReceiveChecksums;

@@ -1,21 +1,19 @@
 //! Stage 1 for packets from an uplink: validate the outer headers and take them off.
 
-use std::net::IpAddr;
-
 use super::access::short;
-use super::bridging::{Admission, check_addresses, check_front};
+use super::bridging::{Addresses, Admission, check_front};
 use super::packet::{ChecksumVerdict, PacketBuffer};
 use crate::tables::snapshot::{Port, Snapshot, UNKNOWN_TUNNEL};
 use crate::tables::{Location, TunnelIndex};
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
-use crate::wire::checksum::{Checksum, ipv4_header_is_valid, pseudo_header_ipv4, pseudo_header_ipv6};
+use crate::wire::checksum::{Checksum, ipv4_header_is_valid};
 use crate::wire::ecn::{Ecn, EcnOutcome, copy_congestion};
 use crate::wire::ethernet::{
     ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, is_vlan_ethertype,
 };
 use crate::wire::field::field;
 use crate::wire::ip::{IpError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP};
-use crate::wire::ipv4::Ipv4Header;
+use crate::wire::ipv4::{IPV4_HEADER, Ipv4Header};
 use crate::wire::ipv6::{IPV6_HEADER, Ipv6Header, upper_layer};
 use crate::wire::udp::{UDP_HEADER, UdpHeader};
 use crate::wire::{Vni, vxlan};
@@ -35,10 +33,11 @@ impl From<DropReason> for Refusal {
     }
 }
 
-/// What the outer IP header says.
+/// What the outer IP header says, of a packet to the gateway's own address.
 struct OuterIp {
-    source: IpAddr,
-    destination: IpAddr,
+    /// The remote VTEP that sent it.
+    source: TunnelIndex,
+    ipv6: bool,
     protocol: u8,
     fragment: bool,
     ecn: Ecn,
@@ -51,7 +50,7 @@ struct OuterIp {
 ///
 /// # Errors
 /// The reason why it is not bridged.
-#[inline]
+#[inline(always)]
 pub fn admit<P: PacketBuffer>(
     packet: &mut P,
     port: &Port,
@@ -68,14 +67,11 @@ pub fn admit<P: PacketBuffer>(
         return Err(not_ours(&ethernet));
     }
     let ip = match ethernet.ethertype {
-        ETHERTYPE_IPV4 => outer_ipv4(packet)?,
-        ETHERTYPE_IPV6 => outer_ipv6(packet)?,
+        ETHERTYPE_IPV4 => outer_ipv4(packet, snapshot)?,
+        ETHERTYPE_IPV6 => outer_ipv6(packet, snapshot)?,
         ETHERTYPE_ARP => return Err(Refusal::Local),
         _ => return Err(DropReason::UplinkEtherType.into()),
     };
-    if ip.destination != snapshot.vtep.address {
-        return Err(DropReason::UplinkForeignAddress.into());
-    }
     if ip.protocol != PROTOCOL_UDP {
         return Err(unserved(&ip));
     }
@@ -90,7 +86,7 @@ struct Inner {
 }
 
 /// Validates UDP and VXLAN (RFC 7348, 5).
-#[inline]
+#[inline(always)]
 fn terminate_vxlan<P: PacketBuffer>(packet: &P, ip: &OuterIp, snapshot: &Snapshot) -> Result<Inner, DropReason> {
     if ip.fragment {
         return Err(DropReason::OuterFragment);
@@ -133,7 +129,7 @@ fn terminate_vxlan<P: PacketBuffer>(packet: &P, ip: &OuterIp, snapshot: &Snapsho
 }
 
 /// Finds bridge and remote VTEP, takes the outer headers off and looks at the inner frame.
-#[inline]
+#[inline(always)]
 fn open<P: PacketBuffer>(
     packet: &mut P,
     ip: &OuterIp,
@@ -143,19 +139,17 @@ fn open<P: PacketBuffer>(
 ) -> Result<Admission, Refusal> {
     let index = snapshot.vnis.get(inner.vni).ok_or(DropReason::UnknownVni)?;
     let bridge = snapshot.bridges.get(usize::from(index.0)).ok_or(DropReason::UnknownVni)?;
-    let tunnel = remote(ip.source, snapshot);
-    if tunnel == UNKNOWN_TUNNEL && bridge.policy.source_check {
+    if ip.source == UNKNOWN_TUNNEL && bridge.policy.source_check {
         return Err(DropReason::UnknownRemote.into());
     }
-    packet.truncate(inner.frame.end);
-    if !packet.trim_front(inner.frame.start) {
+    if !packet.truncate(inner.frame.end) || !packet.trim_front(inner.frame.start) {
         return Err(DropReason::Truncated.into());
     }
     if !bridge.policy.carry_tags && carries_tag(packet.head()) {
         return Err(DropReason::InnerTagged.into());
     }
     check_front(packet)?;
-    let addresses = check_addresses(packet.head(), bridge.policy)?;
+    let addresses = Addresses::of(packet.head()).ok_or(DropReason::InnerTruncated)?.check(bridge.policy)?;
     // An outer Not-ECT never changes the inner packet (RFC 6040, 4.2).
     if ip.ecn != Ecn::NotEct {
         match copy_congestion(packet.head_mut(), ip.ecn) {
@@ -164,33 +158,27 @@ fn open<P: PacketBuffer>(
             EcnOutcome::Drop => return Err(DropReason::EcnCongestion.into()),
         }
     }
-    Ok(Admission { bridge: index, source: Location::tunnel(tunnel), addresses })
+    Ok(Admission { bridge: index, source: Location::tunnel(ip.source), addresses })
 }
 
-#[inline]
-fn remote(source: IpAddr, snapshot: &Snapshot) -> TunnelIndex {
-    let known = match source {
-        IpAddr::V4(source) => snapshot.remotes.get_ipv4(source),
-        IpAddr::V6(source) => snapshot.remotes.get_ipv6(source),
-    };
-    known.unwrap_or(UNKNOWN_TUNNEL)
-}
-
-#[inline]
+#[inline(always)]
 fn carries_tag(frame: &[u8]) -> bool {
     frame.first_chunk::<ETHERNET_HEADER>().is_some_and(|f| is_vlan_ethertype(u16::from_be_bytes([f[12], f[13]])))
 }
 
-#[inline]
-fn outer_ipv4<P: PacketBuffer>(packet: &P) -> Result<OuterIp, DropReason> {
+#[inline(always)]
+fn outer_ipv4<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
     let ip = Ipv4Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
     if packet.receive_checksums().ip != ChecksumVerdict::Good && !ipv4_header_is_valid(bytes) {
         return Err(DropReason::OuterIpChecksum);
     }
+    if snapshot.vtep.address != ip.destination {
+        return Err(DropReason::UplinkForeignAddress);
+    }
     Ok(OuterIp {
-        source: IpAddr::V4(ip.source),
-        destination: IpAddr::V4(ip.destination),
+        source: snapshot.remotes.get_ipv4(ip.source).unwrap_or(UNKNOWN_TUNNEL),
+        ipv6: false,
         protocol: ip.protocol,
         fragment: ip.is_fragment(),
         ecn: Ecn::from_dscp_ecn(ip.dscp_ecn),
@@ -199,13 +187,19 @@ fn outer_ipv4<P: PacketBuffer>(packet: &P) -> Result<OuterIp, DropReason> {
 }
 
 #[inline]
-fn outer_ipv6<P: PacketBuffer>(packet: &P) -> Result<OuterIp, DropReason> {
+fn outer_ipv6<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
     let ip = Ipv6Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
     let upper = upper_layer(bytes).map_err(|_| DropReason::OuterExtensionHeader)?;
+    if upper.underway {
+        return Err(DropReason::OuterExtensionHeader);
+    }
+    if snapshot.vtep.address != ip.destination {
+        return Err(DropReason::UplinkForeignAddress);
+    }
     Ok(OuterIp {
-        source: IpAddr::V6(ip.source),
-        destination: IpAddr::V6(ip.destination),
+        source: snapshot.remotes.get_ipv6(ip.source).unwrap_or(UNKNOWN_TUNNEL),
+        ipv6: true,
         protocol: upper.protocol,
         fragment: upper.is_fragment(),
         ecn: Ecn::from_dscp_ecn(ip.traffic_class),
@@ -233,28 +227,32 @@ fn verify_udp_checksum<P: PacketBuffer>(
     snapshot: &Snapshot,
 ) -> Result<(), DropReason> {
     if udp.checksum == 0 {
-        return match ip.source {
-            IpAddr::V6(_) if !snapshot.vtep.zero_checksum_ipv6 => Err(DropReason::OuterUdpChecksumMissing),
-            _ => Ok(()),
-        };
+        let missing = ip.ipv6 && !snapshot.vtep.zero_checksum_ipv6;
+        return if missing { Err(DropReason::OuterUdpChecksumMissing) } else { Ok(()) };
     }
     if packet.receive_checksums().l4 == ChecksumVerdict::Good {
         return Ok(());
     }
-    let pseudo = match (ip.source, ip.destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            pseudo_header_ipv4(source, destination, PROTOCOL_UDP, udp.length)
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            pseudo_header_ipv6(source, destination, PROTOCOL_UDP, u32::from(udp.length))
-        }
-        _ => return Err(DropReason::OuterUdpChecksum),
-    };
-    if sum_range(packet, ip.payload.start..end, pseudo).finish() == 0 {
+    if sum_range(packet, ip.payload.start..end, pseudo_header(packet, ip, udp.length)).finish() == 0 {
         Ok(())
     } else {
         Err(DropReason::OuterUdpChecksum)
     }
+}
+
+/// The pseudo-header of a UDP datagram (RFC 768; RFC 8200, 8.1), with the addresses as they are in the packet.
+fn pseudo_header<P: PacketBuffer>(packet: &P, ip: &OuterIp, length: u16) -> Checksum {
+    // Both addresses of either family are the last of the fixed header.
+    let addresses = if ip.ipv6 {
+        ETHERNET_HEADER + 8..ETHERNET_HEADER + IPV6_HEADER
+    } else {
+        ETHERNET_HEADER + 12..ETHERNET_HEADER + IPV4_HEADER
+    };
+    let mut sum = Checksum::new();
+    sum.add_bytes(packet.head().get(addresses).unwrap_or_default());
+    sum.add_u16(PROTOCOL_UDP.into());
+    sum.add_u16(length);
+    sum
 }
 
 /// Adds the packet's bytes in this range, whatever segments they lie in.
@@ -285,8 +283,8 @@ fn not_ours(ethernet: &EthernetHeader) -> Refusal {
 /// What is for the gateway's address but not UDP: a ping is answered.
 #[cold]
 fn unserved(ip: &OuterIp) -> Refusal {
-    match (ip.protocol, ip.destination) {
-        (PROTOCOL_ICMP, IpAddr::V4(_)) | (PROTOCOL_ICMPV6, IpAddr::V6(_)) if !ip.fragment => Refusal::Local,
+    match (ip.protocol, ip.ipv6) {
+        (PROTOCOL_ICMP, false) | (PROTOCOL_ICMPV6, true) if !ip.fragment => Refusal::Local,
         _ => DropReason::UplinkUnserved.into(),
     }
 }

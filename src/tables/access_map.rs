@@ -36,7 +36,9 @@ impl AccessMap {
         let Some(untagged) = self.0[0] else { return };
         let carried = Attachment { strip_tag: false, ..untagged };
         self.0[0] = Some(carried);
-        for attachment in self.0.iter_mut().filter(|attachment| attachment.is_none()) {
+        // The last identifier is reserved (IEEE 802.1Q, 9.6).
+        let vlans = self.0.iter_mut().take(4095);
+        for attachment in vlans.filter(|attachment| attachment.is_none()) {
             *attachment = Some(carried);
         }
     }

@@ -49,7 +49,7 @@ impl Counter {
     }
 }
 
-/// How many rows a [`CounterTable`] has: one for each value of a `u16` index.
+/// How many rows a `CounterTable` has: one for each value of a `u16` index.
 pub const TABLE_ROWS: usize = 1 << 16;
 
 /// How many counters a cache line holds.

@@ -23,7 +23,7 @@ labelled_enum! {
         OuterIpMalformed = "outer_ip_malformed",
         /// The outer IPv4 header checksum is wrong.
         OuterIpChecksum = "outer_ip_checksum",
-        /// The outer IPv6 packet has an extension header that cannot be walked.
+        /// The outer IPv6 packet has an extension header that cannot be walked, or a Routing header with segments left.
         OuterExtensionHeader = "outer_extension_header",
         /// The outer packet is a fragment; a VTEP does not reassemble (RFC 7348, 4.3). Raise the fabric's MTU.
         OuterFragment = "outer_fragment",
@@ -69,13 +69,14 @@ labelled_enum! {
         TooBigForTunnel = "too_big_for_tunnel",
         /// The frame does not fit the access port's MTU.
         TooBigForAccess = "too_big_for_access",
-        /// The packet has not enough room in front for the outer headers.
+        /// The packet has not enough room in front for outer headers or a tag, or behind for padding.
         NoHeadroom = "no_headroom",
-        /// The packet pool had no buffer for a copy or an answer.
+        /// The packet pool had no buffer for a copy, or the payload is in 65,280 copies already.
         NoBuffer = "no_buffer",
-        /// The transmit queue stayed full.
+        /// The transmit queue stayed full, or the driver does not send a frame that long.
         TransmitFull = "transmit_full",
-        /// The hand-over ring to the worker that owns the port's transmit queue was full.
+        /// The worker that owns the port's transmit queue did not take the packet: its hand-over ring was full, or it
+        /// had ended.
         HandoverFull = "handover_full",
     }
 }

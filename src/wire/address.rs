@@ -17,6 +17,17 @@ impl MacAddr {
     /// `00:00:00:00:00:00`, which is no station's address.
     pub const ZERO: Self = Self([0; 6]);
 
+    /// The addresses at the front of an Ethernet frame, destination and source, each as [`MacAddr::to_u64`] gives it:
+    /// two loads, and nothing is taken apart that will be hashed and compared as a whole.
+    #[inline]
+    #[must_use]
+    pub const fn pair_to_u64(front: &[u8; 12]) -> (u64, u64) {
+        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = *front;
+        let destination = u64::from_be_bytes([d0, d1, d2, d3, d4, d5, s0, s1]) >> 16;
+        let source = u64::from_be_bytes([d4, d5, s0, s1, s2, s3, s4, s5]) & 0xffff_ffff_ffff;
+        (destination, source)
+    }
+
     /// True for a group (multicast or broadcast) address: the I/G bit is set (IEEE 802, 8.2).
     #[inline]
     #[must_use]

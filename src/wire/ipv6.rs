@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use thiserror::Error;
 
-use super::field::{field, field_mut, read_u16};
+use super::field::{field, field_mut, read_u8, read_u16};
 use super::ip::IpError;
 
 /// The length of an IPv6 header without extension headers, in bytes.
@@ -114,6 +114,8 @@ pub struct UpperLayer {
     pub offset: usize,
     /// The Fragment header, where there is one.
     pub fragment: Option<Ipv6Fragment>,
+    /// A Routing header has segments left: the packet is on its way to another node (RFC 8200, 4.4).
+    pub underway: bool,
 }
 
 impl UpperLayer {
@@ -153,7 +155,7 @@ pub fn upper_layer(packet: &[u8]) -> Result<UpperLayer, ExtensionHeaderError> {
     let header = packet.first_chunk::<IPV6_HEADER>().ok_or(ExtensionHeaderError::Truncated)?;
     let payload_length = usize::from(u16::from_be_bytes([header[4], header[5]]));
     if !is_extension_header(header[6]) {
-        return Ok(UpperLayer { protocol: header[6], offset: IPV6_HEADER, fragment: None });
+        return Ok(UpperLayer { protocol: header[6], offset: IPV6_HEADER, fragment: None, underway: false });
     }
     walk(packet.get(..IPV6_HEADER + payload_length).unwrap_or(packet), header[6])
 }
@@ -173,7 +175,7 @@ const fn is_extension_header(protocol: u8) -> bool {
 }
 
 fn walk(packet: &[u8], first: u8) -> Result<UpperLayer, ExtensionHeaderError> {
-    let mut at = UpperLayer { protocol: first, offset: IPV6_HEADER, fragment: None };
+    let mut at = UpperLayer { protocol: first, offset: IPV6_HEADER, fragment: None, underway: false };
     for position in 0..MAX_EXTENSION_HEADERS {
         let [next, length] = *field(packet, at.offset).ok_or(ExtensionHeaderError::Truncated)?;
         let length = match at.protocol {
@@ -182,6 +184,11 @@ fn walk(packet: &[u8], first: u8) -> Result<UpperLayer, ExtensionHeaderError> {
             EXTENSION_FRAGMENT => {
                 at.fragment = Some(fragment_at(packet, at.offset).ok_or(ExtensionHeaderError::Truncated)?);
                 8
+            }
+            EXTENSION_ROUTING => {
+                let segments_left = read_u8(packet, at.offset + 3).ok_or(ExtensionHeaderError::Truncated)?;
+                at.underway |= segments_left > 0;
+                (usize::from(length) + 1) * 8
             }
             EXTENSION_AUTHENTICATION => (usize::from(length) + 2) * 4,
             _ => (usize::from(length) + 1) * 8,
@@ -237,12 +244,21 @@ mod tests {
     }
 
     #[test]
+    fn u2_a_routing_header_with_segments_left_says_that_the_packet_is_underway() {
+        for (segments_left, underway) in [(0, false), (1, true), (255, true)] {
+            let routing = (EXTENSION_ROUTING, vec![0, 4, segments_left, 0, 0, 0, 0]);
+            let upper = upper_layer(&packet(&[routing], 17, &[0; 8])).expect("a walkable chain");
+            assert_eq!(upper.underway, underway, "{segments_left} segments left");
+        }
+    }
+
+    #[test]
     fn u2_extension_headers_are_walked_to_the_upper_layer() {
         let authentication = (EXTENSION_AUTHENTICATION, [4].into_iter().chain([0; 22]).collect());
         let chain = [option(EXTENSION_HOP_BY_HOP, 0), option(EXTENSION_ROUTING, 2), option(60, 1), authentication];
         let packet = packet(&chain, 17, &[0; 8]);
         let upper = upper_layer(&packet).expect("a walkable chain");
-        assert_eq!(upper, UpperLayer { protocol: 17, offset: 40 + 8 + 24 + 16 + 24, fragment: None });
+        assert_eq!(upper, UpperLayer { protocol: 17, offset: 40 + 8 + 24 + 16 + 24, fragment: None, underway: false });
         for length in 0..upper.offset {
             assert_eq!(upper_layer(&packet[..length]), Err(ExtensionHeaderError::Truncated), "{length} bytes");
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use crate::dpdk::{Burst, Mbuf, PacketPool, TransmitQueue};
-use crate::forwarding::Egress;
+use crate::forwarding::{Egress, PacketBuffer};
 use crate::tables::PortIndex;
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
 
@@ -27,15 +27,29 @@ pub enum Outlet {
 pub struct Gathering {
     queue: TransmitQueue,
     burst: Burst,
+    /// The bytes of the packets in the burst.
+    bytes: usize,
 }
 
 impl Gathering {
+    /// Sends what has gathered, which leaves by this port.
     #[inline]
-    fn send(&mut self, telemetry: &WorkerTelemetry) {
-        let unsent = self.queue.transmit(&mut self.burst);
-        if unsent > 0 {
-            telemetry.count_drops(DropReason::TransmitFull, unsent as u64);
+    fn send(&mut self, port: PortIndex, telemetry: &WorkerTelemetry) {
+        let (packets, bytes) = (self.burst.len(), std::mem::take(&mut self.bytes));
+        if packets == 0 {
+            return;
         }
+        let unsent = self.queue.transmit(&mut self.burst);
+        telemetry.port(port).sent().count_many((packets - unsent.packets) as u64, (bytes - unsent.bytes) as u64);
+        if unsent.packets > 0 {
+            telemetry.count_drops(DropReason::TransmitFull, unsent.packets as u64);
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, packet: Mbuf) {
+        self.bytes += packet.len();
+        self.burst.push(packet);
     }
 }
 
@@ -43,7 +57,7 @@ impl Outlet {
     /// A way out through a queue of one's own.
     #[must_use]
     pub fn queue(queue: TransmitQueue) -> Self {
-        Self::Queue(Box::new(Gathering { queue, burst: Burst::new() }))
+        Self::Queue(Box::new(Gathering { queue, burst: Burst::new(), bytes: 0 }))
     }
 }
 
@@ -61,23 +75,23 @@ impl Outlets {
     /// Sends what has gathered.
     #[inline]
     pub fn flush(&mut self) {
-        for outlet in &mut self.ports {
+        for (index, outlet) in self.ports.iter_mut().enumerate() {
             if let Outlet::Queue(gathering) = outlet {
-                gathering.send(&self.telemetry);
+                gathering.send(PortIndex(index as u16), &self.telemetry);
             }
         }
     }
 }
 
 impl Egress<Mbuf> for Outlets {
-    #[inline]
+    #[inline(always)]
     fn transmit(&mut self, port: PortIndex, packet: Mbuf) {
         match self.ports.get_mut(usize::from(port.0)) {
             Some(Outlet::Queue(gathering)) => {
                 if gathering.burst.is_full() {
-                    gathering.send(&self.telemetry);
+                    gathering.send(port, &self.telemetry);
                 }
-                gathering.burst.push(packet);
+                gathering.push(packet);
             }
             Some(Outlet::Handover(ring)) => match ring.push(packet) {
                 Ok(()) => self.telemetry.event(Event::HandedOver),

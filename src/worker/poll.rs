@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::Cache;
 
@@ -9,10 +10,13 @@ use super::idle::Backoff;
 use super::outlet::{HandoverRing, Outlets};
 use crate::config::model::Idle;
 use crate::dpdk::{Burst, Mbuf, ReceiveQueue, clock};
-use crate::forwarding::{Egress, Forwarder, Moment, Surroundings};
+use crate::forwarding::{Egress, Forwarder, Moment, PacketBuffer, Surroundings};
 use crate::tables::learning::LearnRing;
 use crate::tables::{PortIndex, Reader, Snapshot, Tables};
-use crate::telemetry::WorkerTelemetry;
+use crate::telemetry::{DropReason, WorkerTelemetry};
+
+/// How long a worker that stops waits for those that hand packets over to it: longer than their sleep and a round.
+const LAST_HANDOVER: Duration = Duration::from_millis(100);
 
 /// A port from which a worker receives.
 pub struct WorkerPort {
@@ -82,8 +86,28 @@ impl Worker {
             spent.add(now.saturating_sub(round_began));
             round_began = now;
         }
-        self.take_inlets();
+        self.finish();
+    }
+
+    /// Sends what is under way, also what other workers hand over before they end.
+    ///
+    /// Packets are handed over to workers of a lower number only, so no two wait for each other.
+    fn finish(&mut self) {
+        let deadline = Instant::now() + LAST_HANDOVER;
+        loop {
+            // Asked before the rings are emptied: nothing comes from a worker that has ended.
+            let senders_ended = self.inlets.iter_mut().all(|(_, ring)| Arc::get_mut(ring).is_some());
+            self.take_inlets();
+            if senders_ended || Instant::now() >= deadline {
+                break;
+            }
+            std::thread::yield_now();
+        }
         self.outlets.flush();
+        for (_, ring) in &self.inlets {
+            let left = std::iter::from_fn(|| ring.pop()).take(ring.capacity()).count();
+            self.telemetry.count_drops(DropReason::HandoverFull, left as u64);
+        }
     }
 
     /// One round over all ports; gives how many packets it found.
@@ -95,6 +119,8 @@ impl Worker {
                 continue;
             }
             packets += received;
+            let bytes = burst.iter().map(|packet| packet.len() as u64).sum();
+            self.telemetry.port(port.index).received().count_many(received as u64, bytes);
             let now = Moment { tick: self.tables.age.now(), cycles: clock::cycles() };
             let around =
                 Surroundings { snapshot, fdb: &self.tables.fdb, telemetry: &self.telemetry, learn: &self.learn, now };

@@ -172,3 +172,14 @@ class Overlay:
     def close(self):
         """Stops the gateway and removes everything."""
         self.bed.close()
+
+
+def vxlan_packet(overlay, vni, inner, source="10.0.0.2", **ip_fields):
+    """A VXLAN packet to the gateway as bytes."""
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+    from scapy.layers.vxlan import VXLAN
+
+    return bytes(Ether(src=overlay.remotes[0].mac, dst=GATEWAY_UPLINK_MAC)
+                 / IP(src=source, dst=overlay.underlay.gateway, **ip_fields)
+                 / UDP(sport=50000, dport=4789, chksum=0) / VXLAN(vni=vni, flags="Instance") / inner)

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from frames import BROADCAST, Capture, marked_frame, send, vlan_of
-from overlay import GATEWAY_UPLINK_MAC, Overlay
+from overlay import Overlay, vxlan_packet
 from testbed import wait_until
 
 MANY = range(100, 164)
@@ -96,17 +96,6 @@ def test_frames_of_no_bridge_are_dropped_and_counted(overlay, port, vlan):
         send(overlay.host_namespaces[port], overlay.access[port], frame)
         counted(overlay, "unknown_vlan", before)
         assert arrivals(hosts, remote, marker) == ([], [])
-
-
-def vxlan_packet(overlay, vni, inner, source="10.0.0.2", **ip_fields):
-    """A VXLAN packet to the gateway as bytes."""
-    from scapy.layers.inet import IP, UDP
-    from scapy.layers.l2 import Ether
-    from scapy.layers.vxlan import VXLAN
-
-    return bytes(Ether(src=overlay.remotes[0].mac, dst=GATEWAY_UPLINK_MAC)
-                 / IP(src=source, dst=overlay.underlay.gateway, **ip_fields)
-                 / UDP(sport=50000, dport=4789, chksum=0) / VXLAN(vni=vni, flags="Instance") / inner)
 
 
 @pytest.mark.parametrize("reason,vni,source", [("unknown_vni", 999, "10.0.0.2"), ("unknown_remote", 100, "10.0.0.77")])

@@ -1,14 +1,11 @@
 """Hosts on VLANs and hosts behind the kernel's vxlan talk through the gateway, over IPv4 and IPv6 underlays."""
 
-import hashlib
-import os
 import re
-import socket
 
 import pytest
 
 from overlay import OVERLAY_MTU, Overlay
-from testbed import in_thread, inside
+from transfer import bulk_transfer
 
 BULK_BYTES = 48 << 20
 
@@ -60,36 +57,8 @@ def test_every_awkward_size_passes(overlay, size):
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 def test_a_bulk_transfer_is_intact_byte_for_byte(overlay, way, family):
     here, there = pairs(overlay)[way]
-    address = getattr(there, family)
-    kind = socket.AF_INET if family == "ipv4" else socket.AF_INET6
-    data = os.urandom(1 << 20)
-    with inside(there.namespace):
-        server = socket.create_server((address, 0), family=kind)
-    server.settimeout(20)
-    received = in_thread(receive_digest, server)
-    with inside(here.namespace):
-        sender = socket.socket(kind)
-    sender.settimeout(20)
-    sent = hashlib.sha256()
-    with sender:
-        sender.connect(server.getsockname())
-        for _ in range(BULK_BYTES // len(data)):
-            sender.sendall(data)
-            sent.update(data)
-    assert received.join(60) == (BULK_BYTES, sent.hexdigest())
-
-
-def receive_digest(server):
-    """Takes one connection to its end: (bytes, SHA-256)."""
-    total, digest = 0, hashlib.sha256()
-    with server:
-        connection, _ = server.accept()
-        connection.settimeout(20)
-        with connection:
-            while block := connection.recv(1 << 18):
-                total += len(block)
-                digest.update(block)
-    return total, digest.hexdigest()
+    sent, received = bulk_transfer(here, there, getattr(there, family), BULK_BYTES)
+    assert received == sent
 
 
 def test_the_counters_say_what_passed(overlay):

@@ -5,5 +5,6 @@ mod exposition;
 mod gateway;
 mod golden;
 mod http;
+mod reference;
 mod server;
 mod vtepctl;

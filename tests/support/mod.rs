@@ -2,7 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use vtepd::dpdk::{Burst, Eal, EalOptions, Mbuf, PacketPool};
 use vtepd::forwarding::PacketBuffer;
@@ -66,4 +67,33 @@ pub fn burst_of(packet: Mbuf) -> Burst {
     let mut burst = Burst::new();
     burst.push(packet);
     burst
+}
+
+/// Writes frames as libpcap has them.
+pub fn write_capture(path: &Path, frames: &[Vec<u8>]) {
+    // The file's header: magic, version 2.4, zone, accuracy, snapshot length, Ethernet.
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 65535, 1] {
+        file.extend(word.to_ne_bytes());
+    }
+    for frame in frames {
+        for word in [1, 0, frame.len() as u32, frame.len() as u32] {
+            file.extend(word.to_ne_bytes());
+        }
+        file.extend(frame);
+    }
+    fs::write(path, file).expect("capture");
+}
+
+/// The frames of a file in libpcap's format.
+pub fn read_capture(path: &Path) -> Vec<Vec<u8>> {
+    let file = fs::read(path).expect("capture");
+    let mut rest = &file[24..];
+    let mut frames = Vec::new();
+    while !rest.is_empty() {
+        let length = u32::from_ne_bytes(rest[8..12].try_into().expect("length")) as usize;
+        frames.push(rest[16..16 + length].to_vec());
+        rest = &rest[16 + length..];
+    }
+    frames
 }

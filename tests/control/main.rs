@@ -1,0 +1,11 @@
+//! The control thread's work without its thread: learning, limits, ageing, static entries and reloads, on a gateway
+//! whose clock the test turns.
+
+#![cfg(not(vtepd_loom))]
+
+mod ageing;
+mod desk;
+mod learning;
+mod limits;
+mod model;
+mod reload;
