@@ -100,7 +100,7 @@ pub fn run(task: Task) -> Fallible<()> {
     let mut packets = packets.take((BURSTS + 1) * BURST);
     let buffer = || {
         let mut buffer = HeapPacket::new(&[0; 1514]);
-        buffer.truncate(0);
+        let _emptied = buffer.truncate(0);
         buffer
     };
     let count = (BURSTS + 1) * BURST;
