@@ -11,20 +11,22 @@ mod measurement;
 mod open_vswitch;
 mod plot;
 mod report;
+mod rig;
 mod rounds;
+mod scenarios;
 mod testbed;
 mod traffic;
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::hugepages::Reservation;
 use crate::instructions::Task;
 use crate::measurement::{Case, Direction, Means, Variant};
 use crate::report::{Machine, Report};
 use crate::rounds::Progress;
+use crate::scenarios::Scenario;
 use crate::testbed::Fallible;
 use crate::traffic::{Frames, Set, Underlay};
 
@@ -59,6 +61,22 @@ enum Command {
         /// Say in which functions, and from which files
         #[arg(long)]
         details: bool,
+    },
+    /// Floods, two workers, learning and ageing, memory: all of them, or those named
+    Scenarios {
+        scenarios: Vec<Scenario>,
+        /// The core under test; the last one where not given
+        #[arg(long)]
+        core: Option<usize>,
+        /// How long each measures, in milliseconds
+        #[arg(long, default_value_t = 1000)]
+        milliseconds: u64,
+    },
+    /// One scenario in this process; prints JSON
+    Scenario {
+        scenario: Scenario,
+        #[command(flatten)]
+        means: Means,
     },
     /// What `budget` counts
     Instructions { task: Task },
@@ -131,6 +149,8 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Some(Command::Measure { variant, case, means }) => print_measurement(variant, &case, &means),
         Some(Command::Budget { update, details }) => interrupt::install().and_then(|()| budget::check(update, details)),
+        Some(Command::Scenarios { scenarios, core, milliseconds }) => run_scenarios(scenarios, core, milliseconds),
+        Some(Command::Scenario { scenario, means }) => print_scenario(scenario, &means),
         Some(Command::Instructions { task }) => instructions::run(task),
         None => compare(arguments.run.apply_quick()),
     };
@@ -148,6 +168,26 @@ fn print_measurement(variant: Variant, case: &Case, means: &Means) -> Fallible<(
     Ok(())
 }
 
+fn print_scenario(scenario: Scenario, means: &Means) -> Fallible<()> {
+    println!("{}", serde_json::to_string(&scenarios::run(scenario, means)?)?);
+    Ok(())
+}
+
+fn run_scenarios(mut scenarios: Vec<Scenario>, core: Option<usize>, milliseconds: u64) -> Fallible<()> {
+    interrupt::install()?;
+    if scenarios.is_empty() {
+        scenarios = Scenario::value_variants().to_vec();
+    }
+    let mut means = Means { core: core_under_test(core)?, seed: 1, milliseconds, hugepages: false };
+    let reserved = reserve(scenarios::memory_mib(&scenarios, &means));
+    means.hugepages = reserved.is_some();
+    scenarios::run_apart(&scenarios, &means)
+}
+
+fn core_under_test(wanted: Option<usize>) -> Fallible<usize> {
+    Ok(wanted.or_else(|| vtepd::daemon::cores::available().last().copied()).ok_or("no core to measure on")?)
+}
+
 /// Measures every case and reports.
 fn compare(mut run: Run) -> Fallible<()> {
     interrupt::install()?;
@@ -162,7 +202,7 @@ fn compare(mut run: Run) -> Fallible<()> {
     let memory = cases.iter().map(|case| testbed::memory_mib(&case.traffic(run.seed), 1)).max().unwrap_or(0);
     let rival = if run.variants.contains(&Variant::Ovs) { open_vswitch::MEMORY_MIB } else { 0 };
     let reserved = if run.no_huge { None } else { reserve(memory + rival) };
-    let core = run.core.or_else(|| vtepd::daemon::cores::available().last().copied()).ok_or("no core to measure on")?;
+    let core = core_under_test(run.core)?;
     let means = Means { core, seed: run.seed, milliseconds: run.milliseconds, hugepages: reserved.is_some() };
     let mut report = Report { machine: Machine::here(), cases: Vec::new() };
     let mut progress = Progress::new(cases.len());
@@ -170,7 +210,7 @@ fn compare(mut run: Run) -> Fallible<()> {
         progress.begin(&case);
         report.cases.push(rounds::run(case, &run.variants, &means, run.rounds)?);
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/out");
+    let folder = report::folder();
     report.write(&folder)?;
     let machine = &report.machine;
     println!(

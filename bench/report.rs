@@ -1,7 +1,7 @@
 //! What is printed and written.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,11 @@ use crate::measurement::Variant;
 use crate::rounds::CaseResult;
 use crate::testbed::Fallible;
 use crate::traffic::name_of;
+
+/// Where it is written.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/out")
+}
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
