@@ -45,7 +45,7 @@ impl Ipv4Header {
     pub fn parse(head: &[u8], packet_length: usize) -> Result<Self, IpError> {
         let fixed = head.first_chunk::<IPV4_HEADER>().ok_or(IpError::Truncated)?;
         let [version, dscp_ecn, l0, l1, _, _, f0, f1, ttl, protocol, ..] = *fixed;
-        let address = |at| field(fixed, at).copied().map(Ipv4Addr::from_octets).ok_or(IpError::Truncated);
+        let address = |at| field(fixed, at).copied().map(Ipv4Addr::from).ok_or(IpError::Truncated);
         if version >> 4 != 4 {
             return Err(IpError::Version);
         }
