@@ -213,7 +213,7 @@ fn learning(means: &Means) -> Fallible<Vec<Figure>> {
         rig.control_for(Duration::ZERO);
     }
     let silent = Instant::now();
-    while rig.gateway.tables().fdb.len() > 0 {
+    while !rig.gateway.tables().fdb.is_empty() {
         rig.control_for(Duration::ZERO);
     }
     let million = stations as f64 / 1e6;
