@@ -200,7 +200,8 @@ impl Learning {
 
     /// Lets slots of removed entries serve again, and brings the numbers up to date.
     pub fn reclaim(&mut self) {
-        self.writer.reclaim();
+        // A full batch means that more may be due, as after a flush; there is an end, because nothing is removed meanwhile.
+        while self.writer.reclaim() == FdbWriter::RECLAIM_BATCH {}
         let fdb = self.writer.fdb();
         let telemetry = &self.telemetry.fdb;
         telemetry.entries.set(fdb.len() as u64);

@@ -40,17 +40,19 @@ pub struct Surroundings<'a> {
     pub now: Moment,
 }
 
-/// A frame on its way from stage 1 to stage 3.
-struct InFlight<P> {
-    packet: P,
+/// What is known of a frame on its way from stage 1 to stage 3.
+#[derive(Clone, Copy)]
+struct InFlight {
     admission: Admission,
     lookups: Lookups,
+    verdict: Verdict,
 }
 
 /// One worker's pipeline.
 pub struct Forwarder<P> {
-    admitted: ArrayVec<InFlight<P>, BURST>,
-    verdicts: ArrayVec<Verdict, BURST>,
+    /// The frames that stage 1 admitted, and by the same index what is known of each.
+    packets: ArrayVec<P, BURST>,
+    frames: ArrayVec<InFlight, BURST>,
     too_big: TooBigLimiter,
 }
 
@@ -58,7 +60,7 @@ impl<P: PacketBuffer> Forwarder<P> {
     /// A pipeline whose clock runs at this many cycles a second.
     #[must_use]
     pub fn new(cycles_per_second: u64) -> Self {
-        Self { admitted: ArrayVec::new(), verdicts: ArrayVec::new(), too_big: TooBigLimiter::new(cycles_per_second) }
+        Self { packets: ArrayVec::new(), frames: ArrayVec::new(), too_big: TooBigLimiter::new(cycles_per_second) }
     }
 
     /// Forwards the packets that the port `ingress` received, and leaves `burst` empty. Every packet is given to
@@ -119,32 +121,33 @@ impl<P: PacketBuffer> Forwarder<P> {
     #[inline(always)]
     fn take_on(&mut self, packet: P, admission: Admission, around: &Surroundings<'_>) {
         let lookups = Lookups::prepare(&admission, around);
-        self.admitted.push(InFlight { packet, admission, lookups });
+        self.packets.push(packet);
+        self.frames.push(InFlight { admission, lookups, verdict: Verdict::Flood });
     }
 
     /// Stage 2.
     fn decide(&mut self, around: &Surroundings<'_>) {
-        for frame in &self.admitted {
+        for (packet, frame) in self.packets.iter().zip(&mut self.frames) {
             let verdict = match bridge_of(&frame.admission, around) {
                 Some(bridge) => decide(&frame.admission, &frame.lookups, bridge, around),
                 None => Verdict::Drop(DropReason::UnknownVni),
             };
             if verdict != Verdict::Drop(DropReason::UnknownRemote) {
-                count_received(&frame.admission, frame.packet.len(), around.telemetry);
+                count_received(&frame.admission, packet.len(), around.telemetry);
             }
-            self.verdicts.push(verdict);
+            frame.verdict = verdict;
         }
     }
 
     /// Stage 3.
     fn emit(&mut self, around: &Surroundings<'_>, egress: &mut impl Egress<P>) {
-        for (frame, verdict) in self.admitted.drain(..).zip(self.verdicts.drain(..)) {
-            let InFlight { packet, admission, .. } = frame;
-            let Some(bridge) = bridge_of(&admission, around) else {
+        for (packet, frame) in self.packets.drain(..).zip(&self.frames) {
+            let InFlight { admission, verdict, .. } = frame;
+            let Some(bridge) = bridge_of(admission, around) else {
                 around.telemetry.count_drop(DropReason::UnknownVni);
                 continue;
             };
-            let sent = match verdict {
+            let sent = match *verdict {
                 Verdict::Drop(reason) => Err(Undelivered::Dropped(reason)),
                 Verdict::Forward(location) => match location.kind() {
                     LocationKind::Access(member) => {
@@ -153,8 +156,8 @@ impl<P: PacketBuffer> Forwarder<P> {
                     LocationKind::Tunnel(tunnel) => emit::to_tunnel(packet, tunnel, bridge, around, egress),
                 },
                 Verdict::Flood => {
-                    tell_flood_too_big(&mut self.too_big, &packet, &admission, bridge, around, egress);
-                    flood::flood(packet, &admission, bridge, around, egress).map_err(Undelivered::Dropped)
+                    tell_flood_too_big(&mut self.too_big, &packet, admission, bridge, around, egress);
+                    flood::flood(packet, admission, bridge, around, egress).map_err(Undelivered::Dropped)
                 }
             };
             match sent {
@@ -168,6 +171,7 @@ impl<P: PacketBuffer> Forwarder<P> {
                 }
             }
         }
+        self.frames.clear();
     }
 }
 

@@ -22,10 +22,8 @@ impl MacAddr {
     #[inline]
     #[must_use]
     pub const fn pair_to_u64(front: &[u8; 12]) -> (u64, u64) {
-        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = *front;
-        let destination = u64::from_be_bytes([d0, d1, d2, d3, d4, d5, s0, s1]) >> 16;
-        let source = u64::from_be_bytes([d4, d5, s0, s1, s2, s3, s4, s5]) & 0xffff_ffff_ffff;
-        (destination, source)
+        let (Some(first), Some(last)) = (front.first_chunk(), front.last_chunk()) else { return (0, 0) };
+        (u64::from_be_bytes(*first) >> 16, u64::from_be_bytes(*last) & 0xffff_ffff_ffff)
     }
 
     /// True for a group (multicast or broadcast) address: the I/G bit is set (IEEE 802, 8.2).

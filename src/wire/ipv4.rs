@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::checksum::update_u16;
-use super::field::field_mut;
+use super::field::{field, field_mut};
 use super::ip::IpError;
 
 /// The length of an IPv4 header without options, in bytes.
@@ -44,7 +44,8 @@ impl Ipv4Header {
     #[inline]
     pub fn parse(head: &[u8], packet_length: usize) -> Result<Self, IpError> {
         let fixed = head.first_chunk::<IPV4_HEADER>().ok_or(IpError::Truncated)?;
-        let [version, dscp_ecn, l0, l1, _, _, f0, f1, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *fixed;
+        let [version, dscp_ecn, l0, l1, _, _, f0, f1, ttl, protocol, ..] = *fixed;
+        let address = |at| field(fixed, at).copied().map(Ipv4Addr::from).ok_or(IpError::Truncated);
         if version >> 4 != 4 {
             return Err(IpError::Version);
         }
@@ -69,8 +70,8 @@ impl Ipv4Header {
             fragment_offset: (fragment & 0x1fff) << 3,
             ttl,
             protocol,
-            source: Ipv4Addr::new(s0, s1, s2, s3),
-            destination: Ipv4Addr::new(d0, d1, d2, d3),
+            source: address(12)?,
+            destination: address(16)?,
         })
     }
 

@@ -4,8 +4,6 @@ use super::address::Vni;
 
 /// The length of a VXLAN header, in bytes.
 pub const VXLAN_HEADER: usize = 8;
-/// The UDP port that IANA assigned to VXLAN.
-pub const VXLAN_PORT: u16 = 4789;
 /// The I flag within the flags octet: the VNI is valid.
 pub const VXLAN_FLAG_VNI: u8 = 0x08;
 
