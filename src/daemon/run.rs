@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam::channel::{Receiver, unbounded};
+use crossbeam::channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use thiserror::Error;
 use tracing::{error, info, warn};
@@ -103,7 +103,8 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let mut gateway = Gateway::start(config, facts, rings.clone(), Arc::clone(&control))?;
     let workers: Vec<WorkerHandle> =
         cores.iter().map(|core| WorkerHandle { core: *core, telemetry: Arc::new(WorkerTelemetry::new()) }).collect();
-    let (reload, requests) = unbounded();
+    // One request waits while another is served; whoever asks beyond that is told so.
+    let (reload, requests) = bounded(1);
     let view = Arc::new(View {
         dpdk_version: eal.version(),
         started: SystemTime::now(),

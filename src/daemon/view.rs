@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam::channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 use tracing::debug;
 
 use super::ports::RunningPort;
@@ -19,7 +19,7 @@ use crate::control::gateway::tick_length;
 use crate::control::learning::is_place_of;
 use crate::dpdk::clock;
 use crate::tables::fdb::{FdbKey, FdbValue};
-use crate::tables::{LocationKind, PortIndex, Tables};
+use crate::tables::{LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle,
 };
@@ -179,16 +179,16 @@ impl GatewayView for View {
     }
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
-        let wanted =
-            |(key, value): &(FdbKey, FdbValue)| self.entry(*key, *value).is_some_and(|entry| filter.matches(&entry));
+        let (snapshot, running) = (self.tables.snapshot.load(), self.running.load());
+        let entry = |(key, value)| self.entry(key, value, &snapshot, &running);
+        let wanted = |found: &(FdbKey, FdbValue)| entry(*found).is_some_and(|entry| filter.matches(&entry));
         let mut matching: Vec<_> = self.tables.fdb.iter().filter(wanted).collect();
-        let vni = |key: FdbKey| self.vni_of(key);
-        matching.sort_unstable_by_key(|(key, _)| (vni(*key), key.mac()));
+        matching.sort_unstable_by_key(|(key, _)| (vni_of(*key, &snapshot), key.mac()));
         // An entry that was moved to its other bucket meanwhile may be there twice.
         matching.dedup_by_key(|(key, _)| *key);
         let total = matching.len();
         let page = matching.into_iter().skip(range.offset).take(range.limit);
-        let items = page.filter_map(|(key, value)| self.entry(key, value)).collect();
+        let items = page.filter_map(entry).collect();
         Page { total, offset: range.offset, items }
     }
 
@@ -199,7 +199,10 @@ impl GatewayView for View {
     fn reload(&self) -> Result<String, String> {
         let (answer, result) = bounded(1);
         let stopping = || "the gateway is stopping".to_owned();
-        self.reload.send(answer).map_err(|_| stopping())?;
+        self.reload.try_send(answer).map_err(|refused| match refused {
+            TrySendError::Full(_) => "another reload is under way; try again".to_owned(),
+            TrySendError::Disconnected(_) => stopping(),
+        })?;
         result.recv_timeout(RELOAD_PATIENCE).unwrap_or_else(|gone| {
             Err(match gone {
                 RecvTimeoutError::Timeout => {
@@ -216,18 +219,11 @@ impl GatewayView for View {
 }
 
 impl View {
-    fn vni_of(&self, key: FdbKey) -> Option<u32> {
-        let snapshot = self.tables.snapshot.load();
-        snapshot.bridges.get(usize::from(key.bridge().0)).map(|bridge| bridge.vni.get())
-    }
-
     /// An entry as people read it; none for one whose place has left the config.
-    fn entry(&self, key: FdbKey, value: FdbValue) -> Option<FdbEntry> {
-        let snapshot = self.tables.snapshot.load();
-        if !is_place_of(key, value.location(), &snapshot) {
+    fn entry(&self, key: FdbKey, value: FdbValue, snapshot: &Snapshot, running: &Running) -> Option<FdbEntry> {
+        if !is_place_of(key, value.location(), snapshot) {
             return None;
         }
-        let running = self.running.load();
         let place = match value.location().kind() {
             LocationKind::Access(member) => {
                 let member = snapshot.members.get(member.0 as usize)?;
@@ -241,13 +237,18 @@ impl View {
         let tick = tick_length(running.config.fdb.ageing);
         let age = tick * u32::from(self.tables.age.now().since(value.tick()));
         Some(FdbEntry {
-            vni: self.vni_of(key)?,
+            vni: vni_of(key, snapshot)?,
             mac: key.mac(),
             place,
             kind: if value.is_static() { EntryKind::Static } else { EntryKind::Learned },
             age_seconds: (!value.is_static()).then_some(age.as_secs()),
         })
     }
+}
+
+/// The VNI of an entry's bridge.
+fn vni_of(key: FdbKey, snapshot: &Snapshot) -> Option<u32> {
+    snapshot.bridges.get(usize::from(key.bridge().0)).map(|bridge| bridge.vni.get())
 }
 
 /// A config in a sentence.

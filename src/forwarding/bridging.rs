@@ -41,7 +41,7 @@ impl Addresses {
     #[inline(always)]
     #[must_use]
     pub fn to_group(&self) -> bool {
-        self.destination & GROUP != 0
+        self.destination & MacAddr::GROUP_BIT != 0
     }
 
     /// Refuses what a bridge does not forward: a source that is no station (conformance row B4), a reserved link-local
@@ -51,7 +51,7 @@ impl Addresses {
     /// The reason why the frame is dropped.
     #[inline(always)]
     pub fn check(self, policy: BridgePolicy) -> Result<Self, DropReason> {
-        if self.source & GROUP != 0 || self.source == 0 {
+        if self.source & MacAddr::GROUP_BIT != 0 || self.source == 0 {
             return Err(DropReason::InvalidSourceMac);
         }
         if self.to_group() && MacAddr::from_u64(self.destination).is_link_local_group() && !policy.link_local {
@@ -60,9 +60,6 @@ impl Addresses {
         Ok(self)
     }
 }
-
-/// The I/G bit of an address (IEEE 802, 8.2).
-const GROUP: u64 = 1 << 40;
 
 /// What is to be done with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +112,12 @@ impl Lookups {
 #[must_use]
 pub fn decide(admission: &Admission, lookups: &Lookups, bridge: &Bridge, around: &Surroundings<'_>) -> Verdict {
     let known = around.fdb.lookup(&lookups.source);
-    if !known.is_some_and(|value| value.is_current(admission.source, around.now.tick))
+    let is_here = |value: FdbValue| {
+        // The tick of a static entry stands still.
+        value.is_current(admission.source, around.now.tick)
+            || (value.is_static() && value.location() == admission.source)
+    };
+    if !known.is_some_and(is_here)
         && let Err(reason) = meet_source(admission, lookups, known, bridge, around)
     {
         return Verdict::Drop(reason);
@@ -154,7 +156,7 @@ fn meet_source(
 ) -> Result<(), DropReason> {
     let here = known.filter(|value| value.location() == admission.source);
     if let Some(value) = here {
-        if !value.is_static() && around.fdb.refresh(&lookups.source, value, around.now.tick) {
+        if around.fdb.refresh(&lookups.source, value, around.now.tick) {
             around.telemetry.event(Event::AgeRefreshed);
         }
         return Ok(());

@@ -14,6 +14,8 @@ pub struct MacAddr(pub [u8; 6]);
 impl MacAddr {
     /// `ff:ff:ff:ff:ff:ff` (IEEE 802.1Q, 8.6.3).
     pub const BROADCAST: Self = Self([0xff; 6]);
+    /// The I/G bit (IEEE 802, 8.2) of an address as [`MacAddr::to_u64`] gives it.
+    pub const GROUP_BIT: u64 = 1 << 40;
     /// `00:00:00:00:00:00`, which is no station's address.
     pub const ZERO: Self = Self([0; 6]);
 

@@ -16,8 +16,6 @@ impl FdbKey {
     pub(super) const EMPTY: u64 = 0;
     /// The key word of a slot that held an entry, and that some worker may still be reading. A group address.
     pub(super) const RETIRED: u64 = 0x0000_0100_0000_0000;
-    /// The I/G bit of an address (IEEE 802, 8.2).
-    const GROUP: u64 = 1 << 40;
     /// The one key of all addresses that are not a station's. No slot ever holds it.
     const NO_STATION: Self = Self(0x0000_ffff_ffff_ffff);
 
@@ -33,7 +31,7 @@ impl FdbKey {
     #[inline]
     #[must_use]
     pub const fn from_bits(bridge: BridgeIndex, mac: u64) -> Self {
-        if mac & Self::GROUP == 0 && mac != 0 { Self((bridge.0 as u64) << 48 | mac) } else { Self::NO_STATION }
+        if mac & MacAddr::GROUP_BIT == 0 && mac != 0 { Self((bridge.0 as u64) << 48 | mac) } else { Self::NO_STATION }
     }
 
     /// The key in a slot's word, if an entry is there.
