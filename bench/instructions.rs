@@ -1,20 +1,21 @@
-//! The pipeline alone, on packets on the heap: what callgrind counts the instructions of. Nothing in it depends on
-//! time, addresses or random numbers.
+//! The pipeline alone, on DPDK's packets but without a device: what callgrind counts the instructions of. Nothing in it
+//! depends on time, addresses or random numbers.
 
 use std::hint::black_box;
 use std::path::PathBuf;
 
-use arrayvec::ArrayVec;
 use clap::ValueEnum;
 use vtepd::control::{PortFacts, Registry, compile};
-use vtepd::forwarding::{BURST, Egress, Forwarder, HeapPacket, Moment, Surroundings};
+use vtepd::dpdk::{Burst, Mbuf};
+use vtepd::forwarding::{BURST, Egress, Forwarder, Moment, Surroundings};
 use vtepd::tables::fdb::HashSeed;
 use vtepd::tables::learning::LearnRing;
 use vtepd::tables::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, PortIndex, Quiescence, Snapshot};
 use vtepd::telemetry::WorkerTelemetry;
 use vtepd::wire::MacAddr;
 
-use crate::testbed::{self, ACCESS, Fallible, UPLINK};
+use crate::measurement::Means;
+use crate::testbed::{self, ACCESS, Fallible, Testbed, UPLINK};
 use crate::traffic::{Captures, Frames, Population, Set, Traffic, UPLINK_MAC, Underlay};
 
 /// Bursts that are counted.
@@ -62,15 +63,15 @@ impl Task {
 
 /// Counts what is sent, and keeps it, so that giving memory back is not counted.
 struct Sink {
-    sent: Vec<HeapPacket>,
+    sent: Vec<Mbuf>,
 }
 
-impl Egress<HeapPacket> for Sink {
-    fn transmit(&mut self, _port: PortIndex, packet: HeapPacket) {
+impl Egress<Mbuf> for Sink {
+    fn transmit(&mut self, _port: PortIndex, packet: Mbuf) {
         self.sent.push(packet);
     }
 
-    fn allocate(&mut self) -> Option<HeapPacket> {
+    fn allocate(&mut self) -> Option<Mbuf> {
         // No task needs copies: even the flood has one destination.
         None
     }
@@ -82,7 +83,7 @@ struct Pipeline {
     writer: FdbWriter,
     telemetry: Box<WorkerTelemetry>,
     learn: LearnRing,
-    forwarder: Forwarder<HeapPacket>,
+    forwarder: Forwarder<Mbuf>,
 }
 
 /// Forwards the packets of one task.
@@ -93,18 +94,19 @@ pub fn run(task: Task) -> Fallible<()> {
     let traffic = Traffic { set: Set::Small, frames: Frames::Short, underlay: task.underlay(), seed: 1 };
     let population = Population::new(traffic.set, traffic.seed);
     let mut pipeline = Pipeline::new(&traffic, &population, task != Task::Flood)?;
-    let packets = traffic.packets(&population).map(|(frame, packet)| match task.ingress() {
-        UPLINK => HeapPacket::new(&packet),
-        _ => HeapPacket::new(&frame),
+    let means = Means { core: 0, milliseconds: 0, seed: 1, hugepages: false };
+    let nowhere = Captures { access: PathBuf::new(), uplink: PathBuf::new() };
+    let bed = Testbed::start(&testbed::config(&traffic, &population, &nowhere, &[0])?, &means, vec![0])?;
+    let mut packets = traffic.packets(&population).map(|(frame, packet)| {
+        let mut buffer = bed.pool.allocate()?;
+        buffer.append(if task.ingress() == UPLINK { &packet } else { &frame }).then_some(buffer)
     });
-    let mut packets = packets.take((BURSTS + 1) * BURST);
+    let mut burst = || packets.by_ref().take(BURST).collect::<Option<Burst>>().ok_or("there are no buffers");
     let count = (BURSTS + 1) * BURST;
     let mut sink = Sink { sent: Vec::with_capacity(count) };
     // The first burst resolves what is resolved once.
-    let mut first: ArrayVec<HeapPacket, BURST> = packets.by_ref().take(BURST).collect();
-    pipeline.forward(task.ingress(), &mut first, &mut sink);
-    let mut bursts: Vec<ArrayVec<HeapPacket, BURST>> =
-        (0..BURSTS).map(|_| packets.by_ref().take(BURST).collect()).collect();
+    pipeline.forward(task.ingress(), &mut burst()?, &mut sink);
+    let mut bursts = (0..BURSTS).map(|_| burst()).collect::<Result<Vec<_>, _>>()?;
     counted(&mut pipeline, task.ingress(), &mut bursts, &mut sink);
     match sink.sent.len() {
         sent if sent == count => Ok(()),
@@ -114,7 +116,7 @@ pub fn run(task: Task) -> Fallible<()> {
 
 /// All that is counted.
 #[inline(never)]
-fn counted(pipeline: &mut Pipeline, ingress: PortIndex, bursts: &mut [ArrayVec<HeapPacket, BURST>], sink: &mut Sink) {
+fn counted(pipeline: &mut Pipeline, ingress: PortIndex, bursts: &mut [Burst], sink: &mut Sink) {
     for burst in bursts {
         pipeline.forward(ingress, black_box(burst), sink);
     }
@@ -142,7 +144,7 @@ impl Pipeline {
         })
     }
 
-    fn forward(&mut self, ingress: PortIndex, burst: &mut ArrayVec<HeapPacket, BURST>, sink: &mut Sink) {
+    fn forward(&mut self, ingress: PortIndex, burst: &mut Burst, sink: &mut Sink) {
         let around = Surroundings {
             snapshot: &self.snapshot,
             fdb: self.writer.fdb(),

@@ -5,6 +5,7 @@
 mod support;
 
 use proptest::prelude::*;
+use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use support::{bytes, packet, pattern};
 use vtepd::dpdk::mempool::{DATA_ROOM, HEADROOM};
@@ -54,8 +55,7 @@ fn a_fresh_packet_is_empty_with_head_and_tailroom(pool: &PacketPool) {
 
 #[derive(Clone, Debug)]
 enum Operation {
-    GrowFront(usize),
-    TrimFront(usize),
+    ReplaceFront { taken: usize, put: usize },
     Truncate(usize),
     GrowBackZeroed(usize),
     Append(usize),
@@ -65,8 +65,8 @@ enum Operation {
 fn operation() -> impl Strategy<Value = Operation> {
     let small = || prop_oneof![0..200_usize, 0..3000_usize, Just(usize::MAX), Just(65536), Just(65536 + 8)];
     prop_oneof![
-        small().prop_map(Operation::GrowFront),
-        small().prop_map(Operation::TrimFront),
+        (small(), select(vec![0, 4, 16, 62, 82])).prop_map(|(taken, put)| Operation::ReplaceFront { taken, put }),
+        (0..130_usize, select(vec![4, 62])).prop_map(|(taken, put)| Operation::ReplaceFront { taken, put }),
         prop_oneof![0..200_usize, 0..9500_usize, Just(usize::MAX)].prop_map(Operation::Truncate),
         small().prop_map(Operation::GrowBackZeroed),
         (0..3000_usize).prop_map(Operation::Append),
@@ -124,25 +124,26 @@ impl Model {
 
 fn apply(operation: &Operation, packet: &mut Mbuf, model: &mut Model) -> (bool, bool) {
     match *operation {
-        Operation::GrowFront(count) => {
-            let fits = count <= model.headroom;
-            let grown = packet.grow_front(count);
-            if fits && grown {
-                packet.head_mut()[..count].fill(0xab);
-                model.bytes.splice(0..0, vec![0xab; count]);
-                model.segments[0] += count;
-                model.headroom -= count;
+        Operation::ReplaceFront { taken, put } => {
+            let fits = taken <= model.segments[0] && put <= model.headroom + taken;
+            let front: Option<&mut [u8]> = match put {
+                0 => packet.replace_front::<0>(taken).map(|front| &mut front[..]),
+                4 => packet.replace_front::<4>(taken).map(|front| &mut front[..]),
+                16 => packet.replace_front::<16>(taken).map(|front| &mut front[..]),
+                62 => packet.replace_front::<62>(taken).map(|front| &mut front[..]),
+                82 => packet.replace_front::<82>(taken).map(|front| &mut front[..]),
+                _ => unreachable!("no such operation is made"),
+            };
+            let replaced = front.is_some();
+            if let Some(front) = front {
+                front.fill(0xab);
             }
-            (grown, fits)
-        }
-        Operation::TrimFront(count) => {
-            let fits = count <= model.segments[0];
             if fits {
-                model.bytes.drain(..count);
-                model.segments[0] -= count;
-                model.headroom += count;
+                model.bytes.splice(..taken, vec![0xab; put]);
+                model.segments[0] = model.segments[0] - taken + put;
+                model.headroom = model.headroom + taken - put;
             }
-            (packet.trim_front(count), fits)
+            (replaced, fits)
         }
         Operation::Truncate(length) => {
             model.truncate(length);

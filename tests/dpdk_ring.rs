@@ -75,7 +75,7 @@ fn copies_of_a_flood_share_one_payload(ring: &mut OpenPort, pool: &PacketPool) {
         assert!(copies[0].truncate(50));
         assert_eq!((copies[0].len(), copies[0].segment_count()), (50, 1));
         assert!(!copies[1].grow_back_zeroed(1));
-        assert!(copies[1].trim_front(3) && copies[1].grow_front(3));
+        assert!(copies[1].trim_front(3) && copies[1].replace_front::<3>(0).is_some());
         drop(payload);
         let returned = loop_back(ring, copies);
         for (number, copy) in returned.iter().enumerate() {
@@ -94,12 +94,17 @@ fn copies_of_a_flood_share_one_payload(ring: &mut OpenPort, pool: &PacketPool) {
     assert!(payload.head_mut().is_empty());
     drop(copy);
     assert_eq!(payload.head_mut().len(), 80);
-    assert!(payload.grow_front(14));
+    assert!(payload.replace_front::<14>(0).is_some());
 }
 
 fn nothing_writes_what_is_shared(payload: &mut Mbuf, length: usize) {
     assert!(payload.head_mut().is_empty());
-    assert!(!payload.grow_front(1) && !payload.trim_front(1) && !payload.grow_back_zeroed(1) && !payload.append(b"x"));
+    assert!(
+        payload.replace_front::<1>(0).is_none()
+            && !payload.trim_front(1)
+            && !payload.grow_back_zeroed(1)
+            && !payload.append(b"x")
+    );
     assert!(!payload.truncate(1) && payload.truncate(length));
     assert_eq!(bytes(payload), pattern(7, length));
 }
@@ -109,7 +114,7 @@ fn jumbo_chains_are_cut_and_grown(ring: &mut OpenPort, pool: &PacketPool) {
         let mut burst = loop_back(ring, burst_of(packet(pool, &pattern(3, 9000))));
         let jumbo = &mut burst[0];
         assert_eq!(jumbo.segment_count(), 5);
-        assert!(jumbo.grow_front(100));
+        assert!(jumbo.replace_front::<100>(0).is_some());
         jumbo.head_mut()[..100].fill(0xee);
         assert!(jumbo.truncate(100 + length));
         let mut expected = vec![0xee; 100];

@@ -14,7 +14,7 @@ use support::{bytes, packet, pattern};
 use vtepd::config::model::Idle;
 use vtepd::dpdk::{Burst, Device, OpenPort, PacketPool, PortOptions, TransmitQueue};
 use vtepd::tables::remote_map::RemoteMap;
-use vtepd::tables::snapshot::{LocalVtep, Snapshot};
+use vtepd::tables::snapshot::{LocalVtep, OuterDscp, Snapshot};
 use vtepd::tables::vni_map::VniMap;
 use vtepd::tables::{PortIndex, Tables};
 use vtepd::telemetry::{DropReason, WorkerTelemetry};
@@ -29,11 +29,12 @@ fn nothing() -> Snapshot {
             address: IpAddr::from([10, 0, 0, 1]),
             udp_port: 4789,
             zero_checksum_ipv6: false,
-            fixed_dscp: None,
+            dscp: OuterDscp::INHERITED,
             strict: false,
         },
         ports: Vec::new(),
         bridges: Vec::new(),
+        domains: Vec::new(),
         members: Vec::new(),
         tunnels: Vec::new(),
         vnis: VniMap::new([]),

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 
 use crew::{HERE, Rig, THERE, bridge, config, decode, encapsulated, frame, statics, tagged};
 use support::{read_capture, write_capture};
-use vtepd::tables::{FdbKey, PortIndex};
+use vtepd::tables::{BridgeIndex, FdbKey, PortIndex};
 use vtepd::telemetry::{DropReason, Event, FdbEvent};
 use vtepd::wire::MacAddr;
 
@@ -63,7 +63,7 @@ fn frames_pass_between_captures_whole_and_every_counter_and_buffer_agrees() {
     assert_eq!((port(1).received().packets(), port(1).received().bytes()), sum(&from_trunk));
     let sent = [0, 1, 2].map(|number| (port(number).sent().packets(), port(number).sent().bytes()));
     let fdb = &rig.gateway.tables().fdb;
-    let bridge = rig.gateway.tables().snapshot.load().bridges[0].index;
+    let bridge = BridgeIndex(0);
     let learned = (0..50).filter(|n| {
         fdb.lookup(&fdb.probe(FdbKey::new(bridge, MacAddr(unknown(1000 + n))))).is_some_and(|value| !value.is_static())
     });

@@ -52,12 +52,16 @@ fn an_entry_says_what_was_inserted_until_it_is_replaced_or_removed() {
 fn one_address_in_two_bridges_is_two_entries() {
     let (fdb, mut writer, _) = small(16, 16, 1);
     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-    let [one, two] = [0, u16::MAX].map(|bridge| FdbKey::new(BridgeIndex(bridge), mac));
+    let last = u16::MAX - 1;
+    let [one, two] = [0, last].map(|bridge| FdbKey::new(BridgeIndex(bridge), mac));
     writer.insert(one, at(1)).expect("room");
     assert_eq!(look(&fdb, two), None);
     writer.insert(two, at(2)).expect("room");
     assert_eq!((look(&fdb, one), look(&fdb, two)), (Some(at(1)), Some(at(2))));
-    assert_eq!((two.bridge(), two.mac()), (BridgeIndex(u16::MAX), mac));
+    assert_eq!((two.bridge(), two.mac()), (BridgeIndex(last), mac));
+    let nowhere = FdbKey::new(BridgeIndex(u16::MAX), mac);
+    assert_eq!(writer.insert(nowhere, at(3)), Err(InsertError::NotAStation), "there is no bridge 65535");
+    assert_eq!(look(&fdb, nowhere), None);
 }
 
 #[test]
@@ -310,7 +314,7 @@ fn workers_never_miss_a_resident_nor_reach_another_station_while_the_writer_is_a
                         (0..RESIDENTS + VISITORS).map(|n| (n * 7 + worker * 3 + done) % (RESIDENTS + VISITORS))
                     {
                         let probe = fdb.probe(key(number));
-                        fdb.prefetch(&probe);
+                        fdb.prefetch_first(&probe);
                         match fdb.lookup(&probe) {
                             Some(value) => {
                                 let bits = value.location().to_bits();

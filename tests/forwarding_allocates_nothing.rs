@@ -138,15 +138,10 @@ impl PacketBuffer for PoolPacket {
         std::iter::once(&self.head).chain(&self.rest).map(Segment::bytes)
     }
 
-    fn grow_front(&mut self, count: usize) -> bool {
-        let start = self.head.data.start.checked_sub(count);
-        start.inspect(|start| self.head.data.start = *start).is_some()
-    }
-
-    fn trim_front(&mut self, count: usize) -> bool {
-        let fits = count <= self.head.data.len();
-        self.head.data.start += if fits { count } else { 0 };
-        fits
+    fn replace_front<const PUT: usize>(&mut self, taken: usize) -> Option<&mut [u8; PUT]> {
+        let data = &mut self.head.data;
+        data.start = (data.start + taken).checked_sub(PUT).filter(|_| taken <= data.len())?;
+        self.head.bytes_mut().first_chunk_mut()
     }
 
     fn truncate(&mut self, length: usize) -> bool {

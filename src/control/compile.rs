@@ -7,9 +7,12 @@ use super::registry::{Exhausted, Registry};
 use crate::config::Config;
 use crate::config::model::{self, Dscp, PortRole, StaticPlace, Tags, UdpChecksum};
 use crate::tables::access_map::AccessMap;
+use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::remote_map::RemoteMap;
-use crate::tables::snapshot::{Bridge, BridgePolicy, LocalVtep, Member, Port, PortSide, Snapshot};
-use crate::tables::tunnel::{EncapsulationTemplate, NextHop, OuterAddresses, OuterHeader, Tunnel};
+use crate::tables::snapshot::{
+    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, OuterDscp, Port, PortSide, Snapshot,
+};
+use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
 use crate::tables::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
 use crate::wire::{MacAddr, Vni};
@@ -37,24 +40,26 @@ pub fn compile(config: &Config, facts: &[PortFacts], registry: &mut Registry) ->
     let (bridges, members, tunnels) = registry.table_lengths();
     let tunnels = compile_tunnels(config, facts, registry, tunnels);
     let members = compile_members(config, facts, registry, members);
-    let bridges = compile_bridges(config, registry, bridges);
+    let (bridges, domains) = compile_bridges(config, registry, bridges);
+    let vtep = LocalVtep {
+        address: config.vtep.address,
+        udp_port: config.vtep.udp_port,
+        zero_checksum_ipv6: config.vtep.udp_checksum == UdpChecksum::Zero,
+        dscp: match config.vtep.dscp {
+            Dscp::Inherit => OuterDscp::INHERITED,
+            Dscp::Fixed(dscp) => OuterDscp::fixed(dscp),
+        },
+        strict: config.vtep.strict,
+    };
     let pairs = config.bridges.iter().filter_map(|bridge| Some((bridge.vni, registry.bridge(bridge.vni)?)));
     let named = remotes(config).into_iter().filter_map(|address| Some((address, registry.tunnel(address)?)));
     Ok(Snapshot {
-        vtep: LocalVtep {
-            address: config.vtep.address,
-            udp_port: config.vtep.udp_port,
-            zero_checksum_ipv6: config.vtep.udp_checksum == UdpChecksum::Zero,
-            fixed_dscp: match config.vtep.dscp {
-                Dscp::Inherit => None,
-                Dscp::Fixed(dscp) => Some(dscp),
-            },
-            strict: config.vtep.strict,
-        },
-        ports: compile_ports(config, facts, registry),
+        ports: compile_ports(config, facts, registry, &vtep),
+        vtep,
         vnis: VniMap::new(pairs),
         remotes: RemoteMap::new(named),
         bridges,
+        domains,
         members,
         tunnels,
     })
@@ -100,15 +105,15 @@ fn next_hop(config: &Config, neighbour: &model::Neighbour, facts: &[PortFacts]) 
         (IpAddr::V6(local), IpAddr::V6(remote)) => OuterAddresses::Ipv6 { local, remote },
         _ => return None,
     };
-    let template = EncapsulationTemplate::new(&OuterHeader {
+    let outer = OuterHeader {
         source_mac: port.mac,
         destination_mac: neighbour.mac,
         addresses,
         udp_port: config.vtep.udp_port,
         ttl: config.vtep.ttl,
         mtu: port.mtu,
-    });
-    Some(NextHop { port: neighbour.port, template })
+    };
+    Some(NextHop::new(neighbour.port, &outer))
 }
 
 fn compile_members(config: &Config, facts: &[PortFacts], registry: &Registry, length: usize) -> Vec<Member> {
@@ -129,16 +134,13 @@ fn compile_members(config: &Config, facts: &[PortFacts], registry: &Registry, le
     members
 }
 
-fn compile_bridges(config: &Config, registry: &Registry, length: usize) -> Vec<Bridge> {
-    let nobody = |index: usize| Bridge {
-        index: BridgeIndex(index as u16),
+fn compile_bridges(config: &Config, registry: &Registry, length: usize) -> (Vec<Bridge>, Vec<BroadcastDomain>) {
+    let nobody = Bridge {
         vni: Vni::default(),
         policy: BridgePolicy { learning: false, source_check: true, carry_tags: false, link_local: false },
-        members: Box::default(),
-        flood_list: Box::default(),
-        sources: Box::default(),
     };
-    let mut bridges: Vec<Bridge> = (0..length).map(nobody).collect();
+    let mut bridges = vec![nobody; length];
+    let mut domains = vec![BroadcastDomain::default(); length];
     let fixed = static_sources(config, registry);
     for bridge in &config.bridges {
         let Some(index) = registry.bridge(bridge.vni) else { continue };
@@ -147,18 +149,13 @@ fn compile_bridges(config: &Config, registry: &Registry, length: usize) -> Vec<B
         let fixed = fixed.get(&bridge.vni).into_iter().flatten();
         let sources: BTreeSet<TunnelIndex> = flood_list.iter().chain(fixed).copied().collect();
         let members: Box<[MemberIndex]> = member_names(bridge).filter_map(|name| registry.member(&name)).collect();
-        if let Some(place) = bridges.get_mut(usize::from(index.0)) {
-            *place = Bridge {
-                index,
-                vni: bridge.vni,
-                policy: policy(bridge),
-                members,
-                flood_list,
-                sources: sources.into_iter().collect(),
-            };
+        let place = usize::from(index.0);
+        if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
+            *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
+            *domain = BroadcastDomain { members, flood_list, sources: sources.into_iter().collect() };
         }
     }
-    bridges
+    (bridges, domains)
 }
 
 /// Remote VTEPs that static entries name: they may send to their bridge also when no flood goes to them.
@@ -183,7 +180,7 @@ fn policy(bridge: &model::Bridge) -> BridgePolicy {
     }
 }
 
-fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry) -> Vec<Port> {
+fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep: &LocalVtep) -> Vec<Port> {
     let mut maps: Vec<Option<AccessMap>> =
         config.ports.iter().map(|port| (port.role == PortRole::Access).then(AccessMap::empty)).collect();
     for bridge in &config.bridges {
@@ -207,7 +204,7 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry) -> V
     let port = |(map, facts): (Option<AccessMap>, &PortFacts)| Port {
         mac: facts.mac,
         mtu: facts.mtu,
-        side: map.map_or(PortSide::Uplink, PortSide::Access),
+        side: map.map_or_else(|| PortSide::Uplink(Box::new(OuterPattern::new(vtep, facts.mac))), PortSide::Access),
     };
     maps.into_iter().zip(facts).map(port).collect()
 }

@@ -259,13 +259,16 @@ fn is_well_below(count: u32, limit: u32) -> bool {
 
 /// True where a station of this bridge can be in this place by this snapshot.
 pub fn is_place_of(key: FdbKey, location: Location, snapshot: &Snapshot) -> bool {
-    let Some(bridge) = snapshot.bridges.get(usize::from(key.bridge().0)) else { return false };
+    let place = usize::from(key.bridge().0);
+    let (Some(bridge), Some(domain)) = (snapshot.bridges.get(place), snapshot.domains.get(place)) else {
+        return false;
+    };
     match location.kind() {
         LocationKind::Access(member) => {
-            snapshot.members.get(member.0 as usize).is_some_and(|member| member.bridge == bridge.index)
+            snapshot.members.get(member.0 as usize).is_some_and(|member| member.bridge == key.bridge())
         }
         LocationKind::Tunnel(tunnel) => {
-            bridge.accepts(tunnel) || (!bridge.policy.source_check && is_in_use(tunnel, snapshot))
+            domain.accepts(tunnel) || (!bridge.policy.source_check && is_in_use(tunnel, snapshot))
         }
     }
 }

@@ -69,7 +69,7 @@ impl Mbuf {
         usize::from(self.first().segment_count())
     }
 
-    /// The bytes [`PacketBuffer::grow_front`] can add.
+    /// The bytes [`PacketBuffer::replace_front`] can put in front of the data.
     #[inline]
     #[must_use]
     pub fn headroom(&self) -> usize {
@@ -97,7 +97,7 @@ impl Mbuf {
         let end = unsafe { last.data().add(usize::from(last.data_len())) };
         last.set_data_len(last.data_len() + added);
         head.set_packet_len(head.packet_len() + u32::from(added));
-        NonNull::new(end)
+        Some(end)
     }
 
     /// Adds `bytes` at the end. False, and nothing changed, where the last segment has not that much tailroom or is
@@ -187,44 +187,44 @@ impl Iterator for Chain<'_> {
 }
 
 impl PacketBuffer for Mbuf {
-    #[inline]
+    #[inline(always)]
     fn head(&self) -> &[u8] {
         let head = self.first();
         // SAFETY: the head's data lies inside its buffer, all of it was mapped zeroed or written since, and it cannot
         // be written while `self` is borrowed.
-        unsafe { slice::from_raw_parts(head.data(), usize::from(head.data_len())) }
+        unsafe { slice::from_raw_parts(head.data().as_ptr(), usize::from(head.data_len())) }
     }
 
     /// The bytes of the first segment, to rewrite; none where another packet holds them, too.
-    #[inline]
+    #[inline(always)]
     fn head_mut(&mut self) -> &mut [u8] {
         let head = self.first();
         if head.is_shared() {
             return &mut [];
         }
         // SAFETY: as for `head`; no other packet holds the segment, and this one is borrowed exclusively.
-        unsafe { slice::from_raw_parts_mut(head.data(), usize::from(head.data_len())) }
+        unsafe { slice::from_raw_parts_mut(head.data().as_ptr(), usize::from(head.data_len())) }
     }
 
     /// Asks the processor for the first cache line of the data.
-    #[inline]
+    #[inline(always)]
     fn prefetch_head(&self) {
         let data = self.first().data();
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a prefetch of any address is harmless.
         unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(data.cast_const().cast());
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(data.as_ptr().cast_const().cast());
         }
         #[cfg(target_arch = "aarch64")]
         // SAFETY: a prefetch of any address is harmless, and writes nothing.
         unsafe {
-            std::arch::asm!("prfm pldl1keep, [{}]", in(reg) data, options(nostack, preserves_flags, readonly));
+            std::arch::asm!("prfm pldl1keep, [{}]", in(reg) data.as_ptr(), options(nostack, preserves_flags, readonly));
         }
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let _ = data;
     }
 
-    #[inline]
+    #[inline(always)]
     fn len(&self) -> usize {
         self.first().packet_len() as usize
     }
@@ -232,35 +232,23 @@ impl PacketBuffer for Mbuf {
     #[inline]
     fn segments(&self) -> impl Iterator<Item = &[u8]> {
         // SAFETY: as for `head`, for each segment.
-        self.chain().map(|segment| unsafe { slice::from_raw_parts(segment.data(), usize::from(segment.data_len())) })
+        self.chain()
+            .map(|segment| unsafe { slice::from_raw_parts(segment.data().as_ptr(), usize::from(segment.data_len())) })
     }
 
-    #[inline]
-    fn grow_front(&mut self, count: usize) -> bool {
+    #[inline(always)]
+    fn replace_front<const PUT: usize>(&mut self, taken: usize) -> Option<&mut [u8; PUT]> {
         let head = self.first();
-        let offset = head.data_off();
-        let Some(added) = u16::try_from(count).ok().filter(|&added| added <= offset) else { return false };
-        if head.is_shared() {
-            return false;
+        let (offset, length) = (usize::from(head.data_off()), usize::from(head.data_len()));
+        if taken > length || PUT > offset + taken || head.is_shared() {
+            return None;
         }
-        head.set_data_off(offset - added);
-        head.set_data_len(head.data_len() + added);
-        head.set_packet_len(head.packet_len() + u32::from(added));
-        true
-    }
-
-    #[inline]
-    fn trim_front(&mut self, count: usize) -> bool {
-        let head = self.first();
-        let length = head.data_len();
-        let Some(taken) = u16::try_from(count).ok().filter(|&taken| taken <= length) else { return false };
-        if head.is_shared() {
-            return false;
-        }
-        head.set_data_off(head.data_off() + taken);
-        head.set_data_len(length - taken);
-        head.set_packet_len(head.packet_len() - u32::from(taken));
-        true
+        // The data now begins `PUT` before the end of what was taken, which is inside the buffer, and ends where it did.
+        head.set_data_off((offset + taken - PUT) as u16);
+        head.set_data_len((length - taken + PUT) as u16);
+        head.set_packet_len((head.packet_len() + PUT as u32).wrapping_sub(taken as u32));
+        // SAFETY: as for `head_mut`: the head has at least these bytes now.
+        Some(unsafe { head.data().cast::<[u8; PUT]>().as_mut() })
     }
 
     #[inline]

@@ -66,7 +66,7 @@ impl Segment {
     field!(packet_len, set_packet_len, u32, VTEPD_MBUF_PKT_LEN);
     field!(segment_count, set_segment_count, u16, VTEPD_MBUF_NB_SEGS);
     field!(buffer_len, u16, VTEPD_MBUF_BUF_LEN);
-    field!(buffer, *mut u8, VTEPD_MBUF_BUF_ADDR);
+    field!(buffer, NonNull<u8>, VTEPD_MBUF_BUF_ADDR);
     field!(offload_flags, u64, VTEPD_MBUF_OL_FLAGS);
     field!(packet_type, u32, VTEPD_MBUF_PACKET_TYPE);
     field!(next_raw, set_next_raw, *mut rte_mbuf, VTEPD_MBUF_NEXT);
@@ -78,7 +78,7 @@ impl Segment {
     }
 
     #[inline(always)]
-    pub(super) fn data(self) -> *mut u8 {
+    pub(super) fn data(self) -> NonNull<u8> {
         // SAFETY: DPDK keeps data_off + data_len <= buf_len, and so does `Mbuf`.
         unsafe { self.buffer().add(usize::from(self.data_off())) }
     }

@@ -1,60 +1,63 @@
-//! Stage 1 for frames from an access port: which bridge, and off with the access tag.
+//! Stage 1 for frames from an access port: which bridge, and where the frame is behind the access tag.
 
 use super::bridging::{Addresses, Admission, check_front};
+use super::framing::FramePlace;
 use super::packet::PacketBuffer;
-use crate::tables::Location;
 use crate::tables::access_map::AccessMap;
 use crate::tables::snapshot::Snapshot;
 use crate::telemetry::DropReason;
-use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_VLAN, VLAN_TAG, is_vlan_ethertype};
+use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_AT, ETHERTYPE_VLAN, VLAN_TAG, is_vlan_ethertype};
 
-/// Offset of the EtherType behind the two MAC addresses.
-const ETHERTYPE_AT: usize = 12;
-
-/// Admits a frame that an access port with these VLANs received: finds its bridge and takes the access tag off.
+/// Admits a frame that an access port with these VLANs received: finds its bridge and whether the access tag comes off.
 ///
 /// Only an 802.1Q tag (0x8100) names a VLAN of the port; a priority tag (VID 0) counts as untagged (IEEE 802.1Q, 6.9).
 ///
 /// # Errors
 /// The reason why the frame is dropped.
 #[inline(always)]
-pub fn admit<P: PacketBuffer>(packet: &mut P, vlans: &AccessMap, snapshot: &Snapshot) -> Result<Admission, DropReason> {
-    let Some(header) = packet.head().first_chunk::<ETHERNET_HEADER>() else {
+pub fn admit<P: PacketBuffer>(packet: &P, vlans: &AccessMap, snapshot: &Snapshot) -> Result<Admission, DropReason> {
+    let head = packet.head();
+    // A tagged frame's header; an untagged one is hardly ever shorter.
+    if let Some(header) = head.first_chunk::<{ ETHERNET_HEADER + VLAN_TAG }>() {
+        return admit_header(packet, header, vlans, snapshot);
+    }
+    let Some(short_header) = head.first_chunk::<ETHERNET_HEADER>() else {
         return Err(short(packet, ETHERNET_HEADER));
     };
-    let outermost = u16::from_be_bytes([header[ETHERTYPE_AT], header[ETHERTYPE_AT + 1]]);
-    // What is read is read before the tag comes off: a load of what was just stored in other pieces has to wait.
-    let (tci, behind_tag) = if outermost == ETHERTYPE_VLAN {
-        let Some(header) = packet.head().first_chunk::<{ ETHERNET_HEADER + VLAN_TAG }>() else {
-            return Err(short(packet, ETHERNET_HEADER + VLAN_TAG));
-        };
-        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-        (word(ETHERNET_HEADER), word(ETHERNET_HEADER + 2))
-    } else {
-        (0, outermost)
-    };
-    let attachment = vlans.get(tci).ok_or(DropReason::UnknownVlan)?;
-    let bridge = snapshot.bridges.get(usize::from(attachment.bridge.0)).ok_or(DropReason::UnknownVlan)?;
-    let addresses = Addresses::of(packet.head()).ok_or(DropReason::Truncated)?;
-    let strip = outermost == ETHERTYPE_VLAN && attachment.strip_tag;
-    if strip {
-        take_tag_off(packet)?;
+    let mut header = [0; ETHERNET_HEADER + VLAN_TAG];
+    header[..ETHERNET_HEADER].copy_from_slice(short_header);
+    if word(&header, ETHERTYPE_AT) == ETHERTYPE_VLAN {
+        return Err(short(packet, ETHERNET_HEADER + VLAN_TAG));
     }
-    if !bridge.policy.carry_tags && is_vlan_ethertype(if strip { behind_tag } else { outermost }) {
-        return Err(if strip { DropReason::AccessDoubleTagged } else { DropReason::UnknownVlan });
-    }
-    check_front(packet)?;
-    let addresses = addresses.check(bridge.policy)?;
-    Ok(Admission { bridge: attachment.bridge, source: Location::access(attachment.member), addresses })
+    admit_header(packet, &header, vlans, snapshot)
 }
 
-/// Moves the MAC addresses over the tag behind them.
 #[inline(always)]
-fn take_tag_off<P: PacketBuffer>(packet: &mut P) -> Result<(), DropReason> {
-    if let Some(front) = packet.head_mut().first_chunk_mut::<{ ETHERTYPE_AT + VLAN_TAG }>() {
-        front.copy_within(..ETHERTYPE_AT, VLAN_TAG);
+fn admit_header<P: PacketBuffer>(
+    packet: &P,
+    header: &[u8; ETHERNET_HEADER + VLAN_TAG],
+    vlans: &AccessMap,
+    snapshot: &Snapshot,
+) -> Result<Admission, DropReason> {
+    let outermost = word(header, ETHERTYPE_AT);
+    let is_tagged = outermost == ETHERTYPE_VLAN;
+    let tci = if is_tagged { word(header, ETHERNET_HEADER) } else { 0 };
+    let attachment = vlans.get(tci).ok_or(DropReason::UnknownVlan)?;
+    let bridge = snapshot.bridges.get(usize::from(attachment.bridge.0)).ok_or(DropReason::UnknownVlan)?;
+    let strip = is_tagged && attachment.strip_tag;
+    let ethertype = if strip { word(header, ETHERNET_HEADER + 2) } else { outermost };
+    if is_vlan_ethertype(ethertype) && !bridge.policy.carry_tags {
+        return Err(if strip { DropReason::AccessDoubleTagged } else { DropReason::UnknownVlan });
     }
-    if packet.trim_front(VLAN_TAG) { Ok(()) } else { Err(DropReason::Truncated) }
+    let place = FramePlace::around_tag(if strip { VLAN_TAG as u16 } else { 0 }, packet);
+    check_front(packet, place)?;
+    let addresses = Addresses::of(header).check(bridge.policy)?;
+    Ok(Admission { bridge: attachment.bridge, source: attachment.source, addresses, place })
+}
+
+#[inline(always)]
+fn word(header: &[u8; ETHERNET_HEADER + VLAN_TAG], at: usize) -> u16 {
+    u16::from_be_bytes([header[at], header[at + 1]])
 }
 
 /// Why a head that is shorter than `needed` bytes cannot be read.

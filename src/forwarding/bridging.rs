@@ -1,17 +1,18 @@
 //! Stage 2: where a frame goes, and what its source teaches.
 
 use super::forwarder::Surroundings;
+use super::framing::{ADDRESSES, FramePlace};
 use super::packet::PacketBuffer;
 use crate::tables::fdb::{FdbKey, FdbValue, Probe};
 use crate::tables::learning::LearnEvent;
-use crate::tables::snapshot::{Bridge, BridgePolicy, UNKNOWN_TUNNEL};
+use crate::tables::snapshot::{BridgePolicy, UNKNOWN_TUNNEL};
 use crate::tables::{BridgeIndex, Location, LocationKind};
 use crate::telemetry::{DropReason, Event};
 use crate::wire::MacAddr;
 use crate::wire::ethernet::{ETHERNET_HEADER, MAX_VLAN_TAGS, VLAN_TAG};
 
 /// A frame that stage 1 admitted: plain Ethernet, of this bridge, from there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// The bridge.
     pub bridge: BridgeIndex,
@@ -19,22 +20,25 @@ pub struct Admission {
     pub source: Location,
     /// Its addresses.
     pub addresses: Addresses,
+    /// Where it is in its packet.
+    pub place: FramePlace,
 }
 
 /// A frame's MAC addresses, as [`MacAddr::to_u64`] gives them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     destination: u64,
     source: u64,
 }
 
 impl Addresses {
-    /// Reads them off a frame's front; none where it is too short.
+    /// Reads them off a frame's header, of any length from 12 bytes on.
     #[inline(always)]
     #[must_use]
-    pub fn of(frame: &[u8]) -> Option<Self> {
-        let (destination, source) = MacAddr::pair_to_u64(frame.first_chunk()?);
-        Some(Self { destination, source })
+    pub fn of<const HEADER: usize>(header: &[u8; HEADER]) -> Self {
+        const { assert!(HEADER >= ADDRESSES) };
+        let (destination, source) = header.first_chunk().map_or((0, 0), MacAddr::pair_to_u64);
+        Self { destination, source }
     }
 
     /// True for a frame to a group: multicast or broadcast.
@@ -81,19 +85,25 @@ const FRONT: usize = ETHERNET_HEADER + MAX_VLAN_TAGS * VLAN_TAG + 60 + 4;
 /// # Errors
 /// The reason why the frame is dropped.
 #[inline(always)]
-pub(super) fn check_front<P: PacketBuffer>(packet: &P) -> Result<(), DropReason> {
+pub(super) fn check_front<P: PacketBuffer>(packet: &P, place: FramePlace) -> Result<(), DropReason> {
     let head = packet.head().len();
-    if head < FRONT && head < packet.len() { Err(DropReason::HeadersScattered) } else { Ok(()) }
+    if head < packet.len() && head < place.start() + FRONT { Err(DropReason::HeadersScattered) } else { Ok(()) }
 }
 
-/// The two FDB lookups of a frame, prepared so that their memory can be asked for early.
+/// What the later stages know of a frame, with its two FDB lookups prepared, so that their memory can be asked for early.
 #[derive(Clone, Copy, Debug)]
-pub struct Lookups {
-    source: Probe,
-    destination: Probe,
+pub struct Frame {
+    /// Where the frame came from.
+    pub source: Location,
+    /// Where it is in its packet.
+    pub place: FramePlace,
+    /// It is for a group: multicast or broadcast.
+    pub to_group: bool,
+    source_probe: Probe,
+    destination_probe: Probe,
 }
 
-impl Lookups {
+impl Frame {
     /// Prepares the lookups of an admitted frame and asks for their memory.
     #[inline(always)]
     #[must_use]
@@ -103,31 +113,44 @@ impl Lookups {
             around.fdb.prefetch_first(&probe);
             probe
         };
-        Self { source: probe(admission.addresses.source), destination: probe(admission.addresses.destination) }
+        let Admission { source, addresses, place, .. } = *admission;
+        Self {
+            source,
+            place,
+            to_group: addresses.to_group(),
+            source_probe: probe(addresses.source),
+            destination_probe: probe(addresses.destination),
+        }
+    }
+
+    /// The bridge.
+    #[inline(always)]
+    #[must_use]
+    pub fn bridge(&self) -> BridgeIndex {
+        self.source_probe.key().bridge()
     }
 }
 
 /// Learns from a frame's source and decides where the frame goes.
 #[inline(always)]
 #[must_use]
-pub fn decide(admission: &Admission, lookups: &Lookups, bridge: &Bridge, around: &Surroundings<'_>) -> Verdict {
-    let known = around.fdb.lookup(&lookups.source);
+pub fn decide(frame: &Frame, around: &Surroundings<'_>) -> Verdict {
+    let known = around.fdb.lookup(&frame.source_probe);
     let is_here = |value: FdbValue| {
         // The tick of a static entry stands still.
-        value.is_current(admission.source, around.now.tick)
-            || (value.is_static() && value.location() == admission.source)
+        value.is_current(frame.source, around.now.tick) || (value.is_static() && value.location() == frame.source)
     };
     if !known.is_some_and(is_here)
-        && let Err(reason) = meet_source(admission, lookups, known, bridge, around)
+        && let Err(reason) = meet_source(frame, known, around)
     {
         return Verdict::Drop(reason);
     }
-    if admission.addresses.to_group() {
+    if frame.to_group {
         return Verdict::Flood;
     }
-    match around.fdb.lookup(&lookups.destination) {
+    match around.fdb.lookup(&frame.destination_probe) {
         None => Verdict::Flood,
-        Some(value) => direct(admission.source, value.location()),
+        Some(value) => direct(frame.source, value.location()),
     }
 }
 
@@ -147,23 +170,20 @@ fn direct(source: Location, destination: Location) -> Verdict {
 /// A source whose entry names this very place was checked when it was learned, so the check of the remote VTEP costs
 /// nothing for known stations.
 #[cold]
-fn meet_source(
-    admission: &Admission,
-    lookups: &Lookups,
-    known: Option<FdbValue>,
-    bridge: &Bridge,
-    around: &Surroundings<'_>,
-) -> Result<(), DropReason> {
-    let here = known.filter(|value| value.location() == admission.source);
-    if let Some(value) = here {
-        if around.fdb.refresh(&lookups.source, value, around.now.tick) {
+fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>) -> Result<(), DropReason> {
+    if let Some(value) = known.filter(|value| value.location() == frame.source) {
+        if around.fdb.refresh(&frame.source_probe, value, around.now.tick) {
             around.telemetry.event(Event::AgeRefreshed);
         }
         return Ok(());
     }
+    let place = usize::from(frame.bridge().0);
+    let (Some(bridge), Some(domain)) = (around.snapshot.bridges.get(place), around.snapshot.domains.get(place)) else {
+        return Err(DropReason::UnknownVni);
+    };
     let mut learnable = bridge.policy.learning;
-    if let LocationKind::Tunnel(tunnel) = admission.source.kind() {
-        if bridge.policy.source_check && !bridge.accepts(tunnel) {
+    if let LocationKind::Tunnel(tunnel) = frame.source.kind() {
+        if bridge.policy.source_check && !domain.accepts(tunnel) {
             return Err(DropReason::UnknownRemote);
         }
         learnable &= tunnel != UNKNOWN_TUNNEL;
@@ -171,7 +191,7 @@ fn meet_source(
     if known.is_some_and(FdbValue::is_static) {
         around.telemetry.event(Event::StaticConflict);
     } else if learnable {
-        let event = LearnEvent { key: lookups.source.key(), location: admission.source };
+        let event = LearnEvent { key: frame.source_probe.key(), location: frame.source };
         let sent = around.learn.send(event);
         around.telemetry.event(if sent { Event::LearnSent } else { Event::LearnLost });
     }

@@ -1,12 +1,13 @@
 //! Stage 3 for a frame with one destination: put around it what the destination asks for, and send it.
 
 use super::egress::Egress;
-use super::encapsulate::{AddressBytes, Flow, encapsulate};
+use super::encapsulate::encapsulate;
 use super::forwarder::Surroundings;
+use super::framing::{ADDRESSES, AddressBytes, FramePlace};
 use super::packet::PacketBuffer;
-use crate::tables::snapshot::{Bridge, Member, PortSide};
+use crate::tables::snapshot::{Member, PortSide};
 use crate::tables::tunnel::NextHop;
-use crate::tables::{MemberIndex, TunnelIndex};
+use crate::tables::{BridgeIndex, Location, MemberIndex, TunnelIndex};
 use crate::telemetry::{DropReason, Event};
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERNET_MINIMUM, ETHERTYPE_VLAN, VLAN_TAG, network_header};
 
@@ -37,52 +38,42 @@ impl<P> From<DropReason> for Undelivered<P> {
 #[inline(always)]
 pub fn to_member<P: PacketBuffer>(
     mut packet: P,
+    place: FramePlace,
     index: MemberIndex,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) -> Result<(), DropReason> {
     let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
-    if packet.len() > ETHERNET_HEADER + usize::from(member.mtu) {
-        check_access_mtu(layer3_length(&packet), member)?;
+    if place.length() > ETHERNET_HEADER + usize::from(member.mtu) {
+        check_access_mtu(layer3_length(&packet, place), member)?;
     }
+    let place = pad(&mut packet, place, around)?;
     if member.vlan == 0 {
-        check_own_tag(packet.head().get(size_of::<AddressBytes>()..).unwrap_or_default(), index, member, around)?;
+        check_own_tag(place.behind_addresses(&packet).unwrap_or_default(), index, member, around)?;
+        place.extract(&mut packet).ok_or(DropReason::NoHeadroom)?;
+    } else {
+        let addresses = place.addresses(&packet).ok_or(DropReason::HeadersScattered)?;
+        *place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)? = tagged_front(addresses, member.vlan);
     }
-    pad(&mut packet, around)?;
-    let length = packet.len();
-    if member.vlan != 0 {
-        let addresses = packet.head().first_chunk::<{ size_of::<AddressBytes>() }>().copied();
-        let addresses = addresses.ok_or(DropReason::HeadersScattered)?;
-        if !packet.grow_front(VLAN_TAG) {
-            return Err(DropReason::NoHeadroom);
-        }
-        write_tagged_front(packet.head_mut(), addresses, member.vlan);
-    }
-    around.telemetry.bridge(member.bridge).access_sent().count(length);
+    around.telemetry.bridge(member.bridge).access_sent().count(place.length());
     egress.transmit(member.port, packet);
     Ok(())
 }
 
-/// Writes the MAC addresses, and behind them the 802.1Q tag of a VLAN other than 0 (IEEE 802.1Q, 9.6).
-#[inline]
-pub(super) fn write_tagged_front(front: &mut [u8], addresses: AddressBytes, vlan: u16) {
-    if let Some(front) = front.first_chunk_mut::<{ size_of::<AddressBytes>() }>() {
-        *front = addresses;
-    }
-    if vlan != 0
-        && let Some(tag) =
-            front.get_mut(size_of::<AddressBytes>()..).and_then(|rest| rest.first_chunk_mut::<VLAN_TAG>())
-    {
-        let [v0, v1] = vlan.to_be_bytes();
-        let [t0, t1] = ETHERTYPE_VLAN.to_be_bytes();
-        *tag = [t0, t1, v0, v1];
-    }
+/// The front of a tagged frame: its addresses, and the 802.1Q tag of a VLAN (IEEE 802.1Q, 9.6).
+#[inline(always)]
+pub(super) fn tagged_front(addresses: AddressBytes, vlan: u16) -> [u8; ADDRESSES + VLAN_TAG] {
+    let mut front = [0; ADDRESSES + VLAN_TAG];
+    front[..ADDRESSES].copy_from_slice(&addresses);
+    front[ADDRESSES..].copy_from_slice(&(u32::from(ETHERTYPE_VLAN) << 16 | u32::from(vlan)).to_be_bytes());
+    front
 }
 
 /// The length of what a frame carries behind its Ethernet header and its tags, in bytes.
-pub(super) fn layer3_length<P: PacketBuffer>(packet: &P) -> usize {
-    let header = network_header(packet.head()).map_or(ETHERNET_HEADER, |(_, offset)| offset);
-    packet.len().saturating_sub(header)
+pub(super) fn layer3_length<P: PacketBuffer>(packet: &P, place: FramePlace) -> usize {
+    let frame = packet.head().get(place.start()..).unwrap_or_default();
+    let header = network_header(frame).map_or(ETHERNET_HEADER, |(_, offset)| offset);
+    place.length().saturating_sub(header)
 }
 
 /// Refuses a frame for an untagged member whose own tag means another bridge on the member's port: whoever is behind
@@ -101,7 +92,9 @@ pub(super) fn check_own_tag(
     let port = around.snapshot.ports.get(usize::from(member.port.0)).map(|port| &port.side);
     match port {
         Some(PortSide::Access(vlans))
-            if vlans.get(u16::from_be_bytes([*v0, *v1])).is_some_and(|owner| owner.member == index) =>
+            if vlans
+                .get(u16::from_be_bytes([*v0, *v1]))
+                .is_some_and(|owner| owner.source == Location::access(index)) =>
         {
             Ok(())
         }
@@ -116,16 +109,20 @@ pub(super) fn check_access_mtu(layer3_length: usize, member: &Member) -> Result<
 }
 
 /// Pads a frame, still without its access tag, to the Ethernet minimum (IEEE 802.3, 4A.2.3.2.4).
-#[inline]
-pub(super) fn pad<P: PacketBuffer>(packet: &mut P, around: &Surroundings<'_>) -> Result<(), DropReason> {
-    let missing = ETHERNET_MINIMUM.saturating_sub(packet.len());
-    if missing > 0 {
-        if !packet.grow_back_zeroed(missing) {
-            return Err(DropReason::NoHeadroom);
-        }
-        around.telemetry.event(Event::Padded);
+#[inline(always)]
+pub(super) fn pad<P: PacketBuffer>(
+    packet: &mut P,
+    place: FramePlace,
+    around: &Surroundings<'_>,
+) -> Result<FramePlace, DropReason> {
+    if place.length() >= ETHERNET_MINIMUM {
+        return Ok(place);
     }
-    Ok(())
+    if !packet.grow_back_zeroed(ETHERNET_MINIMUM - place.length()) {
+        return Err(DropReason::NoHeadroom);
+    }
+    around.telemetry.event(Event::Padded);
+    Ok(place.grown_to(ETHERNET_MINIMUM))
 }
 
 /// The way to a remote VTEP.
@@ -138,31 +135,28 @@ pub(super) fn way_to<'a>(index: TunnelIndex, around: &Surroundings<'a>) -> Resul
     tunnel.and_then(|tunnel| tunnel.next_hop.as_ref()).ok_or(DropReason::NoNextHop)
 }
 
-/// Sends a frame to a remote VTEP.
+/// Sends a frame of a bridge to a remote VTEP.
 ///
 /// # Errors
 /// Why it was not sent.
 #[inline(always)]
 pub fn to_tunnel<P: PacketBuffer>(
     mut packet: P,
+    place: FramePlace,
     index: TunnelIndex,
-    bridge: &Bridge,
+    bridge: BridgeIndex,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) -> Result<(), Undelivered<P>> {
     let way = way_to(index, around)?;
-    let max_frame = way.template.max_frame();
-    let length = packet.len();
-    if length > max_frame {
-        return Err(Undelivered::TooBig { packet, max_frame });
+    let vni = around.snapshot.bridges.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?.vni;
+    let length = place.length();
+    if length > way.max_frame() {
+        return Err(Undelivered::TooBig { packet, max_frame: way.max_frame() });
     }
-    let vtep = &around.snapshot.vtep;
-    let flow = Flow::of(packet.head(), vtep);
-    if !encapsulate(&mut packet, &way.template, bridge.vni, flow, vtep) {
-        return Err(DropReason::NoHeadroom.into());
-    }
-    around.telemetry.bridge(bridge.index).tunnel_sent().count(length);
+    encapsulate(&mut packet, place, way, vni, &around.snapshot.vtep).ok_or(DropReason::NoHeadroom)?;
+    around.telemetry.bridge(bridge).tunnel_sent().count(length);
     around.telemetry.remote(index).sent().count(length);
-    egress.transmit(way.port, packet);
+    egress.transmit(way.port(), packet);
     Ok(())
 }

@@ -1,17 +1,17 @@
 //! Outer headers in front of a frame (RFC 7348, 5).
 
+use super::framing::{ADDRESSES, AddressBytes, FramePlace};
 use super::packet::PacketBuffer;
 use crate::tables::snapshot::LocalVtep;
-use crate::tables::tunnel::{EncapsulationTemplate, Header, OUTER_IPV4, OUTER_IPV6};
+use crate::tables::tunnel::{Header, NextHop, OUTER_IPV4, OUTER_IPV6};
+use crate::wire::Vni;
 use crate::wire::checksum::Checksum;
-use crate::wire::ecn::{Ecn, traffic_class_of};
 use crate::wire::ethernet::ETHERNET_HEADER;
-use crate::wire::flow_hash::{flow_hash, source_port};
+use crate::wire::flow_hash::{InnerFlow, source_port};
 use crate::wire::ipv4::IPV4_HEADER;
 use crate::wire::ipv6::IPV6_HEADER;
 use crate::wire::udp::UDP_HEADER;
 use crate::wire::vxlan::{VXLAN_HEADER, header_of};
-use crate::wire::{MacAddr, Vni};
 
 /// What a frame brings to its outer headers; the same for every copy of a flood.
 #[derive(Clone, Copy, Debug)]
@@ -26,50 +26,68 @@ pub struct Flow {
 
 impl Flow {
     /// Reads a frame. Frames that are not IP get ECN 0.
-    #[inline(always)]
     #[must_use]
     pub fn of(frame: &[u8], vtep: &LocalVtep) -> Self {
-        let hash = flow_hash(frame);
-        let inner = traffic_class_of(frame);
-        let traffic_class = match vtep.fixed_dscp {
-            None => inner,
-            Some(dscp) => dscp << 2 | Ecn::from_dscp_ecn(inner).bits(),
-        };
-        Self { source_port: source_port(hash), label: hash & 0x000f_ffff, traffic_class }
+        Self::new(InnerFlow::of(frame), vtep)
+    }
+
+    #[inline(always)]
+    fn new(inner: InnerFlow, vtep: &LocalVtep) -> Self {
+        let InnerFlow { hash, dscp_ecn } = inner;
+        Self { source_port: source_port(hash), label: hash & 0x000f_ffff, traffic_class: vtep.dscp.outer(dscp_ecn) }
     }
 }
 
-/// Writes the outer headers over the first bytes of `front`, which is at least as long as they are. `frame_length` is
-/// that of the frame behind them, at most [`EncapsulationTemplate::max_frame`]: the length fields have 16 bits. The UDP
-/// checksum is left zero.
-#[inline(always)]
-pub fn write_outer(front: &mut [u8], template: &EncapsulationTemplate, vni: Vni, flow: Flow, frame_length: usize) {
-    match template.header() {
-        Header::Ipv4(header) => {
-            if let Some(front) = front.first_chunk_mut::<OUTER_IPV4>() {
-                *front = *header;
-                let udp_length = (OUTER_IPV4 - ETHERNET_HEADER - IPV4_HEADER + frame_length) as u16;
-                write_ipv4(front, template, flow, udp_length + IPV4_HEADER as u16);
-                write_udp_vxlan(front, ETHERNET_HEADER + IPV4_HEADER, vni, flow, udp_length);
-            }
+/// Outer headers, and behind them the frame's addresses.
+pub const FRONT_IPV4: usize = OUTER_IPV4 + ADDRESSES;
+/// Outer headers, and behind them the frame's addresses.
+pub const FRONT_IPV6: usize = OUTER_IPV6 + ADDRESSES;
+
+/// What is written in front of a frame, besides what its way has prebuilt.
+#[derive(Clone, Copy, Debug)]
+pub struct Front {
+    /// The VNI.
+    pub vni: Vni,
+    /// The frame's flow.
+    pub flow: Flow,
+    /// The frame's addresses.
+    pub addresses: AddressBytes,
+    /// The frame's length in bytes, at most [`NextHop::max_frame`]: the length fields have 16 bits.
+    pub length: usize,
+}
+
+impl Front {
+    /// Writes the IPv4 form.
+    #[inline(always)]
+    pub fn write_ipv4(&self, front: &mut [u8; FRONT_IPV4], header: &[u8; OUTER_IPV4], way: &NextHop) {
+        let (outer, addresses) = front.split_at_mut(OUTER_IPV4);
+        if let (Some(outer), Some(addresses)) = (outer.first_chunk_mut(), addresses.first_chunk_mut()) {
+            (*outer, *addresses) = (*header, self.addresses);
+            let udp_length = (OUTER_IPV4 - ETHERNET_HEADER - IPV4_HEADER + self.length) as u16;
+            write_ipv4(outer, way, self.flow, udp_length + IPV4_HEADER as u16);
+            write_udp_vxlan(outer, ETHERNET_HEADER + IPV4_HEADER, self.vni, self.flow, udp_length);
         }
-        Header::Ipv6(header) => {
-            if let Some(front) = front.first_chunk_mut::<OUTER_IPV6>() {
-                *front = *header;
-                let udp_length = (OUTER_IPV6 - ETHERNET_HEADER - IPV6_HEADER + frame_length) as u16;
-                write_ipv6(front, flow, udp_length);
-                write_udp_vxlan(front, ETHERNET_HEADER + IPV6_HEADER, vni, flow, udp_length);
-            }
+    }
+
+    /// Writes the IPv6 form. The UDP checksum is left zero.
+    #[inline(always)]
+    pub fn write_ipv6(&self, front: &mut [u8; FRONT_IPV6], header: &[u8; OUTER_IPV6]) {
+        let (outer, addresses) = front.split_at_mut(OUTER_IPV6);
+        if let (Some(outer), Some(addresses)) = (outer.first_chunk_mut(), addresses.first_chunk_mut()) {
+            (*outer, *addresses) = (*header, self.addresses);
+            let udp_length = (OUTER_IPV6 - ETHERNET_HEADER - IPV6_HEADER + self.length) as u16;
+            write_ipv6(outer, self.flow, udp_length);
+            write_udp_vxlan(outer, ETHERNET_HEADER + IPV6_HEADER, self.vni, self.flow, udp_length);
         }
     }
 }
 
 #[inline]
-fn write_ipv4(front: &mut [u8; OUTER_IPV4], template: &EncapsulationTemplate, flow: Flow, total_length: u16) {
+fn write_ipv4(front: &mut [u8; OUTER_IPV4], way: &NextHop, flow: Flow, total_length: u16) {
     const IP: usize = ETHERNET_HEADER;
     front[IP + 1] = flow.traffic_class;
     front[IP + 2..IP + 4].copy_from_slice(&total_length.to_be_bytes());
-    let sum = template.partial_sum() + u32::from(flow.traffic_class) + u32::from(total_length);
+    let sum = u32::from(way.partial_sum()) + u32::from(flow.traffic_class) + u32::from(total_length);
     let folded = (sum & 0xffff) + (sum >> 16);
     let folded = (folded & 0xffff) + (folded >> 16);
     front[IP + 10..IP + 12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
@@ -93,49 +111,77 @@ fn write_udp_vxlan<const N: usize>(front: &mut [u8; N], udp: usize, vni: Vni, fl
 
 /// Writes the UDP checksum of an encapsulated packet over IPv6 (RFC 8200, 8.1). `behind` is the sum of everything
 /// behind the outer headers.
-pub fn write_ipv6_udp_checksum(front: &mut [u8], template: &EncapsulationTemplate, behind: Checksum) {
+pub fn write_ipv6_udp_checksum(front: &mut [u8], way: &NextHop, behind: Checksum) {
     const UDP: usize = ETHERNET_HEADER + IPV6_HEADER;
     let Some(front) = front.first_chunk_mut::<OUTER_IPV6>() else { return };
     let mut sum = Checksum::new();
     // What is behind may end at an odd place, and what is added here begins at an even one: its folded sum is a word.
     sum.add_u16(!behind.finish());
-    sum.add_u32(template.partial_sum());
+    sum.add_u16(way.partial_sum());
     // The length is in the pseudo-header as well as in the header.
     sum.add_u16(u16::from_be_bytes([front[UDP + 4], front[UDP + 5]]));
     sum.add_bytes(&front[UDP..]);
     front[UDP + 6..UDP + 8].copy_from_slice(&sum.finish_udp().to_be_bytes());
 }
 
-/// Puts the outer headers in front of a frame. False, and nothing changed, where there is no headroom.
+/// Puts the outer headers in front of a frame. None where there is no headroom.
 #[inline(always)]
 #[must_use]
 pub fn encapsulate<P: PacketBuffer>(
     packet: &mut P,
-    template: &EncapsulationTemplate,
+    place: FramePlace,
+    way: &NextHop,
+    vni: Vni,
+    vtep: &LocalVtep,
+) -> Option<()> {
+    match place.behind_addresses(packet).and_then(InnerFlow::of_plain_ipv4) {
+        Some(inner) => put_on(packet, place, way, vni, Flow::new(inner, vtep), vtep),
+        None => encapsulate_any(packet, place, way, vni, vtep),
+    }
+}
+
+/// What makes the flow of any other frame may lie anywhere in it, its addresses included.
+#[inline(never)]
+fn encapsulate_any<P: PacketBuffer>(
+    packet: &mut P,
+    place: FramePlace,
+    way: &NextHop,
+    vni: Vni,
+    vtep: &LocalVtep,
+) -> Option<()> {
+    let place = place.extract(packet)?;
+    let flow = Flow::of(packet.head(), vtep);
+    put_on(packet, place, way, vni, flow, vtep)
+}
+
+#[inline(always)]
+fn put_on<P: PacketBuffer>(
+    packet: &mut P,
+    place: FramePlace,
+    way: &NextHop,
     vni: Vni,
     flow: Flow,
     vtep: &LocalVtep,
-) -> bool {
-    let frame_length = packet.len();
-    let behind =
-        (matches!(template.header(), Header::Ipv6(_)) && !vtep.zero_checksum_ipv6).then(|| sum_segments(packet));
-    if !packet.grow_front(template.length()) {
-        return false;
+) -> Option<()> {
+    let front = Front { vni, flow, addresses: place.addresses(packet)?, length: place.length() };
+    match way.header() {
+        Header::Ipv4(header) => front.write_ipv4(place.exchange(packet)?, header, way),
+        Header::Ipv6(header) => {
+            front.write_ipv6(place.exchange(packet)?, header);
+            if !vtep.zero_checksum_ipv6 {
+                let behind = sum_behind(packet, OUTER_IPV6);
+                write_ipv6_udp_checksum(packet.head_mut(), way, behind);
+            }
+        }
     }
-    write_outer(packet.head_mut(), template, vni, flow, frame_length);
-    if let Some(behind) = behind {
-        write_ipv6_udp_checksum(packet.head_mut(), template, behind);
-    }
-    true
+    Some(())
 }
 
-/// The sum of all bytes of a packet.
-pub(super) fn sum_segments<P: PacketBuffer>(packet: &P) -> Checksum {
+/// The sum of a packet's bytes behind the first `front`, which are in the first segment.
+pub(super) fn sum_behind<P: PacketBuffer>(packet: &P, front: usize) -> Checksum {
+    let mut skipped = front;
     packet.segments().fold(Checksum::new(), |mut sum, segment| {
-        sum.add_bytes(segment);
+        sum.add_bytes(segment.get(std::mem::take(&mut skipped)..).unwrap_or_default());
         sum
     })
 }
-
-/// The two addresses at a frame's front, as they are on the wire.
-pub(super) type AddressBytes = [u8; 2 * size_of::<MacAddr>()];

@@ -3,29 +3,26 @@
 //! The copies share the payload. The frame is split behind its MAC addresses; each copy is a small buffer with its own
 //! outer headers or access tag and the addresses, chained to the same payload (conformance row B8).
 
-use super::bridging::Admission;
 use super::egress::Egress;
-use super::emit::{self, Undelivered, check_access_mtu, check_own_tag, layer3_length, pad, way_to, write_tagged_front};
-use super::encapsulate::{AddressBytes, Flow, sum_segments, write_ipv6_udp_checksum, write_outer};
+use super::emit::{self, Undelivered, check_access_mtu, check_own_tag, layer3_length, pad, tagged_front, way_to};
+use super::encapsulate::{Flow, Front, sum_behind, write_ipv6_udp_checksum};
 use super::forwarder::Surroundings;
+use super::framing::{ADDRESSES, AddressBytes, FramePlace};
 use super::packet::PacketBuffer;
-use crate::tables::snapshot::Bridge;
-use crate::tables::{Location, LocationKind, MemberIndex, TunnelIndex};
+use crate::tables::snapshot::BroadcastDomain;
+use crate::tables::tunnel::Header;
+use crate::tables::{BridgeIndex, Location, LocationKind, MemberIndex, TunnelIndex};
 use crate::telemetry::{DropReason, Event};
 use crate::wire::checksum::Checksum;
-use crate::wire::ethernet::VLAN_TAG;
-
-const ADDRESSES: usize = size_of::<AddressBytes>();
 
 /// Where a flood goes: every access member but the source, and every remote VTEP of the flood list unless the frame
 /// came from one (split horizon; conformance row V10).
-fn destinations<'a>(admission: &Admission, bridge: &'a Bridge) -> impl Iterator<Item = Location> + 'a {
-    let source = admission.source;
+fn destinations(source: Location, domain: &BroadcastDomain) -> impl Iterator<Item = Location> + '_ {
     let tunnels = match source.kind() {
-        LocationKind::Access(_) => &bridge.flood_list[..],
+        LocationKind::Access(_) => &domain.flood_list[..],
         LocationKind::Tunnel(_) => &[],
     };
-    let members = bridge.members.iter().map(|member| Location::access(*member));
+    let members = domain.members.iter().map(|member| Location::access(*member));
     let tunnels = tunnels.iter().map(|tunnel| Location::tunnel(*tunnel));
     members.chain(tunnels).filter(move |destination| *destination != source)
 }
@@ -34,15 +31,15 @@ fn destinations<'a>(admission: &Admission, bridge: &'a Bridge) -> impl Iterator<
 #[must_use]
 pub fn shortest_limit(
     length: usize,
-    admission: &Admission,
-    bridge: &Bridge,
+    source: Location,
+    domain: &BroadcastDomain,
     around: &Surroundings<'_>,
 ) -> Option<usize> {
     let limit = |destination: Location| match destination.kind() {
-        LocationKind::Tunnel(tunnel) => Some(way_to(tunnel, around).ok()?.template.max_frame()),
+        LocationKind::Tunnel(tunnel) => Some(way_to(tunnel, around).ok()?.max_frame()),
         LocationKind::Access(_) => None,
     };
-    destinations(admission, bridge).filter_map(limit).filter(|limit| length > *limit).min()
+    destinations(source, domain).filter_map(limit).filter(|limit| length > *limit).min()
 }
 
 /// Sends a frame to every destination of a flood. A copy that cannot be sent is counted as dropped.
@@ -51,19 +48,22 @@ pub fn shortest_limit(
 /// Why there was no copy at all.
 pub fn flood<P: PacketBuffer>(
     packet: P,
-    admission: &Admission,
-    bridge: &Bridge,
+    source: Location,
+    bridge: BridgeIndex,
+    domain: &BroadcastDomain,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) -> Result<(), DropReason> {
-    let mut all = destinations(admission, bridge);
+    let mut all = destinations(source, domain);
     let first = all.next().ok_or(DropReason::NoMember)?;
     around.telemetry.event(Event::FloodedFrame);
     if all.next().is_none() {
+        let place = FramePlace::whole(&packet);
         match first.kind() {
-            LocationKind::Access(member) => emit::to_member(packet, member, around, egress)?,
+            LocationKind::Access(member) => emit::to_member(packet, place, member, around, egress)?,
             LocationKind::Tunnel(tunnel) => {
-                emit::to_tunnel(packet, tunnel, bridge, around, egress).map_err(|undelivered| match undelivered {
+                let sent = emit::to_tunnel(packet, place, tunnel, bridge, around, egress);
+                sent.map_err(|undelivered| match undelivered {
                     Undelivered::Dropped(reason) => reason,
                     Undelivered::TooBig { .. } => DropReason::TooBigForTunnel,
                 })?;
@@ -73,9 +73,9 @@ pub fn flood<P: PacketBuffer>(
         return Ok(());
     }
     // Floods from a tunnel go to no tunnel: nothing then needs the sum of all bytes.
-    let to_tunnels = matches!(admission.source.kind(), LocationKind::Access(_)) && !bridge.flood_list.is_empty();
+    let to_tunnels = matches!(source.kind(), LocationKind::Access(_)) && !domain.flood_list.is_empty();
     let payload = Payload::split(packet, to_tunnels, around)?;
-    for destination in destinations(admission, bridge) {
+    for destination in destinations(source, domain) {
         let sent = match destination.kind() {
             LocationKind::Access(member) => payload.copy_to_member(member, around, egress),
             LocationKind::Tunnel(tunnel) => payload.copy_to_tunnel(tunnel, bridge, around, egress),
@@ -107,25 +107,26 @@ impl<P: PacketBuffer> Payload<P> {
         let vtep = &around.snapshot.vtep;
         let addresses = *packet.head().first_chunk::<ADDRESSES>().ok_or(DropReason::HeadersScattered)?;
         let flow = Flow::of(packet.head(), vtep);
-        let layer3_length = layer3_length(&packet);
+        let layer3_length = layer3_length(&packet, FramePlace::whole(&packet));
         // Padding has to be there before the payload is shared; to the remote VTEPs it does no harm.
-        pad(&mut packet, around)?;
-        let length = packet.len();
+        let whole = FramePlace::whole(&packet);
+        let length = pad(&mut packet, whole, around)?.length();
         let is_summed = to_tunnels && vtep.address.is_ipv6() && !vtep.zero_checksum_ipv6;
-        let sum = is_summed.then(|| sum_segments(&packet));
+        let sum = is_summed.then(|| sum_behind(&packet, 0));
         if !packet.trim_front(ADDRESSES) {
             return Err(DropReason::HeadersScattered);
         }
         Ok(Self { shared: packet, addresses, flow, length, layer3_length, sum })
     }
 
-    /// A copy with `front` bytes of its own, to be written by `write`.
-    fn copy(&self, front: usize, egress: &mut impl Egress<P>, write: impl FnOnce(&mut [u8])) -> Result<P, DropReason> {
+    /// A copy with `FRONT` bytes of its own, to be written by `write`.
+    fn copy<const FRONT: usize>(
+        &self,
+        egress: &mut impl Egress<P>,
+        write: impl FnOnce(&mut [u8; FRONT]),
+    ) -> Result<P, DropReason> {
         let mut copy = egress.allocate().ok_or(DropReason::NoBuffer)?;
-        if !copy.grow_front(front) {
-            return Err(DropReason::NoHeadroom);
-        }
-        write(copy.head_mut());
+        write(copy.replace_front(0).ok_or(DropReason::NoHeadroom)?);
         if copy.share(&self.shared) { Ok(copy) } else { Err(DropReason::NoBuffer) }
     }
 
@@ -137,12 +138,12 @@ impl<P: PacketBuffer> Payload<P> {
     ) -> Result<(), DropReason> {
         let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
         check_access_mtu(self.layer3_length, member)?;
-        if member.vlan == 0 {
+        let copy = if member.vlan == 0 {
             check_own_tag(self.shared.head(), index, member, around)?;
-        }
-        let tag = if member.vlan == 0 { 0 } else { VLAN_TAG };
-        let copy =
-            self.copy(ADDRESSES + tag, egress, |front| write_tagged_front(front, self.addresses, member.vlan))?;
+            self.copy(egress, |front| *front = self.addresses)?
+        } else {
+            self.copy(egress, |front| *front = tagged_front(self.addresses, member.vlan))?
+        };
         around.telemetry.bridge(member.bridge).access_sent().count(self.length);
         egress.transmit(member.port, copy);
         Ok(())
@@ -151,27 +152,28 @@ impl<P: PacketBuffer> Payload<P> {
     fn copy_to_tunnel(
         &self,
         index: TunnelIndex,
-        bridge: &Bridge,
+        bridge: BridgeIndex,
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) -> Result<(), DropReason> {
         let way = way_to(index, around)?;
-        if self.length > way.template.max_frame() {
+        let vni = around.snapshot.bridges.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?.vni;
+        if self.length > way.max_frame() {
             return Err(DropReason::TooBigForTunnel);
         }
-        let outer = way.template.length();
-        let copy = self.copy(outer + ADDRESSES, egress, |front| {
-            write_outer(front, &way.template, bridge.vni, self.flow, self.length);
-            if let Some(addresses) = front.get_mut(outer..) {
-                write_tagged_front(addresses, self.addresses, 0);
-            }
-            if let Some(sum) = self.sum {
-                write_ipv6_udp_checksum(front, &way.template, sum);
-            }
-        })?;
-        around.telemetry.bridge(bridge.index).tunnel_sent().count(self.length);
+        let front = Front { vni, flow: self.flow, addresses: self.addresses, length: self.length };
+        let copy = match way.header() {
+            Header::Ipv4(header) => self.copy(egress, |bytes| front.write_ipv4(bytes, header, way))?,
+            Header::Ipv6(header) => self.copy(egress, |bytes| {
+                front.write_ipv6(bytes, header);
+                if let Some(sum) = self.sum {
+                    write_ipv6_udp_checksum(bytes, way, sum);
+                }
+            })?,
+        };
+        around.telemetry.bridge(bridge).tunnel_sent().count(self.length);
         around.telemetry.remote(index).sent().count(self.length);
-        egress.transmit(way.port, copy);
+        egress.transmit(way.port(), copy);
         Ok(())
     }
 }

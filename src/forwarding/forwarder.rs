@@ -2,16 +2,18 @@
 
 use arrayvec::ArrayVec;
 
-use super::bridging::{Admission, Lookups, Verdict, decide};
+use super::bridging::{Admission, Frame, Verdict, decide};
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::packet::PacketBuffer;
 use super::too_big::TooBigLimiter;
 use super::uplink::{self, Refusal};
 use super::{BURST, access, flood, local};
+use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
-use crate::tables::snapshot::{Bridge, Port, PortSide};
+use crate::tables::outer_pattern::OuterPattern;
+use crate::tables::snapshot::{Port, PortSide};
 use crate::tables::{LocationKind, PortIndex, Snapshot};
 use crate::telemetry::{DropReason, WorkerTelemetry};
 
@@ -40,19 +42,17 @@ pub struct Surroundings<'a> {
     pub now: Moment,
 }
 
-/// What is known of a frame on its way from stage 1 to stage 3.
-#[derive(Clone, Copy)]
-struct InFlight {
-    admission: Admission,
-    lookups: Lookups,
+/// A frame on its way from stage 1 to stage 3.
+struct InFlight<P> {
+    packet: P,
+    frame: Frame,
     verdict: Verdict,
 }
 
 /// One worker's pipeline.
 pub struct Forwarder<P> {
-    /// The frames that stage 1 admitted, and by the same index what is known of each.
-    packets: ArrayVec<P, BURST>,
-    frames: ArrayVec<InFlight, BURST>,
+    /// The frames that stage 1 admitted.
+    frames: ArrayVec<InFlight<P>, BURST>,
     too_big: TooBigLimiter,
 }
 
@@ -60,7 +60,7 @@ impl<P: PacketBuffer> Forwarder<P> {
     /// A pipeline whose clock runs at this many cycles a second.
     #[must_use]
     pub fn new(cycles_per_second: u64) -> Self {
-        Self { packets: ArrayVec::new(), frames: ArrayVec::new(), too_big: TooBigLimiter::new(cycles_per_second) }
+        Self { frames: ArrayVec::new(), too_big: TooBigLimiter::new(cycles_per_second) }
     }
 
     /// Forwards the packets that the port `ingress` received, and leaves `burst` empty. Every packet is given to
@@ -83,6 +83,7 @@ impl<P: PacketBuffer> Forwarder<P> {
     }
 
     /// Stage 1.
+    #[inline(never)]
     fn admit(
         &mut self,
         ingress: PortIndex,
@@ -93,114 +94,157 @@ impl<P: PacketBuffer> Forwarder<P> {
     ) {
         burst.iter().for_each(PacketBuffer::prefetch_head);
         match &port.side {
-            PortSide::Uplink => {
-                for mut packet in burst.drain(..) {
-                    match uplink::admit(&mut packet, port, around.snapshot, around.telemetry) {
-                        Ok(admission) => self.take_on(packet, admission, around),
-                        Err(Refusal::Drop(reason)) => around.telemetry.count_drop(reason),
-                        Err(Refusal::Local) => {
-                            if let Err(reason) = local::answer(packet, ingress, port, around, egress) {
-                                around.telemetry.count_drop(reason);
-                            }
-                        }
-                    }
+            PortSide::Uplink(pattern) if pattern.is_ipv6() => {
+                self.admit_from_uplink::<true>(ingress, port, pattern, burst, around, egress);
+            }
+            PortSide::Uplink(pattern) => {
+                self.admit_from_uplink::<false>(ingress, port, pattern, burst, around, egress);
+            }
+            PortSide::Access(vlans) => self.admit_from_access(vlans, burst, around),
+        }
+    }
+
+    #[inline(never)]
+    fn admit_from_uplink<const IPV6: bool>(
+        &mut self,
+        ingress: PortIndex,
+        port: &Port,
+        pattern: &OuterPattern,
+        burst: &mut ArrayVec<P, BURST>,
+        around: &Surroundings<'_>,
+        egress: &mut impl Egress<P>,
+    ) {
+        for mut packet in burst.drain(..) {
+            match uplink::admit_usual::<IPV6, P>(&mut packet, pattern, around.snapshot, around.telemetry) {
+                Some(Ok(admission)) => self.take_on(packet, &admission, around),
+                Some(Err(reason)) => around.telemetry.count_drop(reason),
+                None => self.admit_unusual(packet, ingress, port, around, egress),
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn admit_unusual(
+        &mut self,
+        mut packet: P,
+        ingress: PortIndex,
+        port: &Port,
+        around: &Surroundings<'_>,
+        egress: &mut impl Egress<P>,
+    ) {
+        match uplink::admit_unusual(&mut packet, port, around.snapshot, around.telemetry) {
+            Ok(admission) => self.take_on(packet, &admission, around),
+            Err(Refusal::Drop(reason)) => around.telemetry.count_drop(reason),
+            Err(Refusal::Local) => {
+                if let Err(reason) = local::answer(packet, ingress, port, around, egress) {
+                    around.telemetry.count_drop(reason);
                 }
             }
-            PortSide::Access(vlans) => {
-                for mut packet in burst.drain(..) {
-                    match access::admit(&mut packet, vlans, around.snapshot) {
-                        Ok(admission) => self.take_on(packet, admission, around),
-                        Err(reason) => around.telemetry.count_drop(reason),
-                    }
-                }
+        }
+    }
+
+    #[inline(never)]
+    fn admit_from_access(&mut self, vlans: &AccessMap, burst: &mut ArrayVec<P, BURST>, around: &Surroundings<'_>) {
+        for packet in burst.drain(..) {
+            match access::admit(&packet, vlans, around.snapshot) {
+                Ok(admission) => self.take_on(packet, &admission, around),
+                Err(reason) => around.telemetry.count_drop(reason),
             }
         }
     }
 
     /// The end of stage 1 for a frame that goes on.
     #[inline(always)]
-    fn take_on(&mut self, packet: P, admission: Admission, around: &Surroundings<'_>) {
-        let lookups = Lookups::prepare(&admission, around);
-        self.packets.push(packet);
-        self.frames.push(InFlight { admission, lookups, verdict: Verdict::Flood });
+    fn take_on(&mut self, packet: P, admission: &Admission, around: &Surroundings<'_>) {
+        let frame = Frame::prepare(admission, around);
+        self.frames.push(InFlight { packet, frame, verdict: Verdict::Flood });
     }
 
     /// Stage 2.
+    #[inline(never)]
     fn decide(&mut self, around: &Surroundings<'_>) {
-        for (packet, frame) in self.packets.iter().zip(&mut self.frames) {
-            let verdict = match bridge_of(&frame.admission, around) {
-                Some(bridge) => decide(&frame.admission, &frame.lookups, bridge, around),
-                None => Verdict::Drop(DropReason::UnknownVni),
-            };
-            if verdict != Verdict::Drop(DropReason::UnknownRemote) {
-                count_received(&frame.admission, packet.len(), around.telemetry);
+        for InFlight { frame, verdict, .. } in &mut self.frames {
+            *verdict = decide(frame, around);
+            if *verdict != Verdict::Drop(DropReason::UnknownRemote) {
+                count_received(frame, around.telemetry);
             }
-            frame.verdict = verdict;
         }
     }
 
     /// Stage 3.
+    #[inline(never)]
     fn emit(&mut self, around: &Surroundings<'_>, egress: &mut impl Egress<P>) {
-        for (packet, frame) in self.packets.drain(..).zip(&self.frames) {
-            let InFlight { admission, verdict, .. } = frame;
-            let Some(bridge) = bridge_of(admission, around) else {
-                around.telemetry.count_drop(DropReason::UnknownVni);
-                continue;
-            };
-            let sent = match *verdict {
+        for InFlight { packet, frame, verdict } in self.frames.drain(..) {
+            let place = frame.place;
+            let sent = match verdict {
                 Verdict::Drop(reason) => Err(Undelivered::Dropped(reason)),
                 Verdict::Forward(location) => match location.kind() {
                     LocationKind::Access(member) => {
-                        emit::to_member(packet, member, around, egress).map_err(Undelivered::Dropped)
+                        emit::to_member(packet, place, member, around, egress).map_err(Undelivered::Dropped)
                     }
-                    LocationKind::Tunnel(tunnel) => emit::to_tunnel(packet, tunnel, bridge, around, egress),
+                    LocationKind::Tunnel(tunnel) => {
+                        emit::to_tunnel(packet, place, tunnel, frame.bridge(), around, egress)
+                    }
                 },
                 Verdict::Flood => {
-                    tell_flood_too_big(&mut self.too_big, &packet, admission, bridge, around, egress);
-                    flood::flood(packet, admission, bridge, around, egress).map_err(Undelivered::Dropped)
+                    flood_frame(packet, &frame, &mut self.too_big, around, egress).map_err(Undelivered::Dropped)
                 }
             };
             match sent {
                 Ok(()) => {}
                 Err(Undelivered::Dropped(reason)) => around.telemetry.count_drop(reason),
                 Err(Undelivered::TooBig { packet, max_frame }) => {
-                    if let LocationKind::Access(sender) = admission.source.kind() {
-                        self.too_big.tell(&packet, max_frame, sender, around, egress);
-                    }
+                    tell_sender(packet, &frame, max_frame, &mut self.too_big, around, egress);
                     around.telemetry.count_drop(DropReason::TooBigForTunnel);
                 }
             }
         }
-        self.frames.clear();
     }
 }
 
-/// Tells the sender of a unicast frame that is flooded, its destination being unknown yet, if it fits not every way.
-fn tell_flood_too_big<P: PacketBuffer>(
+/// Floods a frame. The sender of a unicast frame, its destination being unknown yet, is told if it fits not every way.
+#[inline(never)]
+fn flood_frame<P: PacketBuffer>(
+    mut packet: P,
+    frame: &Frame,
     limiter: &mut TooBigLimiter,
-    packet: &P,
-    admission: &Admission,
-    bridge: &Bridge,
+    around: &Surroundings<'_>,
+    egress: &mut impl Egress<P>,
+) -> Result<(), DropReason> {
+    let bridge = frame.bridge();
+    let domain = around.snapshot.domains.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
+    frame.place.extract(&mut packet).ok_or(DropReason::NoHeadroom)?;
+    if let LocationKind::Access(sender) = frame.source.kind()
+        && !frame.to_group
+        && let Some(max_frame) = flood::shortest_limit(packet.len(), frame.source, domain, around)
+    {
+        limiter.tell(&packet, max_frame, sender, around, egress);
+    }
+    flood::flood(packet, frame.source, bridge, domain, around, egress)
+}
+
+/// Tells the sender of a frame that is too big for its way.
+#[cold]
+fn tell_sender<P: PacketBuffer>(
+    mut packet: P,
+    frame: &Frame,
+    max_frame: usize,
+    limiter: &mut TooBigLimiter,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) {
-    if let LocationKind::Access(sender) = admission.source.kind()
-        && !admission.addresses.to_group()
-        && let Some(max_frame) = flood::shortest_limit(packet.len(), admission, bridge, around)
+    if let LocationKind::Access(sender) = frame.source.kind()
+        && frame.place.extract(&mut packet).is_some()
     {
-        limiter.tell(packet, max_frame, sender, around, egress);
+        limiter.tell(&packet, max_frame, sender, around, egress);
     }
 }
 
-#[inline]
-fn bridge_of<'a>(admission: &Admission, around: &Surroundings<'a>) -> Option<&'a Bridge> {
-    around.snapshot.bridges.get(usize::from(admission.bridge.0))
-}
-
-#[inline]
-fn count_received(admission: &Admission, bytes: usize, telemetry: &WorkerTelemetry) {
-    let bridge = telemetry.bridge(admission.bridge);
-    match admission.source.kind() {
+#[inline(always)]
+fn count_received(frame: &Frame, telemetry: &WorkerTelemetry) {
+    let bytes = frame.place.length();
+    let bridge = telemetry.bridge(frame.bridge());
+    match frame.source.kind() {
         LocationKind::Access(_) => bridge.access_received().count(bytes),
         LocationKind::Tunnel(tunnel) => {
             bridge.tunnel_received().count(bytes);

@@ -99,17 +99,15 @@ impl PacketBuffer for HeapPacket {
         std::iter::once(&self.head).chain(&self.rest).map(Segment::bytes)
     }
 
-    fn grow_front(&mut self, count: usize) -> bool {
-        let start = self.head.data.start.checked_sub(count);
-        start.inspect(|start| self.head.data.start = *start).is_some()
-    }
-
-    fn trim_front(&mut self, count: usize) -> bool {
-        let fits = count <= self.head.data.len();
-        if fits {
-            self.head.data.start += count;
+    fn replace_front<const PUT: usize>(&mut self, taken: usize) -> Option<&mut [u8; PUT]> {
+        let Segment { memory, data } = &mut self.head;
+        if taken > data.len() {
+            return None;
         }
-        fits
+        let start = (data.start + taken).checked_sub(PUT)?;
+        let front = Arc::get_mut(memory)?.get_mut(start..)?.first_chunk_mut()?;
+        data.start = start;
+        Some(front)
     }
 
     fn truncate(&mut self, length: usize) -> bool {

@@ -19,6 +19,7 @@ pub mod emit;
 pub mod encapsulate;
 pub mod flood;
 pub mod forwarder;
+pub mod framing;
 pub mod heap_packet;
 pub mod local;
 pub mod packet;

@@ -47,14 +47,17 @@ pub trait PacketBuffer: Sized {
     /// Every segment's bytes, in order, the head first.
     fn segments(&self) -> impl Iterator<Item = &[u8]>;
 
-    /// Makes room for `count` bytes in front of the head, whose new bytes hold anything. False, and nothing changed,
-    /// where there is not that much headroom.
+    /// Takes `taken` bytes off the front of the head and puts `PUT` others there, which hold anything: here they are, to
+    /// be written. None, and nothing changed, where the head is shorter, where there is not that much headroom, or
+    /// where another packet holds the head, too.
     #[must_use]
-    fn grow_front(&mut self, count: usize) -> bool;
+    fn replace_front<const PUT: usize>(&mut self, taken: usize) -> Option<&mut [u8; PUT]>;
 
-    /// Takes `count` bytes off the front of the head. False, and nothing changed, where the head is shorter.
+    /// Takes `count` bytes off the front of the head. False, and nothing changed, where the head is shorter or shared.
     #[must_use]
-    fn trim_front(&mut self, count: usize) -> bool;
+    fn trim_front(&mut self, count: usize) -> bool {
+        self.replace_front::<0>(count).is_some()
+    }
 
     /// Cuts the packet at `length` bytes; segments wholly behind the cut are given back. True, and nothing to do, for a
     /// packet that is not longer. False, and nothing changed, where the cut would change a shared segment.

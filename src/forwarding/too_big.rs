@@ -3,6 +3,7 @@
 use super::egress::Egress;
 use super::emit;
 use super::forwarder::Surroundings;
+use super::framing::FramePlace;
 use super::packet::PacketBuffer;
 use crate::tables::MemberIndex;
 use crate::telemetry::Event;
@@ -71,7 +72,8 @@ impl TooBigLimiter {
         let sent = egress.allocate().is_some_and(|mut packet| {
             packet.grow_back_zeroed(answer.len()) && {
                 packet.head_mut().copy_from_slice(answer);
-                emit::to_member(packet, sender, around, egress).is_ok()
+                let place = FramePlace::whole(&packet);
+                emit::to_member(packet, place, sender, around, egress).is_ok()
             }
         });
         around.telemetry.event(if sent { Event::TooBigSent } else { Event::TooBigSuppressed });

@@ -1,15 +1,18 @@
-//! Stage 1 for packets from an uplink: validate the outer headers and take them off.
+//! Stage 1 for packets from an uplink: validate the outer headers and find the frame behind them.
 
 use super::access::short;
 use super::bridging::{Addresses, Admission, check_front};
+use super::framing::FramePlace;
 use super::packet::{ChecksumVerdict, PacketBuffer};
+use crate::tables::outer_pattern::{OuterPattern, PATTERN};
 use crate::tables::snapshot::{Port, Snapshot, UNKNOWN_TUNNEL};
+use crate::tables::tunnel::{OUTER_IPV4, OUTER_IPV6};
 use crate::tables::{Location, TunnelIndex};
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
-use crate::wire::checksum::{Checksum, ipv4_header_is_valid};
+use crate::wire::checksum::{Checksum, ipv4_header_is_valid, plain_ipv4_header_is_valid};
 use crate::wire::ecn::{Ecn, EcnOutcome, copy_congestion};
 use crate::wire::ethernet::{
-    ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, is_vlan_ethertype,
+    ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, is_vlan_ethertype,
 };
 use crate::wire::field::field;
 use crate::wire::ip::{IpError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP};
@@ -33,6 +36,124 @@ impl From<DropReason> for Refusal {
     }
 }
 
+/// What the outer headers of a valid VXLAN packet say, and the inner Ethernet header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Outer {
+    /// The remote VTEP that sent it.
+    source: TunnelIndex,
+    ecn: Ecn,
+    vni: Vni,
+    /// Where the inner frame is in the packet, which ends with it.
+    place: FramePlace,
+    inner: InnerHeader,
+}
+
+/// The inner Ethernet header. It is taken apart where it is read: bytes that are copied in other pieces than they are
+/// read again make the processor wait for the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct InnerHeader {
+    addresses: Addresses,
+    ethertype: u16,
+}
+
+impl InnerHeader {
+    #[inline(always)]
+    fn of(header: &[u8; ETHERNET_HEADER]) -> Self {
+        let ethertype = u16::from_be_bytes([header[ETHERTYPE_AT], header[ETHERTYPE_AT + 1]]);
+        Self { addresses: Addresses::of(header), ethertype }
+    }
+}
+
+/// Admits the usual packet from an underlay of this family: valid VXLAN for this gateway, in the form that nearly all
+/// packets have. None for any other, which is for [`admit_unusual`].
+///
+/// # Errors
+/// The reason why it is dropped.
+#[inline(always)]
+pub fn admit_usual<const IPV6: bool, P: PacketBuffer>(
+    packet: &mut P,
+    pattern: &OuterPattern,
+    snapshot: &Snapshot,
+    telemetry: &WorkerTelemetry,
+) -> Option<Result<Admission, DropReason>> {
+    let outer = usual::<IPV6, P>(packet, pattern, snapshot)?;
+    Some(open(packet, &outer, snapshot, telemetry))
+}
+
+/// Admits any packet that `port` received: if it is VXLAN for this gateway, of a known VNI, what is behind its outer
+/// headers is the bridged frame.
+///
+/// # Errors
+/// The reason why it is not bridged.
+#[inline(never)]
+pub fn admit_unusual<P: PacketBuffer>(
+    packet: &mut P,
+    port: &Port,
+    snapshot: &Snapshot,
+    telemetry: &WorkerTelemetry,
+) -> Result<Admission, Refusal> {
+    let outer = validate(packet, port, snapshot)?;
+    check_front(packet, outer.place)?;
+    Ok(open(packet, &outer, snapshot, telemetry)?)
+}
+
+/// Recognises the usual packet: one segment that fits the pattern, with no byte behind the datagram, right lengths and
+/// right checksums. Of such a packet, [`validate`] would say the same.
+#[inline(always)]
+fn usual<const IPV6: bool, P: PacketBuffer>(packet: &P, pattern: &OuterPattern, snapshot: &Snapshot) -> Option<Outer> {
+    let head = packet.head();
+    let front = head.first_chunk::<PATTERN>().filter(|front| head.len() == packet.len() && pattern.fits(front))?;
+    if IPV6 { usual_ipv6(packet, snapshot) } else { usual_ipv4(packet, front, snapshot) }
+}
+
+#[inline(always)]
+fn usual_ipv4<P: PacketBuffer>(packet: &P, front: &[u8; PATTERN], snapshot: &Snapshot) -> Option<Outer> {
+    const UDP: usize = ETHERNET_HEADER + IPV4_HEADER;
+    const { assert!(OUTER_IPV4 + ETHERNET_HEADER <= PATTERN) };
+    let word = |at: usize| u16::from_be_bytes([front[at], front[at + 1]]);
+    let total_length = u16::try_from(packet.len() - ETHERNET_HEADER).ok()?;
+    if word(ETHERNET_HEADER + 2) != total_length || word(UDP + 4) != total_length - IPV4_HEADER as u16 {
+        return None;
+    }
+    let header = field::<IPV4_HEADER>(front, ETHERNET_HEADER)?;
+    if packet.receive_checksums().ip != ChecksumVerdict::Good && !plain_ipv4_header_is_valid(header) {
+        return None;
+    }
+    let source = u32::from_be_bytes(*field(front, ETHERNET_HEADER + 12)?);
+    Some(Outer {
+        source: snapshot.remotes.get_ipv4(source.into()).unwrap_or(UNKNOWN_TUNNEL),
+        ecn: Ecn::from_dscp_ecn(front[ETHERNET_HEADER + 1]),
+        vni: vxlan::vni_of(field(front, UDP + UDP_HEADER)?),
+        place: FramePlace::behind(OUTER_IPV4 as u16, packet),
+        inner: InnerHeader::of(field(front, OUTER_IPV4)?),
+    })
+}
+
+#[inline(always)]
+fn usual_ipv6<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Option<Outer> {
+    const UDP: usize = ETHERNET_HEADER + IPV6_HEADER;
+    let front = packet.head().first_chunk::<{ OUTER_IPV6 + ETHERNET_HEADER }>()?;
+    let udp = UdpHeader::parse(&front[UDP..])?;
+    let payload_length = u16::from_be_bytes([front[ETHERNET_HEADER + 4], front[ETHERNET_HEADER + 5]]);
+    if payload_length != udp.length || usize::from(udp.length) + UDP != packet.len() {
+        return None;
+    }
+    verify_udp_checksum(packet, true, UDP, &udp, snapshot).ok()?;
+    let header = field(front, UDP + UDP_HEADER)?;
+    // Of an IPv6 packet the pattern has the VXLAN header's first two bytes only.
+    if snapshot.vtep.strict && !vxlan::reserved_is_zero(header) {
+        return None;
+    }
+    let source = u128::from_be_bytes(*field(front, ETHERNET_HEADER + 8)?);
+    Some(Outer {
+        source: snapshot.remotes.get_ipv6(source.into()).unwrap_or(UNKNOWN_TUNNEL),
+        ecn: Ecn::from_dscp_ecn(front[ETHERNET_HEADER] << 4 | front[ETHERNET_HEADER + 1] >> 4),
+        vni: vxlan::vni_of(header),
+        place: FramePlace::behind(OUTER_IPV6 as u16, packet),
+        inner: InnerHeader::of(field(front, OUTER_IPV6)?),
+    })
+}
+
 /// What the outer IP header says, of a packet to the gateway's own address.
 struct OuterIp {
     /// The remote VTEP that sent it.
@@ -45,18 +166,8 @@ struct OuterIp {
     payload: std::ops::Range<usize>,
 }
 
-/// Admits a packet that `port` received: if it is VXLAN for this gateway, of a known VNI, what is left is the inner
-/// frame.
-///
-/// # Errors
-/// The reason why it is not bridged.
-#[inline(always)]
-pub fn admit<P: PacketBuffer>(
-    packet: &mut P,
-    port: &Port,
-    snapshot: &Snapshot,
-    telemetry: &WorkerTelemetry,
-) -> Result<Admission, Refusal> {
+/// Validates the outer headers, one field after the other, and cuts off what is behind the datagram.
+fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -> Result<Outer, Refusal> {
     let Some(ethernet) = EthernetHeader::parse(packet.head()) else {
         return Err(short(packet, ETHERNET_HEADER).into());
     };
@@ -75,19 +186,23 @@ pub fn admit<P: PacketBuffer>(
     if ip.protocol != PROTOCOL_UDP {
         return Err(unserved(&ip));
     }
-    let inner = terminate_vxlan(packet, &ip, snapshot)?;
-    open(packet, &ip, inner, snapshot, telemetry)
+    let (vni, frame) = terminate_vxlan(packet, &ip, snapshot)?;
+    let inner = field(packet.head(), frame.start).map(InnerHeader::of);
+    let inner = inner.ok_or_else(|| short(packet, frame.start + ETHERNET_HEADER))?;
+    if !packet.truncate(frame.end) {
+        return Err(DropReason::Truncated.into());
+    }
+    // IPv4 or IPv6 headers with all their options, UDP and VXLAN are far shorter than 64 KiB.
+    let place = FramePlace::behind(frame.start as u16, packet);
+    Ok(Outer { source: ip.source, ecn: ip.ecn, vni, place, inner })
 }
 
-/// The VNI, and where the inner frame lies in the packet.
-struct Inner {
-    vni: Vni,
-    frame: std::ops::Range<usize>,
-}
-
-/// Validates UDP and VXLAN (RFC 7348, 5).
-#[inline(always)]
-fn terminate_vxlan<P: PacketBuffer>(packet: &P, ip: &OuterIp, snapshot: &Snapshot) -> Result<Inner, DropReason> {
+/// Validates UDP and VXLAN (RFC 7348, 5); gives the VNI, and where the inner frame lies in the packet.
+fn terminate_vxlan<P: PacketBuffer>(
+    packet: &P,
+    ip: &OuterIp,
+    snapshot: &Snapshot,
+) -> Result<(Vni, std::ops::Range<usize>), DropReason> {
     if ip.fragment {
         return Err(DropReason::OuterFragment);
     }
@@ -107,7 +222,7 @@ fn terminate_vxlan<P: PacketBuffer>(packet: &P, ip: &OuterIp, snapshot: &Snapsho
         return Err(DropReason::OuterUdpLength);
     }
     let end = ip.payload.start + udp_length;
-    verify_udp_checksum(packet, ip, &udp, end, snapshot)?;
+    verify_udp_checksum(packet, ip.ipv6, ip.payload.start, &udp, snapshot)?;
     let vxlan_at = ip.payload.start + UDP_HEADER;
     let frame = vxlan_at + vxlan::VXLAN_HEADER..end;
     let Some(header) = field(head, vxlan_at) else {
@@ -122,51 +237,48 @@ fn terminate_vxlan<P: PacketBuffer>(packet: &P, ip: &OuterIp, snapshot: &Snapsho
     if frame.len() < ETHERNET_HEADER {
         return Err(DropReason::InnerTruncated);
     }
-    if head.len() < frame.start + ETHERNET_HEADER {
-        return Err(short(packet, frame.start + ETHERNET_HEADER));
-    }
-    Ok(Inner { vni: vxlan::vni_of(header), frame })
+    Ok((vxlan::vni_of(header), frame))
 }
 
-/// Finds bridge and remote VTEP, takes the outer headers off and looks at the inner frame.
+/// Finds the bridge, and looks at the inner frame.
 #[inline(always)]
 fn open<P: PacketBuffer>(
     packet: &mut P,
-    ip: &OuterIp,
-    inner: Inner,
+    outer: &Outer,
     snapshot: &Snapshot,
     telemetry: &WorkerTelemetry,
-) -> Result<Admission, Refusal> {
-    let index = snapshot.vnis.get(inner.vni).ok_or(DropReason::UnknownVni)?;
+) -> Result<Admission, DropReason> {
+    let index = snapshot.vnis.get(outer.vni).ok_or(DropReason::UnknownVni)?;
     let bridge = snapshot.bridges.get(usize::from(index.0)).ok_or(DropReason::UnknownVni)?;
-    if ip.source == UNKNOWN_TUNNEL && bridge.policy.source_check {
-        return Err(DropReason::UnknownRemote.into());
+    if outer.source == UNKNOWN_TUNNEL && bridge.policy.source_check {
+        return Err(DropReason::UnknownRemote);
     }
-    if !packet.truncate(inner.frame.end) || !packet.trim_front(inner.frame.start) {
-        return Err(DropReason::Truncated.into());
+    if is_vlan_ethertype(outer.inner.ethertype) && !bridge.policy.carry_tags {
+        return Err(DropReason::InnerTagged);
     }
-    if !bridge.policy.carry_tags && carries_tag(packet.head()) {
-        return Err(DropReason::InnerTagged.into());
-    }
-    check_front(packet)?;
-    let addresses = Addresses::of(packet.head()).ok_or(DropReason::InnerTruncated)?.check(bridge.policy)?;
+    let addresses = outer.inner.addresses.check(bridge.policy)?;
     // An outer Not-ECT never changes the inner packet (RFC 6040, 4.2).
-    if ip.ecn != Ecn::NotEct {
-        match copy_congestion(packet.head_mut(), ip.ecn) {
-            EcnOutcome::Deliver(_) => {}
-            EcnOutcome::DeliverWithWarning(_) => telemetry.event(Event::EcnWarning),
-            EcnOutcome::Drop => return Err(DropReason::EcnCongestion.into()),
-        }
+    if outer.ecn != Ecn::NotEct {
+        take_congestion_over(packet, outer, telemetry)?;
     }
-    Ok(Admission { bridge: index, source: Location::tunnel(ip.source), addresses })
+    Ok(Admission { bridge: index, source: Location::tunnel(outer.source), addresses, place: outer.place })
 }
 
-#[inline(always)]
-fn carries_tag(frame: &[u8]) -> bool {
-    frame.first_chunk::<ETHERNET_HEADER>().is_some_and(|f| is_vlan_ethertype(u16::from_be_bytes([f[12], f[13]])))
+/// Copies a congestion mark of the outer header to the inner one (RFC 6040, 4.2).
+fn take_congestion_over<P: PacketBuffer>(
+    packet: &mut P,
+    outer: &Outer,
+    telemetry: &WorkerTelemetry,
+) -> Result<(), DropReason> {
+    let frame = packet.head_mut().get_mut(outer.place.start()..).unwrap_or_default();
+    match copy_congestion(frame, outer.ecn) {
+        EcnOutcome::Deliver(_) => {}
+        EcnOutcome::DeliverWithWarning(_) => telemetry.event(Event::EcnWarning),
+        EcnOutcome::Drop => return Err(DropReason::EcnCongestion),
+    }
+    Ok(())
 }
 
-#[inline(always)]
 fn outer_ipv4<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
     let ip = Ipv4Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
@@ -186,7 +298,6 @@ fn outer_ipv4<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Result<OuterI
     })
 }
 
-#[inline]
 fn outer_ipv6<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
     let ip = Ipv6Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
@@ -216,24 +327,25 @@ fn malformed<P: PacketBuffer>(packet: &P, error: IpError) -> DropReason {
     }
 }
 
-/// Verifies a UDP checksum that is there (RFC 768; over IPv6, RFC 6935 on its absence). A NIC's bad verdict is looked
-/// at again: drivers differ in what they mean by it.
+/// Verifies the UDP checksum of a datagram at `at` that lies within the packet, if there is one (RFC 768; over IPv6,
+/// RFC 6935 on its absence). A NIC's bad verdict is looked at again: drivers differ in what they mean by it.
 #[inline]
 fn verify_udp_checksum<P: PacketBuffer>(
     packet: &P,
-    ip: &OuterIp,
+    ipv6: bool,
+    at: usize,
     udp: &UdpHeader,
-    end: usize,
     snapshot: &Snapshot,
 ) -> Result<(), DropReason> {
     if udp.checksum == 0 {
-        let missing = ip.ipv6 && !snapshot.vtep.zero_checksum_ipv6;
+        let missing = ipv6 && !snapshot.vtep.zero_checksum_ipv6;
         return if missing { Err(DropReason::OuterUdpChecksumMissing) } else { Ok(()) };
     }
     if packet.receive_checksums().l4 == ChecksumVerdict::Good {
         return Ok(());
     }
-    if sum_range(packet, ip.payload.start..end, pseudo_header(packet, ip, udp.length)).finish() == 0 {
+    let datagram = at..at + usize::from(udp.length);
+    if sum_range(packet, datagram, pseudo_header(packet, ipv6, udp.length)).finish() == 0 {
         Ok(())
     } else {
         Err(DropReason::OuterUdpChecksum)
@@ -241,9 +353,9 @@ fn verify_udp_checksum<P: PacketBuffer>(
 }
 
 /// The pseudo-header of a UDP datagram (RFC 768; RFC 8200, 8.1), with the addresses as they are in the packet.
-fn pseudo_header<P: PacketBuffer>(packet: &P, ip: &OuterIp, length: u16) -> Checksum {
+fn pseudo_header<P: PacketBuffer>(packet: &P, ipv6: bool, length: u16) -> Checksum {
     // Both addresses of either family are the last of the fixed header.
-    let addresses = if ip.ipv6 {
+    let addresses = if ipv6 {
         ETHERNET_HEADER + 8..ETHERNET_HEADER + IPV6_HEADER
     } else {
         ETHERNET_HEADER + 12..ETHERNET_HEADER + IPV4_HEADER

@@ -4,7 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortIndex(pub u16);
 
-/// A bridge's place in the bridge table. It is the bridge's half of an FDB key, and keeps its value over reloads.
+/// A bridge's place in the bridge table, 0 to 65534. It is the bridge's half of an FDB key, and keeps its value over
+/// reloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BridgeIndex(pub u16);
 

@@ -4,6 +4,7 @@ pub mod access_map;
 pub mod fdb;
 pub mod index;
 pub mod learning;
+pub mod outer_pattern;
 pub mod published;
 pub mod quiescence;
 pub mod remote_map;

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use super::access_map::AccessMap;
+use super::outer_pattern::OuterPattern;
 use super::remote_map::RemoteMap;
 use super::tunnel::Tunnel;
 use super::vni_map::VniMap;
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub ports: Vec<Port>,
     /// The bridges. Places of bridges that a reload took away stay, empty and out of reach of every map.
     pub bridges: Vec<Bridge>,
+    /// What each bridge reaches, in the order of the bridges.
+    pub domains: Vec<BroadcastDomain>,
     /// The access members.
     pub members: Vec<Member>,
     /// The remote VTEPs.
@@ -40,10 +43,36 @@ pub struct LocalVtep {
     pub udp_port: u16,
     /// Over IPv6, a zero UDP checksum is sent and accepted (RFC 6935).
     pub zero_checksum_ipv6: bool,
-    /// The outer DSCP for all packets; the inner one is copied where absent.
-    pub fixed_dscp: Option<u8>,
+    /// The outer DSCP.
+    pub dscp: OuterDscp,
     /// Packets with reserved VXLAN bits set are dropped.
     pub strict: bool,
+}
+
+/// The DSCP that outer headers get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OuterDscp {
+    /// Which bits of the inner octet of DSCP and ECN go to the outer one, and what the others are.
+    inherited: u8,
+    fixed: u8,
+}
+
+impl OuterDscp {
+    /// That of the inner packet (RFC 2983, 3.1: uniform).
+    pub const INHERITED: Self = Self { inherited: 0xff, fixed: 0 };
+
+    /// The same for all packets (RFC 2983, 3.1: pipe); its lower six bits.
+    #[must_use]
+    pub const fn fixed(dscp: u8) -> Self {
+        Self { inherited: 0b11, fixed: dscp << 2 }
+    }
+
+    /// The outer octet of DSCP and ECN. The ECN field is always the inner one's (RFC 6040, 4.1).
+    #[inline(always)]
+    #[must_use]
+    pub const fn outer(self, inner: u8) -> u8 {
+        inner & self.inherited | self.fixed
+    }
 }
 
 /// A port.
@@ -60,8 +89,8 @@ pub struct Port {
 /// What is on a port's other side.
 #[derive(Clone, Debug)]
 pub enum PortSide {
-    /// The fabric.
-    Uplink,
+    /// The fabric: what a packet from there usually looks like.
+    Uplink(Box<OuterPattern>),
     /// VLANs: which bridge each belongs to.
     Access(AccessMap),
 }
@@ -79,15 +108,20 @@ pub struct BridgePolicy {
     pub link_local: bool,
 }
 
-/// A bridge: one VNI, its access members and its remote VTEPs.
-#[derive(Clone, Debug)]
+/// A bridge, as much of it as every frame needs: eight of them lie in a cache line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bridge {
-    /// Its place in the bridge table.
-    pub index: BridgeIndex,
     /// The VNI.
     pub vni: Vni,
     /// The switches.
     pub policy: BridgePolicy,
+}
+
+const _: () = assert!(size_of::<Bridge>() == 8);
+
+/// What a bridge reaches: its access members and its remote VTEPs. Floods need it, and sources met for the first time.
+#[derive(Clone, Debug, Default)]
+pub struct BroadcastDomain {
     /// The access members, each of which gets a copy of a flood.
     pub members: Box<[MemberIndex]>,
     /// The flood list: remote VTEPs that get a copy of a flood (ingress replication).
@@ -96,7 +130,7 @@ pub struct Bridge {
     pub sources: Box<[TunnelIndex]>,
 }
 
-impl Bridge {
+impl BroadcastDomain {
     /// True where this remote VTEP may send to the bridge.
     #[must_use]
     pub fn accepts(&self, tunnel: TunnelIndex) -> bool {

@@ -1,4 +1,4 @@
-//! Remote VTEPs and the headers stored in front of what goes to them.
+//! Remote VTEPs, the ways to them, and the headers stored in front of what goes there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -23,15 +23,6 @@ pub struct Tunnel {
     pub address: IpAddr,
     /// The way there, if one is known.
     pub next_hop: Option<NextHop>,
-}
-
-/// The way to a remote VTEP.
-#[derive(Clone, Debug)]
-pub struct NextHop {
-    /// The uplink.
-    pub port: PortIndex,
-    /// The headers.
-    pub template: EncapsulationTemplate,
 }
 
 /// What makes the outer headers of a tunnel, besides what each packet brings.
@@ -70,29 +61,31 @@ pub enum OuterAddresses {
     },
 }
 
-/// Prebuilt outer headers. What differs from packet to packet is zero in it: lengths, traffic class, flow label,
-/// checksums, UDP source port and the VXLAN header.
+/// The way to a remote VTEP: the uplink, and the outer headers prebuilt. What differs from packet to packet is zero in
+/// them: lengths, traffic class, flow label, checksums, UDP source port and the VXLAN header.
 ///
 /// One cache line holds all that an IPv4 encapsulation reads.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
-pub struct EncapsulationTemplate {
+pub struct NextHop {
     /// The sum of the constant 16-bit words of the IPv4 header, or of the constant part of the IPv6 pseudo-header
-    /// (addresses and protocol); not folded.
-    partial_sum: u32,
+    /// (addresses and protocol), folded to 16 bits.
+    partial_sum: u16,
     max_frame: u16,
+    port: PortIndex,
     length: u8,
     ipv6: bool,
     header: [u8; OUTER_IPV6],
 }
 
-const _: () = assert!(std::mem::offset_of!(EncapsulationTemplate, header) + OUTER_IPV4 <= 64);
-const _: () = assert!(size_of::<EncapsulationTemplate>() == 128);
+const _: () = assert!(std::mem::offset_of!(NextHop, header) + OUTER_IPV4 <= 64);
+const _: () = assert!(size_of::<NextHop>() == 128);
 
-impl EncapsulationTemplate {
-    /// The template of an outer header (RFC 7348, 5; DF is set and the identification 0, RFC 6864, 4.1).
+impl NextHop {
+    /// The way out of this uplink with these outer headers (RFC 7348, 5; DF is set and the identification 0, RFC 6864,
+    /// 4.1).
     #[must_use]
-    pub fn new(outer: &OuterHeader) -> Self {
+    pub fn new(port: PortIndex, outer: &OuterHeader) -> Self {
         let mut header = [0; OUTER_IPV6];
         header[0..6].copy_from_slice(&outer.destination_mac.0);
         header[6..12].copy_from_slice(&outer.source_mac.0);
@@ -121,16 +114,24 @@ impl EncapsulationTemplate {
         header[udp + 2..udp + 4].copy_from_slice(&outer.udp_port.to_be_bytes());
         let length = udp + UDP_HEADER + VXLAN_HEADER;
         let partial_sum = if ipv6 {
-            sum_words(&header[ip + 8..ip + 40]) + u32::from(PROTOCOL_UDP)
+            sum_words(&header[ip + 8..ip + 40], PROTOCOL_UDP.into())
         } else {
-            sum_words(&header[ip..ip + IPV4_HEADER])
+            sum_words(&header[ip..ip + IPV4_HEADER], 0)
         };
         let overhead = (length - ETHERNET_HEADER) as u16;
-        Self { partial_sum, max_frame: outer.mtu.saturating_sub(overhead), length: length as u8, ipv6, header }
+        let max_frame = outer.mtu.saturating_sub(overhead);
+        Self { partial_sum, max_frame, port, length: length as u8, ipv6, header }
+    }
+
+    /// The uplink.
+    #[inline]
+    #[must_use]
+    pub fn port(&self) -> PortIndex {
+        self.port
     }
 
     /// The headers.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn header(&self) -> Header<'_> {
         match self.header.first_chunk() {
@@ -139,10 +140,17 @@ impl EncapsulationTemplate {
         }
     }
 
-    /// See [`EncapsulationTemplate`]; not folded.
+    /// True where the outer IP header is IPv6.
     #[inline]
     #[must_use]
-    pub fn partial_sum(&self) -> u32 {
+    pub fn is_ipv6(&self) -> bool {
+        self.ipv6
+    }
+
+    /// The sum of what is constant and under a checksum: of the IPv4 header, or of the IPv6 pseudo-header.
+    #[inline]
+    #[must_use]
+    pub fn partial_sum(&self) -> u16 {
         self.partial_sum
     }
 
@@ -161,7 +169,7 @@ impl EncapsulationTemplate {
     }
 }
 
-/// A template's bytes, told apart by family.
+/// Outer headers, told apart by family.
 #[derive(Clone, Copy, Debug)]
 pub enum Header<'a> {
     /// Ethernet, IPv4, UDP, VXLAN.
@@ -170,6 +178,10 @@ pub enum Header<'a> {
     Ipv6(&'a [u8; OUTER_IPV6]),
 }
 
-fn sum_words(bytes: &[u8]) -> u32 {
-    bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum()
+/// The one's complement sum of the 16-bit words of `bytes` and of one more (RFC 1071).
+fn sum_words(bytes: &[u8], more: u16) -> u16 {
+    bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).fold(more, |sum, word| {
+        let (sum, carry) = sum.overflowing_add(word);
+        sum + u16::from(carry)
+    })
 }

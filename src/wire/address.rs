@@ -162,11 +162,11 @@ impl Vni {
         if value <= Self::MAX { Ok(Self(value)) } else { Err(AddressError::Vni(value as u64)) }
     }
 
-    /// The identifier as a VXLAN header carries it; every three octets are one.
-    #[inline]
+    /// The identifier in the lowest 24 bits of a word, whatever else is in it.
+    #[inline(always)]
     #[must_use]
-    pub const fn from_be_bytes([a, b, c]: [u8; 3]) -> Self {
-        Self(u32::from_be_bytes([0, a, b, c]))
+    pub const fn from_low_bits(word: u64) -> Self {
+        Self(word as u32 & Self::MAX)
     }
 
     /// The identifier, 0 to [`Vni::MAX`].

@@ -108,6 +108,15 @@ impl Checksum {
     }
 }
 
+/// True where an IPv4 header without options, whose first octet is 0x45, has the right checksum (RFC 791, 3.1).
+#[inline(always)]
+#[must_use]
+pub fn plain_ipv4_header_is_valid(header: &[u8; 20]) -> bool {
+    let sum = header.as_chunks::<4>().0.iter().fold(0, |sum, word| sum + u64::from(u32::from_ne_bytes(*word)));
+    // The sum is to be minus zero; it is not zero, as the first octet is not.
+    sum.is_multiple_of(0xffff)
+}
+
 /// True where the IPv4 header at the front of `packet` lies within it and its checksum is right (RFC 791, 3.1).
 /// `packet` may be longer than the header: its length is the header's own.
 #[inline]

@@ -24,7 +24,8 @@ pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 pub const ETHERTYPE_QINQ: u16 = 0x88a8;
 
 /// Where the first EtherType of a frame is.
-const ETHERTYPE_AT: usize = 12;
+/// Where a frame has its EtherType, in bytes.
+pub const ETHERTYPE_AT: usize = 12;
 
 /// True for the EtherTypes that announce a VLAN tag.
 #[inline]

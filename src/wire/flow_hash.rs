@@ -8,11 +8,12 @@
 //! The function multiplies two 64-bit words to 128 bits and folds the halves: two dependent multiplications for IPv4,
 //! three for IPv6. It is no defence against a tenant who looks for collisions; those only concentrate his own flows.
 
-use super::ethernet::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, network_header};
+use super::ecn::traffic_class_of;
+use super::ethernet::{ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, network_header};
 use super::field::{field, read_u32};
 use super::ip::{PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP};
 use super::ipv4::Ipv4Header;
-use super::ipv6::{Ipv6Header, upper_layer};
+use super::ipv6::{IPV6_HEADER, Ipv6Header, upper_layer};
 
 /// The lowest source port (RFC 7348, 5: the dynamic range of RFC 6335).
 const FIRST_PORT: u16 = 49152;
@@ -64,36 +65,59 @@ fn ipv6_words(packet: &[u8]) -> Option<[u64; 4]> {
     Some([word(8)?, word(16)?, word(24)?, word(32)?])
 }
 
-/// The hash of the flow that an Ethernet frame belongs to. `frame` need hold only the frame's first bytes; a frame under
-/// 14 bytes hashes to 0.
-#[inline]
-#[must_use]
-pub fn flow_hash(frame: &[u8]) -> u32 {
-    if let Some(head) = frame.first_chunk::<38>() {
-        let &[_, _, _, _, _, _, _, _, _, _, _, _, t0, t1, version, ..] = head;
-        let ethertype = u16::from_be_bytes([t0, t1]);
-        if ethertype == ETHERTYPE_IPV4 && version == 0x45 && has_ports(head[23]) {
-            let fragment = u16::from_be_bytes([head[20], head[21]]) & 0x3fff;
-            if fragment == 0
-                && let (Some(addresses), Some(ports)) = (field(head, 26), read_u32(head, 34))
-            {
-                return hash_ipv4(*addresses, head[23], ports);
-            }
-        } else if ethertype == ETHERTYPE_IPV6
-            && version >> 4 == 6
-            && has_ports(head[20])
-            && let Some(packet) = frame.get(ETHERNET_HEADER..)
-            && let (Some(words), Some(ports)) = (ipv6_words(packet), read_u32(packet, 40))
-        {
-            return hash_ipv6(words, head[20], ports);
-        }
-    }
-    uncommon_flow_hash(frame)
+/// What a frame brings to its outer headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InnerFlow {
+    /// The hash of the flow.
+    pub hash: u32,
+    /// The octet of DSCP and ECN, as [`traffic_class_of`] gives it.
+    pub dscp_ecn: u8,
 }
 
-/// Everything that takes more than a look at fixed places.
-#[inline(never)]
-fn uncommon_flow_hash(frame: &[u8]) -> u32 {
+impl InnerFlow {
+    /// The flow that an Ethernet frame belongs to. `frame` need hold only the frame's first bytes; a frame under 14
+    /// bytes hashes to 0.
+    #[must_use]
+    pub fn of(frame: &[u8]) -> Self {
+        frame
+            .get(ETHERTYPE_AT..)
+            .and_then(|behind| Self::of_plain_ipv4(behind).or_else(|| Self::of_plain_ipv6(behind)))
+            .unwrap_or_else(|| Self { hash: flow_hash(frame), dscp_ecn: traffic_class_of(frame) })
+    }
+
+    /// The flow of an untagged IPv4 packet without options that is no fragment: all that makes it lies in fixed places.
+    /// None for every other frame. `behind_addresses` is the frame from its EtherType on.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_plain_ipv4(behind_addresses: &[u8]) -> Option<Self> {
+        let head = behind_addresses.first_chunk::<26>()?;
+        let &[t0, t1, version, dscp_ecn, _, _, _, _, f0, f1, _, protocol, ..] = head;
+        let fragment = u16::from_be_bytes([f0, f1]) & 0x3fff;
+        if u16::from_be_bytes([t0, t1]) != ETHERTYPE_IPV4 || version != 0x45 || fragment != 0 {
+            return None;
+        }
+        let (addresses, ports) = (field(head, 14)?, read_u32(head, 22)?);
+        let ports = if has_ports(protocol) { ports } else { 0 };
+        Some(Self { hash: hash_ipv4(*addresses, protocol, ports), dscp_ecn })
+    }
+
+    /// The same of an untagged IPv6 packet whose ports are right behind its header.
+    fn of_plain_ipv6(behind_addresses: &[u8]) -> Option<Self> {
+        let head = behind_addresses.first_chunk::<46>()?;
+        let &[t0, t1, first, second, _, _, _, _, protocol, ..] = head;
+        if u16::from_be_bytes([t0, t1]) != ETHERTYPE_IPV6 || first >> 4 != 6 || !has_ports(protocol) {
+            return None;
+        }
+        let (_, packet) = head.split_at(size_of::<u16>());
+        let hash = hash_ipv6(ipv6_words(packet)?, protocol, read_u32(packet, IPV6_HEADER)?);
+        Some(Self { hash, dscp_ecn: first << 4 | second >> 4 })
+    }
+}
+
+/// The hash of the flow that an Ethernet frame belongs to. `frame` need hold only the frame's first bytes; a frame under
+/// 14 bytes hashes to 0.
+#[must_use]
+pub fn flow_hash(frame: &[u8]) -> u32 {
     let Some((ethertype, at)) = network_header(frame) else {
         return hash_by_mac(frame, 0);
     };

@@ -27,16 +27,14 @@ pub const fn reserved_is_zero(header: &[u8; VXLAN_HEADER]) -> bool {
 #[inline]
 #[must_use]
 pub const fn vni_of(header: &[u8; VXLAN_HEADER]) -> Vni {
-    let [_, _, _, _, a, b, c, _] = *header;
-    Vni::from_be_bytes([a, b, c])
+    Vni::from_low_bits(u64::from_be_bytes(*header) >> 8)
 }
 
 /// The header of a packet of `vni`, reserved bits zero.
 #[inline]
 #[must_use]
 pub const fn header_of(vni: Vni) -> [u8; VXLAN_HEADER] {
-    let [_, a, b, c] = vni.get().to_be_bytes();
-    [VXLAN_FLAG_VNI, 0, 0, 0, a, b, c, 0]
+    ((VXLAN_FLAG_VNI as u64) << 56 | (vni.get() as u64) << 8).to_be_bytes()
 }
 
 #[cfg(test)]

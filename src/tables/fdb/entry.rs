@@ -7,31 +7,31 @@ use crate::wire::address::MacAddr;
 
 /// What an FDB entry is found by: a bridge and a station's MAC address, in one word.
 ///
-/// Bits 48 to 63 are the bridge, bits 0 to 47 the address ([`MacAddr::to_u64`]).
+/// Bits 48 to 63 are the bridge's index plus one, bits 0 to 47 the address ([`MacAddr::to_u64`]). So no key is a word that
+/// says what a slot without an entry is, whatever the address: there is no bridge 65535.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FdbKey(u64);
 
 impl FdbKey {
-    /// The key word of a slot that an entry may be stored into. The zero address is no station's.
+    /// The key word of a slot that an entry may be stored into.
     pub(super) const EMPTY: u64 = 0;
-    /// The key word of a slot that held an entry, and that some worker may still be reading. A group address.
-    pub(super) const RETIRED: u64 = 0x0000_0100_0000_0000;
-    /// The one key of all addresses that are not a station's. No slot ever holds it.
-    const NO_STATION: Self = Self(0x0000_ffff_ffff_ffff);
+    /// The key word of a slot that held an entry, and that some worker may still be reading.
+    pub(super) const RETIRED: u64 = 1;
+    const MAC: u64 = 0xffff_ffff_ffff;
 
-    /// The key of a station in a bridge. An address that is no station's ([`MacAddr::is_station`]) gives a key that is
-    /// never found and that cannot be inserted.
+    /// The key of a station in a bridge. An address that is no station's ([`MacAddr::is_station`]) gives a key that
+    /// cannot be inserted, and so is never found.
     #[inline]
     #[must_use]
     pub const fn new(bridge: BridgeIndex, mac: MacAddr) -> Self {
         Self::from_bits(bridge, mac.to_u64())
     }
 
-    /// As [`FdbKey::new`], of an address as [`MacAddr::to_u64`] gives it.
-    #[inline]
+    /// As [`FdbKey::new`], of an address as [`MacAddr::to_u64`] gives it; the upper 16 bits are ignored.
+    #[inline(always)]
     #[must_use]
     pub const fn from_bits(bridge: BridgeIndex, mac: u64) -> Self {
-        if mac & MacAddr::GROUP_BIT == 0 && mac != 0 { Self((bridge.0 as u64) << 48 | mac) } else { Self::NO_STATION }
+        Self((bridge.0.wrapping_add(1) as u64) << 48 | mac & Self::MAC)
     }
 
     /// The key in a slot's word, if an entry is there.
@@ -48,18 +48,18 @@ impl FdbKey {
         self.0
     }
 
-    /// True for the key of a station, which can be inserted.
+    /// True for the key of a station in a bridge, which can be inserted.
     #[inline]
     #[must_use]
     pub const fn is_station(self) -> bool {
-        self.0 != Self::NO_STATION.0
+        self.0 > Self::MAC && self.mac().is_station()
     }
 
     /// The bridge.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn bridge(self) -> BridgeIndex {
-        BridgeIndex((self.0 >> 48) as u16)
+        BridgeIndex(((self.0 >> 48) as u16).wrapping_sub(1))
     }
 
     /// The station's address.

@@ -37,7 +37,7 @@ impl HashSeed {
 
     /// A wide multiplication whose halves are folded together: each half of the result depends on the whole key, and
     /// the two buckets are taken from different halves.
-    #[inline]
+    #[inline(always)]
     pub(super) const fn hash(self, key: FdbKey) -> (u32, u32) {
         let product = (key.to_word() ^ self.mask) as u128 * self.factor as u128;
         let folded = product as u64 ^ (product >> 64) as u64;

@@ -120,12 +120,12 @@ pub use self::entry::{AgeTick, FdbKey, FdbValue};
 pub use self::hash::HashSeed;
 pub use self::writer::{FdbWriter, InsertError, Inserted};
 
-/// A key with the two buckets where it may be: hashed once, then prefetched and looked up.
+/// A key with the first of the two buckets where it may be, so that it can be prefetched before it is looked up. The
+/// second bucket is found by hashing again: one lookup in a hundred asks for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Probe {
     key: FdbKey,
     first: u32,
-    second: u32,
 }
 
 impl Probe {
@@ -193,24 +193,22 @@ impl Fdb {
     }
 
     /// Hashes a key: the first of the three steps of a lookup.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn probe(&self, key: FdbKey) -> Probe {
-        let (first, second) = self.seed.hash(key);
-        // The two buckets are to be different ones: the last bit tells them apart where they are not.
-        let same = self.buckets.index(first) == self.buckets.index(second);
-        Probe { key, first, second: second ^ u32::from(same) }
+        Probe { key, first: self.seed.hash(key).0 }
     }
 
-    /// Starts to bring both buckets of a key into the cache.
-    #[inline]
-    pub fn prefetch(&self, probe: &Probe) {
-        self.prefetch_first(probe);
-        self.buckets.prefetch(self.buckets.index(probe.second));
+    /// The number of the bucket where a key may be if it is not in its first one.
+    fn second_home(&self, probe: &Probe) -> usize {
+        let (first, second) = self.seed.hash(probe.key);
+        let (first, second) = (self.buckets.index(first), self.buckets.index(second));
+        // The two buckets are to be different ones: the last bit tells them apart where they are not.
+        second ^ usize::from(first == second)
     }
 
     /// Starts to bring the first bucket of a key into the cache, which is where all but a few entries are.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch_first(&self, probe: &Probe) {
         self.buckets.prefetch(self.buckets.index(probe.first));
     }
@@ -220,7 +218,7 @@ impl Fdb {
     ///
     /// A thread that is not registered gets a right answer too, unless during the call the entry is moved twice, or
     /// its slot is given to another station and back: good enough for a person who asks.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn lookup(&self, probe: &Probe) -> Option<FdbValue> {
         self.find(probe).map(|found| found.value)
@@ -240,7 +238,7 @@ impl Fdb {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&self, probe: &Probe) -> Option<Found<'_>> {
         let first = self.buckets.at(self.buckets.index(probe.first));
         if let Some(found) = find_in(first, probe.key) {
@@ -251,9 +249,9 @@ impl Fdb {
 
     /// The second bucket, and then the first one again: an entry that was moved from the second to the first between
     /// our two looks is there now.
-    #[inline]
+    #[cold]
     fn find_further<'a>(&'a self, first: &'a Bucket, probe: &Probe) -> Option<Found<'a>> {
-        let second = self.buckets.at(self.buckets.index(probe.second));
+        let second = self.buckets.at(self.second_home(probe));
         find_in(second, probe.key).or_else(|| find_in(first, probe.key))
     }
 
@@ -274,7 +272,7 @@ impl Fdb {
     /// The numbers of the two buckets where a key may be, as [`Fdb::sweep`] counts them; the first choice first.
     #[must_use]
     pub fn homes(&self, probe: &Probe) -> [usize; 2] {
-        [self.buckets.index(probe.first), self.buckets.index(probe.second)]
+        [self.buckets.index(probe.first), self.second_home(probe)]
     }
 
     /// All entries: [`Fdb::sweep`] over the whole table.
@@ -327,14 +325,10 @@ struct Found<'a> {
 }
 
 /// Looks for a key in one bucket. The order of the three loads is the essay's.
-#[inline]
+#[inline(always)]
 fn find_in(bucket: &Bucket, key: FdbKey) -> Option<Found<'_>> {
     let word = key.to_word();
-    // All slots are compared before there is a branch: which one it is cannot be predicted.
-    let mut matches = 0u32;
-    for (slot, candidate) in bucket.key.iter().enumerate() {
-        matches |= u32::from(candidate.load(Ordering::Acquire) == word) << slot;
-    }
+    let matches = bucket.slots_with(word);
     if matches == 0 {
         return None;
     }
