@@ -14,6 +14,7 @@ pub mod daemon;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod forwarding;
+pub mod netlink;
 pub mod tables;
 pub mod telemetry;
 pub mod wire;

@@ -92,13 +92,19 @@ fn compile_tunnels(config: &Config, facts: &[PortFacts], registry: &Registry, le
     for neighbour in &config.neighbours {
         let place = registry.tunnel(neighbour.address).and_then(|index| tunnels.get_mut(usize::from(index.0)));
         if let Some(tunnel) = place {
-            tunnel.next_hop = next_hop(config, neighbour, facts);
+            tunnel.next_hop = next_hop(config, neighbour, facts, u16::MAX);
         }
     }
     tunnels
 }
 
-fn next_hop(config: &Config, neighbour: &model::Neighbour, facts: &[PortFacts]) -> Option<NextHop> {
+/// The way to a remote VTEP by a neighbour, for IP packets of at most `mtu` bytes, or what its port takes if less.
+pub(super) fn next_hop(
+    config: &Config,
+    neighbour: &model::Neighbour,
+    facts: &[PortFacts],
+    mtu: u16,
+) -> Option<NextHop> {
     let port = facts.get(usize::from(neighbour.port.0))?;
     let addresses = match (config.vtep.address, neighbour.address) {
         (IpAddr::V4(local), IpAddr::V4(remote)) => OuterAddresses::Ipv4 { local, remote },
@@ -111,7 +117,7 @@ fn next_hop(config: &Config, neighbour: &model::Neighbour, facts: &[PortFacts]) 
         addresses,
         udp_port: config.vtep.udp_port,
         ttl: config.vtep.ttl,
-        mtu: port.mtu,
+        mtu: mtu.min(port.mtu),
     };
     Some(NextHop::new(neighbour.port, &outer))
 }

@@ -1,5 +1,7 @@
 //! The gateway's state and its rounds: what the control thread runs.
 
+mod following;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use super::compile::{PortFacts, compile};
+use super::kernel::Kernel;
 use super::learning::{Learning, Limits};
 use super::registry::{Exhausted, Registry};
 use crate::config::Config;
@@ -67,6 +70,8 @@ pub struct Gateway {
     telemetry: Arc<ControlTelemetry>,
     /// Snapshots that workers may still hold. They are freed here, when nobody does.
     retired: Vec<Arc<Snapshot>>,
+    /// The kernel's tables, where remote VTEPs are reached as the kernel says.
+    kernel: Option<Kernel>,
     clock: Ticking,
     last_round: Instant,
 }
@@ -94,6 +99,7 @@ impl Gateway {
             learning: Learning::new(writer, rings, Arc::clone(&telemetry)),
             telemetry,
             retired: Vec::new(),
+            kernel: None,
             running: Arc::new(ArcSwap::new(Arc::clone(&running))),
             clock: Ticking { number: 0, since: now, length: tick_length(running.config.fdb.ageing) },
             last_round: now,
@@ -125,8 +131,9 @@ impl Gateway {
             return Err(ApplyError::NeedsRestart(section));
         }
         let mut registry = before.registry.clone();
-        let snapshot = compile(&config, &before.ports, &mut registry)?;
+        let mut snapshot = compile(&config, &before.ports, &mut registry)?;
         let running = Arc::new(Running { config, ports: before.ports.clone(), registry });
+        self.lead(&mut snapshot, &running);
         self.retired.push(self.tables.snapshot.swap(Arc::new(snapshot)));
         self.running.store(Arc::clone(&running));
         self.learning.flush(&self.tables.snapshot.load());
@@ -173,7 +180,7 @@ impl Gateway {
         self.telemetry.config_applied.set(now.as_secs());
     }
 
-    /// One round: learns what workers reported, ages a share of the FDB, frees what nobody holds any more. Gives how
+    /// One round: takes in what the kernel told, learns what workers reported, ages a share of the FDB, frees what nobody holds any more. Gives how
     /// many events there were.
     pub fn round(&mut self) -> usize {
         self.round_at(Instant::now())
@@ -186,6 +193,7 @@ impl Gateway {
         self.clock.turn(now, tick);
         self.tables.age.set(self.clock.number);
         let now_tick = self.tables.age.now();
+        let followed = self.follow_on(now);
         let events = self.learning.drain(&self.tables.snapshot.load(), now_tick);
         if let Some(ageing) = self.learning.ageing() {
             // The whole table once a tick, evenly spread over the rounds. A tick that has begun counts as passed.
@@ -196,7 +204,7 @@ impl Gateway {
         self.learning.reclaim();
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.last_round = now;
-        events
+        events + followed
     }
 }
 

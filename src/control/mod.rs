@@ -5,9 +5,13 @@
 
 pub mod compile;
 pub mod gateway;
+pub mod kernel;
 pub mod learning;
 pub mod registry;
+pub mod slots;
+pub mod underlay;
 
 pub use compile::{PortFacts, compile};
 pub use gateway::{Gateway, Running};
+pub use kernel::Kernel;
 pub use registry::Registry;

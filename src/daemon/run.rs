@@ -16,11 +16,14 @@ use super::ports::{self, WorkerQueues};
 use super::summary::summary;
 use super::view::{ReloadRequest, View, describe};
 use crate::api::{Endpoints, ServeError, StatsThread};
-use crate::config::model::Idle;
+use crate::config::model::{Idle, PortRole};
 use crate::config::{Config, Loaded};
-use crate::control::Gateway;
 use crate::control::gateway::StartError;
+use crate::control::underlay::Uplink;
+use crate::control::{Gateway, Kernel};
 use crate::dpdk::{Eal, EalError, EalOptions, PacketPool, PoolError, PortError, WorkerThread};
+use crate::netlink::{Listener, SocketError};
+use crate::tables::PortIndex;
 use crate::tables::Tables;
 use crate::tables::learning::LearnRing;
 use crate::telemetry::{ControlTelemetry, WorkerHandle, WorkerTelemetry};
@@ -49,6 +52,9 @@ pub enum DaemonError {
     /// The tables could not be made.
     #[error(transparent)]
     Gateway(#[from] StartError),
+    /// The kernel's tables cannot be read.
+    #[error(transparent)]
+    Kernel(#[from] SocketError),
     /// The metrics or the control socket could not be served.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -100,7 +106,9 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let control = Arc::new(ControlTelemetry::new());
     let facts = ports.iter().map(|port| port.facts).collect();
     info!("running {} of {}", describe(&config), file.display());
+    let uplinks = uplinks(&config);
     let mut gateway = Gateway::start(config, facts, rings.clone(), Arc::clone(&control))?;
+    gateway.follow(Kernel::follow(Listener::start()?, uplinks, Arc::clone(&control))?);
     let workers: Vec<WorkerHandle> =
         cores.iter().map(|core| WorkerHandle { core: *core, telemetry: Arc::new(WorkerTelemetry::new()) }).collect();
     // One request waits while another is served; whoever asks beyond that is told so.
@@ -131,6 +139,12 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     stats.stop();
     info!("{}", summary(&workers, began.elapsed()));
     Ok(())
+}
+
+/// The uplinks and their interfaces in the kernel.
+fn uplinks(config: &Config) -> Vec<Uplink> {
+    let ports = config.ports.iter().zip(0..).filter(|(port, _)| port.role == PortRole::Uplink);
+    ports.map(|(port, index)| Uplink { port: PortIndex(index), interface: port.name.clone() }).collect()
 }
 
 fn start_eal(config: &Config, verbose: bool) -> Result<Eal, EalError> {

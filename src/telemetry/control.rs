@@ -2,6 +2,7 @@
 
 use super::FdbEvent;
 use super::counter::{Counter, CounterTable, table_length};
+use super::kernel::KernelTelemetry;
 use crate::tables::BridgeIndex;
 
 /// What happened to the forwarding database, and how full it is.
@@ -54,6 +55,8 @@ pub struct ControlTelemetry {
     pub config_applied: Counter,
     /// The forwarding database.
     pub fdb: FdbTelemetry,
+    /// The mirror of the kernel's tables.
+    pub kernel: KernelTelemetry,
 }
 
 impl ControlTelemetry {
@@ -71,6 +74,7 @@ impl ControlTelemetry {
                 events: [const { Counter::new() }; FdbEvent::COUNT],
                 bridge_entries: CounterTable::new(),
             },
+            kernel: KernelTelemetry::new(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod families;
 mod forwarding;
+mod kernel;
 mod ports;
 mod process;
 mod workers;
@@ -71,6 +72,7 @@ impl<S: MetricsSource + ?Sized + 'static> Collector for SourceCollector<S> {
         forwarding::encode_drops_and_events(&mut families, source.workers())?;
         workers::encode(&mut families, source.workers(), source.cycles_per_second())?;
         workers::encode_ports(&mut families, source.workers(), &readings)?;
-        process::encode_control(&mut families, source.control())
+        process::encode_control(&mut families, source.control())?;
+        kernel::encode(&mut families, &source.control().kernel)
     }
 }

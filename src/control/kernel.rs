@@ -1,0 +1,337 @@
+//! The kernel's tables, followed by the control thread: takes in what changes, compares all of it now and then, asks
+//! for routes, and keeps next hops resolved.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use super::underlay::{Care, Underlay, Uplink, Ways};
+use crate::netlink::{Dumped, Dumps, Event, Listener, Mirror, Routing, SocketError, Source, Table, Told};
+use crate::telemetry::{ControlTelemetry, KernelTable, RemoteState};
+
+/// Messages that one round takes in.
+const EVENTS: usize = 2048;
+/// How long one round works on a resync.
+const RESYNC_SHARE: Duration = Duration::from_micros(500);
+/// Routes that one round asks for.
+const QUERIES: usize = 128;
+/// How often everything is compared although nothing seems to be missing.
+const SLOWLY: Duration = Duration::from_secs(30);
+/// How long after a resync began the next one may, if something was lost or it was given up.
+const SOON: Duration = Duration::from_secs(1);
+/// How often a table is asked for again that changed while it was dumped.
+const TRIES: u32 = 5;
+/// How often next hops are looked after when nothing changes.
+const LOOK_AFTER: Duration = Duration::from_millis(250);
+
+/// The kernel's tables, and what follows from them.
+#[derive(Debug)]
+pub struct Kernel {
+    listener: Listener,
+    dumps: Dumps,
+    routing: Routing,
+    mirror: Mirror,
+    underlay: Underlay,
+    telemetry: Arc<ControlTelemetry>,
+    /// How far the running resync is.
+    resync: Option<Progress>,
+    /// When the last one began.
+    resynced: Instant,
+    /// Something was lost since then.
+    doubt: bool,
+    looked_after: Instant,
+}
+
+/// A resync that runs: the place of its table in [`Table::ALL`], and how often that was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    table: usize,
+    tries: u32,
+}
+
+/// What a round came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// There was something to do, and there may be more.
+    pub busy: bool,
+    /// Ways have changed.
+    pub ways_changed: bool,
+}
+
+impl Kernel {
+    /// Subscribes to the kernel's changes in the calling thread's network namespace, and reads all there is.
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    pub fn follow(
+        listener: Listener,
+        uplinks: Vec<Uplink>,
+        telemetry: Arc<ControlTelemetry>,
+    ) -> Result<Self, SocketError> {
+        let now = Instant::now();
+        let mut kernel = Self {
+            listener,
+            dumps: Dumps::open()?,
+            routing: Routing::open()?,
+            mirror: Mirror::default(),
+            underlay: Underlay::new(uplinks),
+            telemetry,
+            resync: None,
+            resynced: now,
+            doubt: false,
+            looked_after: now,
+        };
+        kernel.begin_resync(now);
+        while kernel.resync.is_some() {
+            kernel.resync_until(Instant::now() + RESYNC_SHARE);
+        }
+        kernel.count();
+        let entries = kernel.mirror.entries();
+        info!(
+            links = entries.links,
+            neighbours = entries.neighbours,
+            fdb = entries.tunnelled + entries.floods + entries.bridged,
+            duration = ?now.elapsed(),
+            "the kernel's tables are mirrored"
+        );
+        Ok(kernel)
+    }
+
+    /// Which remote VTEPs' ways are wanted. The routes of new ones are asked for at once.
+    pub fn set_remotes(&mut self, remotes: &BTreeSet<IpAddr>) {
+        self.underlay.set_remotes(remotes, Instant::now());
+        self.ask(usize::MAX);
+        self.settle();
+    }
+
+    /// Every remote VTEP with its ways.
+    pub fn ways(&self) -> impl Iterator<Item = (IpAddr, &Ways)> {
+        self.underlay.ways()
+    }
+
+    /// The mirror.
+    #[must_use]
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
+    /// The remote VTEPs and what is known of them.
+    #[must_use]
+    pub fn underlay(&self) -> &Underlay {
+        &self.underlay
+    }
+
+    /// One round: takes in what the kernel told, works on the resync that runs, asks for routes.
+    pub fn round(&mut self, now: Instant) -> Round {
+        let events = self.take_in(now);
+        let soon = now.saturating_duration_since(self.resynced);
+        if self.resync.is_none() && (soon >= SLOWLY || self.doubt && soon >= SOON) {
+            self.begin_resync(now);
+        }
+        let resyncing = self.resync.is_some();
+        if resyncing {
+            self.resync_until(Instant::now() + RESYNC_SHARE);
+        }
+        // A link or a neighbour that failed is out of use before anything else is asked.
+        let mut changed = self.settle();
+        if self.underlay.is_due(now) {
+            self.ask(QUERIES);
+            changed |= self.settle();
+        }
+        if changed || now.saturating_duration_since(self.looked_after) >= LOOK_AFTER {
+            self.looked_after = now;
+            self.look_after();
+        }
+        if events > 0 || resyncing {
+            self.count();
+        }
+        Round { busy: events > 0 || resyncing, ways_changed: changed }
+    }
+
+    /// Takes in what the kernel told.
+    fn take_in(&mut self, now: Instant) -> usize {
+        let telemetry = &self.telemetry.kernel;
+        let mut taken = 0;
+        while taken < EVENTS
+            && let Some(received) = self.listener.next()
+        {
+            taken += 1;
+            let lag = received.at.elapsed().as_nanos() as u64;
+            if lag > telemetry.lag.get() {
+                telemetry.lag.set(lag);
+            }
+            match received.told {
+                Told::Event(event) => {
+                    telemetry.events.increment();
+                    apply(&mut self.mirror, &mut self.underlay, event, Source::Event, now);
+                }
+                Told::Lost => {
+                    telemetry.overruns.increment();
+                    if !std::mem::replace(&mut self.doubt, true) {
+                        warn!("the kernel dropped messages about its tables; they are compared anew");
+                    }
+                }
+            }
+        }
+        taken
+    }
+
+    fn begin_resync(&mut self, now: Instant) {
+        self.mirror.begin_resync();
+        self.resync = Some(Progress { table: 0, tries: 0 });
+        (self.resynced, self.doubt) = (now, false);
+        self.telemetry.kernel.lag.set(0);
+        if let Err(error) = self.ask_for_table() {
+            self.give_up_resync(&error);
+        }
+    }
+
+    /// Asks for the table that is next, or ends the resync if there is none.
+    fn ask_for_table(&mut self) -> io::Result<()> {
+        let Some(progress) = self.resync else { return Ok(()) };
+        match Table::ALL.get(progress.table) {
+            Some(table) => self.dumps.ask(*table),
+            None => {
+                self.end_resync();
+                Ok(())
+            }
+        }
+    }
+
+    fn resync_until(&mut self, end: Instant) {
+        while let Some(progress) = self.resync {
+            if let Err(error) = self.dump_on(progress) {
+                self.give_up_resync(&error);
+            }
+            if Instant::now() >= end {
+                return;
+            }
+        }
+    }
+
+    fn dump_on(&mut self, progress: Progress) -> io::Result<()> {
+        let now = Instant::now();
+        let (mirror, underlay) = (&mut self.mirror, &mut self.underlay);
+        let next = match self.dumps.take(|event| apply(mirror, underlay, event, Source::Dump, now))? {
+            Dumped::More => return Ok(()),
+            Dumped::All => Progress { table: progress.table + 1, tries: 0 },
+            Dumped::Interrupted if progress.tries < TRIES => Progress { tries: progress.tries + 1, ..progress },
+            Dumped::Interrupted => return Err(io::Error::other("a table changed each time it was read")),
+        };
+        self.resync = Some(next);
+        self.ask_for_table()
+    }
+
+    fn end_resync(&mut self) {
+        let now = Instant::now();
+        self.resync = None;
+        let changes = self.mirror.end_resync();
+        debug!(gone = changes.len(), duration = ?(now - self.resynced), "resync completed");
+        for change in changes {
+            self.underlay.note(change, &self.mirror, now);
+        }
+        self.underlay.doubt_all(now);
+        self.telemetry.kernel.resyncs.increment();
+    }
+
+    fn give_up_resync(&mut self, error: &io::Error) {
+        warn!(%error, "the comparison with the kernel's tables was given up; the next one follows soon");
+        self.resync = None;
+        self.mirror.abandon_resync();
+        self.doubt = true;
+        self.telemetry.kernel.resync_failures.increment();
+        // What is left of a dump would mix with the next one.
+        match Dumps::open() {
+            Ok(dumps) => self.dumps = dumps,
+            Err(error) => warn!(%error, "no new socket"),
+        }
+    }
+
+    /// Asks for the routes of remote VTEPs in doubt.
+    fn ask(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(remote) = self.underlay.next_doubtful() else { return };
+            self.telemetry.kernel.route_queries.increment();
+            match self.routing.route(remote) {
+                Ok(route) => self.underlay.answered(remote, route, &self.mirror),
+                // What was known stays in use; the next resync asks again.
+                Err(error) => warn!(%remote, %error, "the kernel does not say the route to a remote VTEP"),
+            }
+        }
+    }
+
+    /// Works out ways anew where something has changed for them. True where ways are others now.
+    fn settle(&mut self) -> bool {
+        if self.underlay.is_settled() {
+            return false;
+        }
+        let changed = self.underlay.settle(&self.mirror);
+        self.telemetry.kernel.way_changes.add(changed.len() as u64);
+        for (state, count) in RemoteState::ALL.iter().zip(self.underlay.states()) {
+            self.telemetry.kernel.remotes(*state).set(count as u64);
+        }
+        let named = |wanted: bool| {
+            let reached = |remote: &&IpAddr| self.underlay.state(**remote) == Some(RemoteState::Reachable);
+            changed.iter().filter(move |remote| reached(remote) == wanted)
+        };
+        let lost = named(false).count();
+        if let Some(first) = named(false).next() {
+            let why = self.underlay.state(*first).map_or("gone", RemoteState::name);
+            warn!(remotes = lost, first = %first, why, "remote VTEPs have no way any more");
+        }
+        if let Some(first) = named(true).next() {
+            info!(remotes = changed.len() - lost, first = %first, "ways to remote VTEPs have changed");
+        }
+        !changed.is_empty()
+    }
+
+    fn look_after(&mut self) {
+        for care in self.underlay.care(&self.mirror, Instant::now()) {
+            let outcome = match care {
+                Care::Resolve(link, address) => self.routing.resolve(link, address),
+                Care::Release(link, address) => self.routing.release(link, address),
+            };
+            if let Err(error) = outcome {
+                debug!(?care, %error, "the kernel does not look after a next hop");
+            }
+        }
+    }
+
+    fn count(&self) {
+        let entries = self.mirror.entries();
+        let counts = [
+            (KernelTable::Links, entries.links),
+            (KernelTable::Addresses, entries.addresses),
+            (KernelTable::Neighbours, entries.neighbours),
+            (KernelTable::NextHops, entries.next_hops),
+            (KernelTable::VxlanFdb, entries.tunnelled),
+            (KernelTable::FloodLists, entries.floods),
+            (KernelTable::BridgeFdb, entries.bridged),
+        ];
+        for (table, count) in counts {
+            self.telemetry.kernel.entries(table).set(count as u64);
+        }
+    }
+}
+
+impl Drop for Kernel {
+    /// Next hops are no longer this process's concern.
+    fn drop(&mut self) {
+        for (link, address) in self.underlay.cared_for().collect::<Vec<_>>() {
+            if let Err(error) = self.routing.release(link, address) {
+                debug!(link, %address, %error, "a next hop is left in the kernel's care");
+            }
+        }
+    }
+}
+
+/// Takes a message into the mirror, and has the underlay note what changed by it.
+fn apply(mirror: &mut Mirror, underlay: &mut Underlay, event: Event, source: Source, now: Instant) {
+    if let Some(change) = mirror.apply(event, source) {
+        underlay.note(change, mirror, now);
+    }
+}

@@ -1,0 +1,217 @@
+//! What the kernel knows, as its messages tell it. No system call is made here.
+
+mod fdb;
+#[cfg(test)]
+mod tests;
+mod tracked;
+
+use std::net::IpAddr;
+
+pub use self::fdb::{Entries, Place};
+use self::tracked::{Resync, Tracked};
+use super::event::{Bridged, Destination, Event, Neighbour, Origin};
+use super::link::Link;
+use super::nexthop::NextHop;
+use super::prefix::Prefix;
+use crate::wire::MacAddr;
+
+/// Where a message came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The kernel told of a change.
+    Event,
+    /// The kernel was asked for all there is.
+    Dump,
+}
+
+/// What has changed, in the mirror or in the kernel's routing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A link. With one that is gone, all that was known on it is gone.
+    Link(u32),
+    /// A local address.
+    Address(IpAddr),
+    /// A neighbour on a link.
+    Neighbour(u32, IpAddr),
+    /// What a vxlan device has of a station, or of the flood list (zero).
+    Tunnelled(u32, MacAddr),
+    /// What a bridge has of a station.
+    Bridged(u32, MacAddr),
+    /// A next-hop object.
+    NextHop(u32),
+    /// The routes to a prefix.
+    Route(Prefix),
+    /// The rules that choose a routing table.
+    Rules,
+}
+
+/// What the kernel knows. Every key begins with the link it belongs to, the next-hop objects' apart.
+#[derive(Debug, Default)]
+pub struct Mirror {
+    resync: Resync,
+    links: Tracked<u32, Link>,
+    addresses: Tracked<(u32, IpAddr), ()>,
+    neighbours: Tracked<(u32, IpAddr), Neighbour>,
+    next_hops: Tracked<u32, NextHop>,
+    /// Of vxlan devices, the stations. Each has one destination, which the kernel replaces without a deletion.
+    stations: Tracked<(u32, MacAddr), Tunnelled>,
+    /// Of vxlan devices, flood lists and groups: the zero and group addresses have many destinations, each of which
+    /// comes and goes by itself.
+    floods: Tracked<(u32, MacAddr, Destination), Origin>,
+    /// Of bridges.
+    bridged: Tracked<(u32, MacAddr, u16), Bridged>,
+}
+
+/// Where a vxlan device has a station.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tunnelled {
+    destination: Destination,
+    origin: Origin,
+}
+
+impl Mirror {
+    /// A resync begins: dumps of everything follow.
+    pub fn begin_resync(&mut self) {
+        self.resync.begin();
+    }
+
+    /// All dumps are complete: what neither they nor an event named since the beginning goes. Gives what changed by
+    /// that.
+    pub fn end_resync(&mut self) -> Vec<Change> {
+        let resync = self.resync;
+        let links = self.links.sweep(resync);
+        let mut changes: Vec<Change> = links.iter().map(|index| Change::Link(*index)).collect();
+        changes.extend(self.addresses.sweep(resync).into_iter().map(|(_, address)| Change::Address(address)));
+        let neighbours = self.neighbours.sweep(resync).into_iter();
+        changes.extend(neighbours.map(|(link, address)| Change::Neighbour(link, address)));
+        changes.extend(self.next_hops.sweep(resync).into_iter().map(Change::NextHop));
+        let stations = self.stations.sweep(resync).into_iter();
+        changes.extend(stations.map(|(device, mac)| Change::Tunnelled(device, mac)));
+        let floods = self.floods.sweep(resync).into_iter();
+        changes.extend(floods.map(|(device, mac, _)| Change::Tunnelled(device, mac)));
+        let bridged = self.bridged.sweep(resync).into_iter();
+        changes.extend(bridged.map(|(bridge, mac, _)| Change::Bridged(bridge, mac)));
+        for link in links {
+            self.forget(link);
+        }
+        self.resync.end();
+        changes
+    }
+
+    /// A resync could not be completed: nothing is swept.
+    pub fn abandon_resync(&mut self) {
+        self.resync.end();
+    }
+
+    /// Takes in a message. Gives what changed by it.
+    pub fn apply(&mut self, event: Event, source: Source) -> Option<Change> {
+        let resync = self.resync;
+        match event {
+            Event::Link(link) => {
+                let index = link.index;
+                update(&mut self.links, index, Some(*link), source, resync).then_some(Change::Link(index))
+            }
+            Event::LinkGone(index) => {
+                let changed = update(&mut self.links, index, None, source, resync);
+                self.forget(index);
+                changed.then_some(Change::Link(index))
+            }
+            Event::Address { link, address, present } => {
+                update(&mut self.addresses, (link, address), present.then_some(()), source, resync)
+                    .then_some(Change::Address(address))
+            }
+            Event::Neighbour { link, address, neighbour } => {
+                update(&mut self.neighbours, (link, address), neighbour, source, resync)
+                    .then_some(Change::Neighbour(link, address))
+            }
+            Event::NextHop { id, next_hop } => {
+                update(&mut self.next_hops, id, next_hop, source, resync).then_some(Change::NextHop(id))
+            }
+            Event::Tunnelled { device, mac, destination, origin } => {
+                let changed = if mac.is_station() {
+                    let value = origin.map(|origin| Tunnelled { destination, origin });
+                    update(&mut self.stations, (device, mac), value, source, resync)
+                } else {
+                    update(&mut self.floods, (device, mac, destination), origin, source, resync)
+                };
+                changed.then_some(Change::Tunnelled(device, mac))
+            }
+            Event::Bridged { bridge, mac, vlan, place } => {
+                update(&mut self.bridged, (bridge, mac, vlan), place, source, resync)
+                    .then_some(Change::Bridged(bridge, mac))
+            }
+            Event::Route(prefix) => Some(Change::Route(prefix)),
+            Event::Rules => Some(Change::Rules),
+        }
+    }
+
+    /// A link, by its index.
+    #[must_use]
+    pub fn link(&self, index: u32) -> Option<&Link> {
+        self.links.get(&index)
+    }
+
+    /// Every link.
+    pub fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
+    /// A neighbour on a link.
+    #[must_use]
+    pub fn neighbour(&self, link: u32, address: IpAddr) -> Option<&Neighbour> {
+        self.neighbours.get(&(link, address))
+    }
+
+    /// A next-hop object.
+    #[must_use]
+    pub fn next_hop(&self, id: u32) -> Option<&NextHop> {
+        self.next_hops.get(&id)
+    }
+
+    /// True for an address of this machine.
+    #[must_use]
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        self.addresses.range(..).any(|((_, local), ())| *local == address)
+    }
+
+    /// How much is known.
+    #[must_use]
+    pub fn entries(&self) -> Entries {
+        Entries {
+            links: self.links.len(),
+            addresses: self.addresses.len(),
+            neighbours: self.neighbours.len(),
+            next_hops: self.next_hops.len(),
+            tunnelled: self.stations.len(),
+            floods: self.floods.len(),
+            bridged: self.bridged.len(),
+        }
+    }
+
+    /// Forgets all there was on a link. The kernel does not always tell it one by one.
+    fn forget(&mut self, link: u32) {
+        let first = IpAddr::from([0; 4]);
+        let Some(next) = link.checked_add(1) else { return };
+        self.addresses.forget((link, first)..(next, first));
+        self.neighbours.forget((link, first)..(next, first));
+        self.stations.forget((link, MacAddr::ZERO)..(next, MacAddr::ZERO));
+        let least = Destination::remote(first);
+        self.floods.forget((link, MacAddr::ZERO, least)..(next, MacAddr::ZERO, least));
+        self.bridged.forget((link, MacAddr::ZERO, 0)..(next, MacAddr::ZERO, 0));
+    }
+}
+
+/// Tells a table what a message says. A dump never says that something is gone.
+fn update<K: Ord + Clone, V: PartialEq>(
+    table: &mut Tracked<K, V>,
+    key: K,
+    value: Option<V>,
+    source: Source,
+    resync: Resync,
+) -> bool {
+    match (source, value) {
+        (Source::Event, value) => table.told(key, value, resync),
+        (Source::Dump, Some(value)) => table.dumped(key, value, resync),
+        (Source::Dump, None) => false,
+    }
+}
