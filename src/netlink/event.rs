@@ -2,6 +2,9 @@
 //!
 //! Only the attributes named here are read. One that is not known, or has grown with a newer kernel, hides nothing.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 
 use super::abi::{self, Malformed, address, attributes, mac, number, split};

@@ -63,7 +63,8 @@ labelled_enum! {
         SplitHorizon = "split_horizon",
         /// A flood found no member to send to.
         NoMember = "no_member",
-        /// The remote VTEP has no next hop. Add a `[[neighbour]]` for its address.
+        /// There is no way to the remote VTEP: no `[[neighbour]]` for its address, and no route of the kernel's over an
+        /// uplink whose next hop answers. See `vtepctl show vteps`.
         NoNextHop = "no_next_hop",
         /// The frame would not fit the underlay after encapsulation. Raise the fabric's MTU or lower the hosts'.
         TooBigForTunnel = "too_big_for_tunnel",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use vtepd::telemetry::{DropReason, Event, Exposition, FdbEvent};
+use vtepd::telemetry::{DropReason, Event, Exposition, FdbEvent, KernelTable, RemoteState};
 
 use crate::gateway::Gateway;
 
@@ -20,7 +20,7 @@ worker and the control thread move, `/readyz` as soon as workers forward; else 5
 ";
 
 /// What each label tells.
-const LABELS: [(&str, &str); 14] = [
+const LABELS: [(&str, &str); 16] = [
     ("version", "the gateway's version"),
     ("dpdk", "DPDK's version"),
     ("port", "the port's `name` in the config"),
@@ -34,7 +34,9 @@ const LABELS: [(&str, &str); 14] = [
     ("event", "what, see [events](#events) and [FDB events](#fdb-events)"),
     ("worker", "the worker's number, from 0, in the order of `[workers] cores`"),
     ("core", "the core it is pinned to"),
-    ("result", "`applied` or `refused`"),
+    ("result", "`applied` or `refused`; of resyncs `completed` or `given_up`"),
+    ("state", "see [remote VTEPs](#remote-vteps)"),
+    ("table", "see [tables of the kernel](#tables-of-the-kernel)"),
 ];
 
 /// A metric family of a scrape.
@@ -112,6 +114,16 @@ fn page() -> String {
         "FDB events",
         "`vtepd_fdb_events_total`.",
         FdbEvent::ALL.iter().map(|event| (event.name(), event.help())).collect(),
+    );
+    table(
+        "Remote VTEPs",
+        "`vtepd_underlay_remotes`, `vtepctl show vteps`: those without a `[[neighbour]]`, whose way the kernel says.",
+        RemoteState::ALL.iter().map(|state| (state.name(), state.help())).collect(),
+    );
+    table(
+        "Tables of the kernel",
+        "`vtepd_kernel_entries`.",
+        KernelTable::ALL.iter().map(|table| (table.name(), table.help())).collect(),
     );
     page
 }

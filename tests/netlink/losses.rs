@@ -1,0 +1,60 @@
+//! What the kernel drops because it is read too late is made up for.
+
+use std::time::{Duration, Instant};
+
+use vtepd::netlink::Listener;
+
+use crate::namespace::{Followed, bridge_batch, in_namespace, ip, uplink, ways};
+
+fn entry(number: u32, verb: &str) -> String {
+    let [_, high, middle, low] = number.to_be_bytes();
+    format!("fdb {verb} 02:00:00:{high:02x}:{middle:02x}:{low:02x} dev vx100 dst 192.0.2.11")
+}
+
+#[test]
+fn ten_thousand_entries_through_a_tiny_buffer_all_arrive_and_all_go() {
+    in_namespace(|| {
+        uplink("up0");
+        ip("link add vx100 type vxlan id 100 local 192.0.2.1 dstport 4789 nolearning
+            link set vx100 up
+            addr add 10.0.0.1/24 dev up0
+            neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev up0");
+        // The kernel's least: room for a message or two.
+        let listener = Listener::with_receive_buffer(1).expect("a listener");
+        let mut followed = Followed::by(listener, &["up0"], &["10.0.0.2"]);
+        bridge_batch((0..10_000).map(|number| entry(number, "add")));
+        let time = followed.until("10000 entries", |kernel| kernel.mirror().entries().tunnelled == 10_000);
+        let telemetry = &followed.telemetry.kernel;
+        assert!(telemetry.overruns.get() > 0, "the buffer was not tiny");
+        println!("{} events of 10000, the rest by a resync after {time:?}", telemetry.events.get());
+        // Also what nobody tells of any more: it goes with the next resync.
+        let before = telemetry.resyncs.get();
+        bridge_batch((0..10_000).map(|number| entry(number, "del")));
+        followed.until("no entries", |kernel| kernel.mirror().entries().tunnelled == 0);
+        assert!(followed.telemetry.kernel.resyncs.get() > before);
+        assert_eq!(followed.telemetry.kernel.resync_failures.get(), 0);
+    });
+}
+
+#[test]
+fn a_resync_changes_no_way_that_is_as_it_was() {
+    in_namespace(|| {
+        uplink("up0");
+        ip("addr add 10.0.0.1/24 dev up0
+            neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev up0");
+        let mut followed = Followed::new(&["up0"], &["10.0.0.2"]);
+        let resyncs = followed.telemetry.kernel.resyncs.get();
+        let changes = followed.telemetry.kernel.way_changes.get();
+        // The slow comparison is due after half a minute, so that long is skipped.
+        let mut later = Instant::now() + Duration::from_secs(31);
+        while followed.telemetry.kernel.resyncs.get() == resyncs {
+            let round = followed.kernel.round(later);
+            assert!(!round.ways_changed);
+            assert_eq!(ways(&followed.kernel, "10.0.0.2"), [(0, 2, 1)]);
+            later += Duration::from_millis(1);
+        }
+        followed.for_a_while(Duration::from_millis(50));
+        assert_eq!(followed.telemetry.kernel.way_changes.get(), changes);
+        assert!(followed.telemetry.kernel.route_queries.get() >= 2, "the route was asked for again");
+    });
+}

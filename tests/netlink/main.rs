@@ -1,0 +1,11 @@
+//! The kernel's tables and what follows from them, against the kernel itself: iproute2 changes them in a network
+//! namespace, and the mirror, the underlay and the gateway have to say the same. Without root these tests skip.
+
+#![cfg(not(vtepd_loom))]
+
+mod fdb;
+mod gateway;
+mod losses;
+mod namespace;
+mod timing;
+mod underlay;
