@@ -180,7 +180,8 @@ async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
         let remotes = page.map(|remote| RemoteVtep {
             traffic: totals::remote(view.workers(), remote.index),
             address: remote.address,
-            next_hop: remote.next_hop,
+            next_hops: remote.next_hops,
+            missing: remote.missing.map(str::to_owned),
             bridges: remote.bridges,
         });
         Ok(Vteps { local: view.local_vtep(), remotes })

@@ -289,15 +289,18 @@ pub struct LocalVtep {
 pub struct RemoteVtep {
     /// Its address.
     pub address: IpAddr,
-    /// How it is reached; absent where nothing says so, and then packets to it are dropped.
-    pub next_hop: Option<NextHop>,
+    /// How it is reached: the ways among which flows are spread. Packets to one that has none are dropped.
+    pub next_hops: Vec<NextHop>,
+    /// What is missing to one whose way the kernel says and that has none: `no_route`, `no_uplink`, `link_down` or
+    /// `unresolved`.
+    pub missing: Option<String>,
     /// In how many bridges it is.
     pub bridges: usize,
     /// Its traffic.
     pub traffic: RemoteTotal,
 }
 
-/// How a remote VTEP is reached.
+/// A way to a remote VTEP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextHop {
     /// The MAC address of the next hop.

@@ -63,8 +63,10 @@ pub struct RemoteState {
     pub index: TunnelIndex,
     /// Its address.
     pub address: IpAddr,
-    /// How it is reached, where that is known.
-    pub next_hop: Option<NextHop>,
+    /// How it is reached; empty where that is not known.
+    pub next_hops: Vec<NextHop>,
+    /// What the kernel lacks to say how it is reached.
+    pub missing: Option<&'static str>,
     /// In how many bridges it is.
     pub bridges: usize,
 }

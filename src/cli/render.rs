@@ -151,16 +151,23 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         Right("SENT"),
         Right("BYTES"),
     ];
-    let row = |RemoteVtep { address, next_hop, bridges, traffic }: &RemoteVtep| {
-        let (mac, port) = match next_hop {
+    let rows = |RemoteVtep { address, next_hops, missing, bridges, traffic }: &RemoteVtep| {
+        let (mac, port) = match next_hops.first() {
             Some(NextHop { mac, port }) => (mac.to_string(), port.clone()),
-            None => ("none".to_owned(), "-".to_owned()),
+            None => (missing.clone().unwrap_or_else(|| "none".to_owned()), "-".to_owned()),
         };
         let [received, received_bytes] = packets_and_bytes(traffic.received);
         let [sent, sent_bytes] = packets_and_bytes(traffic.sent);
-        vec![address.to_string(), mac, port, count(*bridges as u64), received, received_bytes, sent, sent_bytes]
+        let first =
+            vec![address.to_string(), mac, port, count(*bridges as u64), received, received_bytes, sent, sent_bytes];
+        let others = next_hops.iter().skip(1).map(|NextHop { mac, port }| {
+            let mut row = vec![String::new(); columns.len()];
+            (row[1], row[2]) = (mac.to_string(), port.clone());
+            row
+        });
+        [first].into_iter().chain(others).collect()
     };
-    own + &page_table(&columns, &vteps.remotes, "remote VTEPs", row)
+    own + &page_of_rows(&columns, &vteps.remotes, "remote VTEPs", rows)
 }
 
 fn packets_and_bytes(traffic: TrafficTotal) -> [String; 2] {
@@ -241,13 +248,18 @@ fn some_of<T: ToString>(list: &[T]) -> String {
     out
 }
 
-/// A page as a table, with a line that says what is not shown; only that line where the page lies beyond the end.
+/// A page as a table of a row each.
 fn page_table<T>(columns: &[Column], page: &Page<T>, what: &str, row: impl Fn(&T) -> Vec<String>) -> String {
+    page_of_rows(columns, page, what, |item| vec![row(item)])
+}
+
+/// A page as a table, with a line that says what is not shown; only that line where the page lies beyond the end.
+fn page_of_rows<T>(columns: &[Column], page: &Page<T>, what: &str, rows: impl Fn(&T) -> Vec<Vec<String>>) -> String {
     let (shown, total) = (page.items.len(), count(page.total as u64));
     if shown == 0 {
         return format!("There are only {total} {what}.\n");
     }
-    let mut out = table(columns, page.items.iter().map(row));
+    let mut out = table(columns, page.items.iter().flat_map(rows));
     if shown < page.total {
         let (first, last) = (count(page.offset as u64 + 1), count((page.offset + shown) as u64));
         // Writing to a String does not fail.

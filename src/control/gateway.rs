@@ -15,6 +15,7 @@ use super::compile::{PortFacts, compile};
 use super::kernel::Kernel;
 use super::learning::{Learning, Limits};
 use super::registry::{Exhausted, Registry};
+use super::underlay::Reach;
 use crate::config::Config;
 use crate::config::model::StaticPlace;
 use crate::tables::fdb::{FdbKey, FdbValue, InsertError};
@@ -72,6 +73,8 @@ pub struct Gateway {
     retired: Vec<Arc<Snapshot>>,
     /// The kernel's tables, where remote VTEPs are reached as the kernel says.
     kernel: Option<Kernel>,
+    /// What of that people see.
+    reach: Arc<ArcSwap<Reach>>,
     clock: Ticking,
     last_round: Instant,
 }
@@ -100,6 +103,7 @@ impl Gateway {
             telemetry,
             retired: Vec::new(),
             kernel: None,
+            reach: Arc::default(),
             running: Arc::new(ArcSwap::new(Arc::clone(&running))),
             clock: Ticking { number: 0, since: now, length: tick_length(running.config.fdb.ageing) },
             last_round: now,

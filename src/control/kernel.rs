@@ -60,6 +60,18 @@ pub struct Round {
     pub busy: bool,
     /// Ways have changed.
     pub ways_changed: bool,
+    /// A remote VTEP has come within reach, or something else is in its way now.
+    pub states_changed: bool,
+}
+
+impl Round {
+    fn and(self, other: Self) -> Self {
+        Self {
+            busy: self.busy || other.busy,
+            ways_changed: self.ways_changed || other.ways_changed,
+            states_changed: self.states_changed || other.states_changed,
+        }
+    }
 }
 
 impl Kernel {
@@ -137,19 +149,20 @@ impl Kernel {
             self.resync_until(Instant::now() + RESYNC_SHARE);
         }
         // A link or a neighbour that failed is out of use before anything else is asked.
-        let mut changed = self.settle();
+        let mut round = self.settle();
         if self.underlay.is_due(now) {
             self.ask(QUERIES);
-            changed |= self.settle();
+            round = round.and(self.settle());
         }
-        if changed || now.saturating_duration_since(self.looked_after) >= LOOK_AFTER {
+        if round.ways_changed || round.states_changed || now.saturating_duration_since(self.looked_after) >= LOOK_AFTER
+        {
             self.looked_after = now;
             self.look_after();
         }
         if events > 0 || resyncing {
             self.count();
         }
-        Round { busy: events > 0 || resyncing, ways_changed: changed }
+        Round { busy: events > 0 || resyncing, ..round }
     }
 
     /// Takes in what the kernel told.
@@ -264,29 +277,28 @@ impl Kernel {
         }
     }
 
-    /// Works out ways anew where something has changed for them. True where ways are others now.
-    fn settle(&mut self) -> bool {
+    /// Works out ways anew where something has changed for them.
+    fn settle(&mut self) -> Round {
         if self.underlay.is_settled() {
-            return false;
+            return Round::default();
         }
-        let changed = self.underlay.settle(&self.mirror);
-        self.telemetry.kernel.way_changes.add(changed.len() as u64);
+        let settled = self.underlay.settle(&self.mirror);
+        let telemetry = &self.telemetry.kernel;
+        telemetry.way_changes.add(settled.ways.len() as u64);
         for (state, count) in RemoteState::ALL.iter().zip(self.underlay.states()) {
-            self.telemetry.kernel.remotes(*state).set(count as u64);
+            telemetry.remotes(*state).set(count as u64);
         }
-        let named = |wanted: bool| {
-            let reached = |remote: &&IpAddr| self.underlay.state(**remote) == Some(RemoteState::Reachable);
-            changed.iter().filter(move |remote| reached(remote) == wanted)
-        };
-        let lost = named(false).count();
-        if let Some(first) = named(false).next() {
-            let why = self.underlay.state(*first).map_or("gone", RemoteState::name);
-            warn!(remotes = lost, first = %first, why, "remote VTEPs have no way any more");
+        let state = |remote: &IpAddr| self.underlay.state(*remote).unwrap_or(RemoteState::NoRoute);
+        let (reached, lost): (Vec<&IpAddr>, Vec<&IpAddr>) =
+            settled.ways.iter().partition(|remote| state(remote) == RemoteState::Reachable);
+        if let Some(first) = lost.first() {
+            let why = state(first).name();
+            warn!(remotes = lost.len(), first = %first, why, "remote VTEPs have no way any more");
         }
-        if let Some(first) = named(true).next() {
-            info!(remotes = changed.len() - lost, first = %first, "ways to remote VTEPs have changed");
+        if let Some(first) = reached.first() {
+            info!(remotes = reached.len(), first = %first, "ways to remote VTEPs have changed");
         }
-        !changed.is_empty()
+        Round { busy: false, ways_changed: !settled.ways.is_empty(), states_changed: settled.states }
     }
 
     fn look_after(&mut self) {

@@ -46,6 +46,18 @@ pub struct Ways {
     pub slots: Vec<usize>,
 }
 
+/// For people: every remote VTEP whose way the kernel says, whether it is reached, and how.
+pub type Reach = BTreeMap<IpAddr, (RemoteState, Vec<Way>)>;
+
+/// What [`Underlay::settle`] has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Remote VTEPs whose ways are others now.
+    pub ways: Vec<IpAddr>,
+    /// A remote VTEP's state is another now.
+    pub states: bool,
+}
+
 /// An uplink and its interface in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uplink {
@@ -194,19 +206,19 @@ impl Underlay {
         self.touched.is_empty()
     }
 
-    /// Works out the ways of those that something has changed for. Gives those whose ways are others now.
-    pub fn settle(&mut self, mirror: &Mirror) -> Vec<IpAddr> {
-        let mut changed = Vec::new();
+    /// Works out the ways of those that something has changed for.
+    pub fn settle(&mut self, mirror: &Mirror) -> Settled {
+        let mut settled = Settled::default();
         for address in std::mem::take(&mut self.touched) {
             let Some(remote) = self.remotes.get_mut(&address) else { continue };
             let (list, state) = ways(address, remote, &self.ports, mirror);
-            remote.state = state;
+            settled.states |= std::mem::replace(&mut remote.state, state) != state;
             if list != remote.ways.list {
                 remote.ways = followed_by(&remote.ways, list);
-                changed.push(address);
+                settled.ways.push(address);
             }
         }
-        changed
+        settled
     }
 
     /// What the kernel is to do about neighbours now.
@@ -246,6 +258,13 @@ impl Underlay {
     /// Every remote VTEP with its ways.
     pub fn ways(&self) -> impl Iterator<Item = (IpAddr, &Ways)> {
         self.remotes.iter().map(|(address, remote)| (*address, &remote.ways))
+    }
+
+    /// For people: every remote VTEP, its state and its ways.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        let reach = |remote: &Remote| (remote.state, remote.ways.list.clone());
+        self.remotes.iter().map(|(address, remote)| (*address, reach(remote))).collect()
     }
 
     /// Whether a remote VTEP can be reached, and if not, why.

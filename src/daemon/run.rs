@@ -121,6 +121,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         ports: ports.clone(),
         tables: Arc::clone(gateway.tables()),
         running: Arc::clone(gateway.running()),
+        reach: Arc::clone(gateway.reach()),
         reload,
         ready: AtomicBool::new(false),
     });

@@ -17,6 +17,7 @@ use crate::config::model::PortRole;
 use crate::control::Running;
 use crate::control::gateway::tick_length;
 use crate::control::learning::is_place_of;
+use crate::control::underlay::Reach;
 use crate::dpdk::clock;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::{LocationKind, PortIndex, Snapshot, Tables};
@@ -46,6 +47,8 @@ pub struct View {
     pub tables: Arc<Tables>,
     /// The config that runs.
     pub running: Arc<ArcSwap<Running>>,
+    /// The remote VTEPs whose ways the kernel says.
+    pub reach: Arc<ArcSwap<Reach>>,
     /// The way to the control thread.
     pub reload: Sender<ReloadRequest>,
     /// Set once the workers run.
@@ -156,14 +159,16 @@ impl GatewayView for View {
     fn remotes(&self) -> Vec<RemoteState> {
         let running = self.running.load();
         let config = &running.config;
-        let mut next_hops: std::collections::HashMap<_, _> = config
+        let next_hop = |mac, port| NextHop { mac, port: config.port_name(port).to_owned() };
+        let mut ways: std::collections::HashMap<_, _> = config
             .neighbours
             .iter()
-            .map(|neighbour| {
-                let port = config.port_name(neighbour.port).to_owned();
-                (neighbour.address, NextHop { mac: neighbour.mac, port })
-            })
+            .map(|neighbour| (neighbour.address, (vec![next_hop(neighbour.mac, neighbour.port)], None)))
             .collect();
+        for (address, (state, list)) in self.reach.load().iter() {
+            let missing = list.is_empty().then_some(state.name());
+            ways.entry(*address).or_insert((list.iter().map(|way| next_hop(way.mac, way.port)).collect(), missing));
+        }
         let mut bridges = std::collections::BTreeMap::new();
         for address in crate::control::compile::remotes(config) {
             bridges.insert(address, 0);
@@ -173,7 +178,8 @@ impl GatewayView for View {
         }
         let state = |(address, bridges)| {
             let index = running.registry.tunnel(address)?;
-            Some(RemoteState { index, address, next_hop: next_hops.remove(&address), bridges })
+            let (next_hops, missing) = ways.remove(&address).unwrap_or_default();
+            Some(RemoteState { index, address, next_hops, missing, bridges })
         };
         bridges.into_iter().filter_map(state).collect()
     }

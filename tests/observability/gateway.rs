@@ -129,9 +129,22 @@ fn bridges() -> Vec<BridgeState> {
 
 fn remotes() -> Vec<RemoteState> {
     let next_hop = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 1]), port: "uplink0".to_owned() };
+    let second = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 2]), port: "uplink0".to_owned() };
     vec![
-        RemoteState { index: TunnelIndex(0), address: REMOTE_V4, next_hop: Some(next_hop), bridges: 1 },
-        RemoteState { index: TunnelIndex(65535), address: REMOTE_V6, next_hop: None, bridges: 1 },
+        RemoteState {
+            index: TunnelIndex(0),
+            address: REMOTE_V4,
+            next_hops: vec![next_hop, second],
+            missing: None,
+            bridges: 1,
+        },
+        RemoteState {
+            index: TunnelIndex(65535),
+            address: REMOTE_V6,
+            next_hops: vec![],
+            missing: Some("no_route"),
+            bridges: 1,
+        },
     ]
 }
 

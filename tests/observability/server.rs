@@ -99,7 +99,7 @@ fn every_list_is_served_as_json() {
     let bridges = get("bridges");
     assert_eq!((&bridges["total"], &bridges["items"][0]["vni"]), (&2.into(), &100.into()));
     assert_eq!(bridges["items"][0]["traffic"]["access_received"]["packets"], 1200);
-    assert_eq!(get("vteps")["remotes"]["items"][0]["next_hop"]["mac"], "02:00:00:bb:00:01");
+    assert_eq!(get("vteps")["remotes"]["items"][0]["next_hops"][0]["mac"], "02:00:00:bb:00:01");
     assert_eq!(get("vteps")["remotes"]["items"][1]["traffic"]["received"]["bytes"], 1500);
     assert_eq!(get("drops")["total"], 43);
     assert_eq!(get("workers")[0]["busy_seconds"], 0.25);

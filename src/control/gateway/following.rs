@@ -5,12 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
+
 use super::{Gateway, Running};
 use crate::config::Config;
 use crate::config::model::Neighbour;
 use crate::control::Kernel;
 use crate::control::compile::{next_hop, remotes};
-use crate::control::underlay::Ways;
+use crate::control::underlay::{Reach, Ways};
 use crate::tables::Snapshot;
 use crate::tables::tunnel::NextHop;
 
@@ -20,13 +22,14 @@ impl Gateway {
         let running = self.running.load_full();
         kernel.set_remotes(&left_to_the_kernel(&running.config));
         self.publish_ways(&running, &kernel);
+        self.reach.store(Arc::new(kernel.underlay().reach()));
         self.kernel = Some(kernel);
     }
 
-    /// What is followed, if anything is.
+    /// The remote VTEPs whose ways the kernel says, for the stats thread.
     #[must_use]
-    pub fn kernel(&self) -> Option<&Kernel> {
-        self.kernel.as_ref()
+    pub fn reach(&self) -> &Arc<ArcSwap<Reach>> {
+        &self.reach
     }
 
     /// A round with the kernel. Gives how much there was to do.
@@ -35,6 +38,9 @@ impl Gateway {
         let round = kernel.round(now);
         if round.ways_changed {
             self.publish_ways(&self.running.load_full(), &kernel);
+        }
+        if round.ways_changed || round.states_changed {
+            self.reach.store(Arc::new(kernel.underlay().reach()));
         }
         self.kernel = Some(kernel);
         usize::from(round.busy)
@@ -45,6 +51,7 @@ impl Gateway {
         if let Some(kernel) = &mut self.kernel {
             kernel.set_remotes(&left_to_the_kernel(&running.config));
             set_ways(snapshot, running, kernel);
+            self.reach.store(Arc::new(kernel.underlay().reach()));
         }
     }
 
