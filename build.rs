@@ -17,7 +17,7 @@ mod dpdk {
     const SHIM: &str = "src/dpdk/shim.c";
 
     /// What `src/dpdk` calls. All of DPDK would be thousands of items, some of which Rust cannot lay out.
-    const FUNCTIONS: [&str; 32] = [
+    const FUNCTIONS: [&str; 34] = [
         "vtepd_.*",
         "rte_dev_probe",
         "rte_version",
@@ -25,6 +25,7 @@ mod dpdk {
         "rte_eal_get_runtime_dir",
         "rte_eal_hotplug_remove",
         "rte_eal_init",
+        "rte_eth_allmulticast_disable",
         "rte_eth_allmulticast_enable",
         "rte_eth_dev_adjust_nb_rx_tx_desc",
         "rte_eth_dev_close",
@@ -33,6 +34,7 @@ mod dpdk {
         "rte_eth_dev_get_mtu",
         "rte_eth_dev_get_port_by_name",
         "rte_eth_dev_info_get",
+        "rte_eth_dev_set_mc_addr_list",
         "rte_eth_dev_set_mtu",
         "rte_eth_dev_start",
         "rte_eth_dev_stop",

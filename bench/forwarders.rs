@@ -88,7 +88,8 @@ impl Forwarding {
         tables: &Arc<Tables>,
     ) -> Fallible<Self> {
         let telemetry = Arc::new(WorkerTelemetry::new());
-        let outlets = Outlets { ports: queues.outlets, pool: pool.clone(), telemetry: Arc::clone(&telemetry) };
+        let ports = queues.outlets;
+        let outlets = Outlets { ports, pool: pool.clone(), telemetry: Arc::clone(&telemetry), exception: None };
         let worker = Worker::new(queues.ports, queues.inlets, outlets, learn, Arc::clone(tables), Idle::Poll);
         Self::spawn(eal, core, telemetry, move |stop| worker.run(stop))
     }

@@ -68,6 +68,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         mac: None,
         mtu: Some(MTU),
         descriptors: 1024,
+        kernel_interface: None,
     };
     let mut bridges = Vec::with_capacity(population.bridges.len());
     for bridge in &population.bridges {
@@ -94,6 +95,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             dscp: Dscp::Inherit,
             ttl: 64,
             strict: false,
+            underlay: model::Underlay::Static,
         },
         dpdk: model::Dpdk {
             hugepages: true,

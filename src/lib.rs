@@ -13,6 +13,7 @@ pub mod control;
 pub mod daemon;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
+pub mod exception;
 pub mod forwarding;
 pub mod netlink;
 pub mod tables;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vtepd::config::model::{Dscp, Idle, PortRole, StaticPlace, Tags, UdpChecksum};
+use vtepd::config::model::{Dscp, Idle, PortRole, StaticPlace, Tags, UdpChecksum, Underlay};
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
 use vtepd::tables::PortIndex;
@@ -110,6 +110,7 @@ fn the_minimal_config_means_what_it_says() {
     assert_eq!(config.vtep.address, "10.0.0.1".parse::<IpAddr>().expect("an address"));
     assert_eq!((config.vtep.udp_port, config.vtep.ttl, config.vtep.strict), (4789, 64, false));
     assert_eq!((config.vtep.udp_checksum, config.vtep.dscp), (UdpChecksum::Full, Dscp::Inherit));
+    assert_eq!(config.vtep.underlay, Underlay::KernelIfPossible);
     assert!(!config.dpdk.hugepages);
     assert_eq!((config.dpdk.file_prefix.as_str(), config.dpdk.memory_mib), ("demo", 512));
     assert_eq!((config.dpdk.packet_buffers, config.dpdk.eal_arguments.len()), (16_384, 0));
@@ -136,6 +137,8 @@ fn every_key_is_taken_over() {
     let config = parse(include_str!("config/every-key.toml"));
     assert_eq!((config.vtep.udp_port, config.vtep.ttl, config.vtep.strict), (8472, 12, true));
     assert_eq!((config.vtep.udp_checksum, config.vtep.dscp), (UdpChecksum::Zero, Dscp::Fixed(46)));
+    assert_eq!(config.vtep.underlay, Underlay::Static);
+    assert_eq!(config.ports[0].kernel_interface.as_deref(), Some("fabric0"));
     assert!(!config.dpdk.hugepages);
     assert_eq!((config.dpdk.memory_mib, config.dpdk.packet_buffers), (1024, 32_768));
     assert_eq!(config.dpdk.eal_arguments, ["--log-level=lib.eal:debug", "-v"]);

@@ -16,7 +16,7 @@ use vtepd::dpdk::{Burst, Device, OpenPort, PacketPool, PortOptions, TransmitQueu
 use vtepd::tables::remote_map::RemoteMap;
 use vtepd::tables::snapshot::{LocalVtep, OuterDscp, Snapshot};
 use vtepd::tables::vni_map::VniMap;
-use vtepd::tables::{PortIndex, Tables};
+use vtepd::tables::{ExceptionPath, PortIndex, Tables};
 use vtepd::telemetry::{DropReason, WorkerTelemetry};
 use vtepd::worker::Worker;
 use vtepd::worker::outlet::{HandoverRing, Outlet, Outlets};
@@ -39,13 +39,15 @@ fn nothing() -> Snapshot {
         tunnels: Vec::new(),
         vnis: VniMap::new([]),
         remotes: RemoteMap::new([]),
+        exception: ExceptionPath::default(),
     }
 }
 
 /// The worker that owns the queue, and takes what the ring brings.
 fn owner(queue: TransmitQueue, ring: &HandoverRing, pool: &PacketPool) -> (Worker, Arc<WorkerTelemetry>) {
     let telemetry = Arc::new(WorkerTelemetry::new());
-    let outlets = Outlets { ports: vec![Outlet::queue(queue)], pool: pool.clone(), telemetry: Arc::clone(&telemetry) };
+    let ports = vec![Outlet::queue(queue)];
+    let outlets = Outlets { ports, pool: pool.clone(), telemetry: Arc::clone(&telemetry), exception: None };
     let (tables, _writer) = Tables::new(nothing(), 1).expect("memory");
     let inlets = vec![(PORT, Arc::clone(ring))];
     (Worker::new(Vec::new(), inlets, outlets, Arc::default(), tables, Idle::Poll), telemetry)

@@ -43,6 +43,7 @@ fn an_adaptive_worker_sleeps_in_a_silence_and_wakes_within_milliseconds() {
         ports: vec![Outlet::queue(uplink.transmit.remove(0)), Outlet::Handover(Arc::new(ArrayQueue::new(1)))],
         pool: pool.clone(),
         telemetry: Arc::clone(&telemetry),
+        exception: None,
     };
     let receive = |index, queue| WorkerPort { index: PortIndex(index), queue };
     let ports = vec![receive(0, uplink.receive.remove(0)), receive(1, trunk.receive.remove(0))];

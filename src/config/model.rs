@@ -48,6 +48,20 @@ pub struct Vtep {
     pub ttl: u8,
     /// Drop VXLAN packets with reserved bits set (default false; RFC 7348 says to ignore them).
     pub strict: bool,
+    /// Whether the uplinks have interfaces in the kernel (default [`Underlay::KernelIfPossible`]).
+    pub underlay: Underlay,
+}
+
+/// Who the gateway is to the fabric, besides a VXLAN tunnel endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Underlay {
+    /// Each uplink has an interface in the kernel; the gateway does not start where one cannot be had.
+    Kernel,
+    /// As [`Underlay::Kernel`], but an uplink whose interface cannot be had works without: what a config means that
+    /// says nothing.
+    KernelIfPossible,
+    /// The kernel has nothing to do with the uplinks.
+    Static,
 }
 
 /// What is sent and accepted as UDP checksum over IPv6 (RFC 6935, RFC 6936).
@@ -116,6 +130,8 @@ pub struct Port {
     pub mtu: Option<u16>,
     /// Descriptors of each receive and transmit queue (default 1024).
     pub descriptors: u16,
+    /// The name of an uplink's interface in the kernel; the port's name where absent.
+    pub kernel_interface: Option<String>,
 }
 
 /// What is on a port's other side.

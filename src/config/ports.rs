@@ -22,6 +22,7 @@ pub(super) struct PortDraft<'t> {
     mac: Option<Option<MacAddr>>,
     mtu: Option<Option<u16>>,
     descriptors: Option<u16>,
+    kernel_interface: Option<Option<Located<Cow<'t, str>>>>,
 }
 
 impl<'t> PortDraft<'t> {
@@ -38,6 +39,10 @@ impl<'t> PortDraft<'t> {
             mac: reader.get("mac", findings).checked(|mac| is_a_station(mac, "a port"), findings).optional(),
             mtu: reader.get("mtu", findings).optional(),
             descriptors: reader.get("descriptors", findings).value(),
+            kernel_interface: reader
+                .get("kernel_interface", findings)
+                .checked(is_an_interface, findings)
+                .optional_located(),
         }
     }
 
@@ -49,6 +54,7 @@ impl<'t> PortDraft<'t> {
             mac: self.mac?,
             mtu: self.mtu?,
             descriptors: self.descriptors?,
+            kernel_interface: self.kernel_interface?.map(|name| name.value.into_owned()),
         })
     }
 }
@@ -60,6 +66,23 @@ fn is_a_name(name: &Located<Cow<'_, str>>) -> Result<(), Diagnostic> {
     Err(Diagnostic::error(name.span, "the name of a port is made of letters, digits, `_`, `-` and `.`")
         .label("something else is in it")
         .remedy("choose a name of these characters; the metrics and `vtepctl` use it"))
+}
+
+/// A name that the kernel takes for an interface.
+fn is_an_interface(name: &Located<Cow<'_, str>>) -> Result<(), Diagnostic> {
+    if name.value.chars().all(is_of_a_name) && !matches!(&*name.value, "." | "..") {
+        return Ok(());
+    }
+    Err(Diagnostic::error(name.span, "`kernel_interface` is not a name for an interface")
+        .label("not such a name")
+        .remedy("use up to 15 letters, digits, `_`, `-` and `.`"))
+}
+
+fn interface_of_access_port(interface: Span, role: Span) -> Diagnostic {
+    Diagnostic::error(interface, "an access port has no interface in the kernel")
+        .label("for uplinks only")
+        .related(role, "its role")
+        .remedy("remove `kernel_interface`")
 }
 
 /// A PCI address, or the name of a virtual device with arguments behind a comma.
@@ -119,6 +142,7 @@ impl<'t> Ports<'t> {
     pub(super) fn new(drafts: Vec<PortDraft<'t>>, sound: bool, findings: &mut Findings) -> Self {
         let mut names = FirstPlaces::new();
         let mut devices = FirstPlaces::new();
+        let mut interfaces = FirstPlaces::new();
         let mut by_name = HashMap::new();
         let twice = |span: Span, first: Span, message: String| {
             Diagnostic::error(span, message).label("given again here").related(first, "given here first")
@@ -136,6 +160,16 @@ impl<'t> Ports<'t> {
                 if let Some(first) = names.earlier(name.value.clone(), name.span) {
                     let message = format!("two ports are called {}", quoted(&name.value));
                     findings.push(twice(name.span, first, message).remedy("give each port a name of its own"));
+                }
+            }
+            if let Some(Some(interface)) = &draft.kernel_interface {
+                if let Some(first) = interfaces.earlier(interface.value.clone(), interface.span) {
+                    let message = format!("two ports have the kernel interface {}", quoted(&interface.value));
+                    let remedy = "give each uplink an interface of its own";
+                    findings.push(twice(interface.span, first, message).remedy(remedy));
+                }
+                if let Some(role) = draft.role.filter(|role| role.value == PortRole::Access) {
+                    findings.push(interface_of_access_port(interface.span, role.span));
                 }
             }
             if let Some(device) = &draft.device {

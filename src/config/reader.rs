@@ -42,6 +42,15 @@ impl<T> Field<T> {
         }
     }
 
+    /// As [`Field::optional`], with the place of a value that is given.
+    pub(super) fn optional_located(self) -> Option<Option<Located<T>>> {
+        match self {
+            Self::Given(located) => Some(Some(located)),
+            Self::Absent => Some(None),
+            Self::Bad => None,
+        }
+    }
+
     /// With a further check of a value that is there.
     pub(super) fn checked(
         self,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::addresses::underlay_host;
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces};
-use super::model::{Dpdk, Fdb, Idle, Stats, UdpChecksum, Vtep, Workers};
+use super::model::{Dpdk, Fdb, Idle, Stats, UdpChecksum, Underlay, Vtep, Workers};
 use super::reader::{Field, Reader};
 use super::schema::MAX_SOCKET_PATH;
 use super::value::Located;
@@ -30,6 +30,7 @@ impl VtepDraft {
         let dscp = reader.get("dscp", findings);
         let ttl = reader.get("ttl", findings);
         let strict = reader.get("strict", findings);
+        let underlay = reader.get::<Cow<'_, str>>("underlay", findings).optional();
         let vtep = || {
             Some(Vtep {
                 address: address?.value,
@@ -38,6 +39,11 @@ impl VtepDraft {
                 dscp: dscp.value()?,
                 ttl: ttl.value()?,
                 strict: strict.value()?,
+                underlay: match underlay?.as_deref() {
+                    Some("kernel") => Underlay::Kernel,
+                    Some(_) => Underlay::Static,
+                    None => Underlay::KernelIfPossible,
+                },
             })
         };
         Some(Self { address, vtep: vtep() })

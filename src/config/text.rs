@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 
 use super::model::{
-    Bridge, Config, Dscp, Idle, Neighbour, Port, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum,
+    Bridge, Config, Dscp, Idle, Neighbour, Port, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum, Underlay,
 };
 use crate::tables::PortIndex;
 
@@ -43,6 +43,12 @@ impl Config {
         }
         file.plain("ttl", self.vtep.ttl);
         file.plain("strict", self.vtep.strict);
+        match self.vtep.underlay {
+            Underlay::Kernel => file.quoted("underlay", "kernel"),
+            Underlay::Static => file.quoted("underlay", "static"),
+            // Written out, it would no longer be content with less.
+            Underlay::KernelIfPossible => {}
+        }
         file.section("[dpdk]");
         file.plain("hugepages", self.dpdk.hugepages);
         file.quoted("file_prefix", &self.dpdk.file_prefix);
@@ -126,6 +132,9 @@ fn write_port(file: &mut File, port: &Port) {
         file.plain("mtu", mtu);
     }
     file.plain("descriptors", port.descriptors);
+    if let Some(interface) = &port.kernel_interface {
+        file.quoted("kernel_interface", interface);
+    }
 }
 
 /// The text so far.
@@ -189,6 +198,7 @@ mod tests {
         dscp = 46
         ttl = 3
         strict = true
+        underlay = "kernel"
         [dpdk]
         hugepages = false
         file_prefix = "round-trip"
@@ -202,6 +212,7 @@ mod tests {
         role = "uplink"
         mac = "02:00:00:00:00:01"
         mtu = 9000
+        kernel_interface = "fabric0"
         [[port]]
         name = "trunk0"
         device = "net_tap1,iface=ac0"

@@ -7,6 +7,7 @@ use super::registry::{Exhausted, Registry};
 use crate::config::Config;
 use crate::config::model::{self, Dscp, PortRole, StaticPlace, Tags, UdpChecksum};
 use crate::tables::access_map::AccessMap;
+use crate::tables::exception_path::ExceptionPath;
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
@@ -58,6 +59,7 @@ pub fn compile(config: &Config, facts: &[PortFacts], registry: &mut Registry) ->
         vtep,
         vnis: VniMap::new(pairs),
         remotes: RemoteMap::new(named),
+        exception: ExceptionPath::default(),
         bridges,
         domains,
         members,

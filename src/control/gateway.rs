@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::config::model::StaticPlace;
 use crate::tables::fdb::{FdbKey, FdbValue, InsertError};
 use crate::tables::learning::LearnRing;
-use crate::tables::{Location, Snapshot, Tables};
+use crate::tables::{ExceptionPath, Location, Snapshot, Tables};
 use crate::telemetry::ControlTelemetry;
 use crate::wire::{MacAddr, Vni};
 
@@ -136,13 +136,27 @@ impl Gateway {
         }
         let mut registry = before.registry.clone();
         let mut snapshot = compile(&config, &before.ports, &mut registry)?;
+        snapshot.exception = self.tables.snapshot.load().exception;
         let running = Arc::new(Running { config, ports: before.ports.clone(), registry });
         self.lead(&mut snapshot, &running);
-        self.retired.push(self.tables.snapshot.swap(Arc::new(snapshot)));
+        self.publish(snapshot);
         self.running.store(Arc::clone(&running));
         self.learning.flush(&self.tables.snapshot.load());
         self.settle(&running, &static_entries(&before));
         Ok(())
+    }
+
+    /// Tells the workers what the kernel gets of what uplinks receive, if that has changed. Reloads keep it.
+    pub fn set_exception_path(&mut self, path: ExceptionPath) {
+        let current = self.tables.snapshot.load_full();
+        if current.exception != path {
+            self.publish(Snapshot { exception: path, ..Snapshot::clone(&current) });
+        }
+    }
+
+    /// Puts a snapshot in force.
+    fn publish(&mut self, snapshot: Snapshot) {
+        self.retired.push(self.tables.snapshot.swap(Arc::new(snapshot)));
     }
 
     /// Counts a reload, applied or refused.
@@ -263,6 +277,7 @@ fn static_entries(running: &Running) -> HashMap<FdbKey, Location> {
 /// The first section that differs and is read only at the start.
 fn needs_restart(before: &Config, after: &Config) -> Option<&'static str> {
     let checks = [
+        ("[vtep] underlay", before.vtep.underlay != after.vtep.underlay),
         ("[dpdk]", before.dpdk != after.dpdk),
         ("[workers]", before.workers != after.workers),
         ("[[port]]", before.ports != after.ports),

@@ -1,6 +1,7 @@
 //! The daemon: opens the ports, starts the threads, runs the control loop, and takes everything down again.
 
 pub mod cores;
+pub mod exception;
 pub mod ports;
 pub mod run;
 pub mod summary;

@@ -12,21 +12,22 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 
 use super::cores::{self, CoreMissing};
+use super::exception::{self, Exceptions};
 use super::ports::{self, WorkerQueues};
 use super::summary::summary;
 use super::view::{ReloadRequest, View, describe};
 use crate::api::{Endpoints, ServeError, StatsThread};
-use crate::config::model::{Idle, PortRole};
+use crate::config::model::Idle;
 use crate::config::{Config, Loaded};
 use crate::control::gateway::StartError;
 use crate::control::underlay::Uplink;
 use crate::control::{Gateway, Kernel};
 use crate::dpdk::{Eal, EalError, EalOptions, PacketPool, PoolError, PortError, WorkerThread};
+use crate::exception::{TapError, Uplink as KernelInterface, WorkerEnd, connect};
 use crate::netlink::{Listener, SocketError};
-use crate::tables::PortIndex;
 use crate::tables::Tables;
 use crate::tables::learning::LearnRing;
-use crate::telemetry::{ControlTelemetry, WorkerHandle, WorkerTelemetry};
+use crate::telemetry::{ControlTelemetry, ExceptionTelemetry, WorkerHandle, WorkerTelemetry};
 use crate::worker::Worker;
 use crate::worker::outlet::Outlets;
 
@@ -49,6 +50,9 @@ pub enum DaemonError {
     /// A port could not be opened.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// An uplink gets no interface in the kernel.
+    #[error("{0}; or let the kernel have nothing to do with the uplinks: `underlay = \"static\"` in [vtep]")]
+    Tap(#[from] TapError),
     /// The tables could not be made.
     #[error(transparent)]
     Gateway(#[from] StartError),
@@ -105,12 +109,19 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let rings: Vec<Arc<LearnRing>> = cores.iter().map(|_| Arc::default()).collect();
     let control = Arc::new(ControlTelemetry::new());
     let facts = ports.iter().map(|port| port.facts).collect();
+    let uplinks = exception::open(&config, &ports)?;
     info!("running {} of {}", describe(&config), file.display());
-    let uplinks = uplinks(&config);
     let mut gateway = Gateway::start(config, facts, rings.clone(), Arc::clone(&control))?;
-    gateway.follow(Kernel::follow(Listener::start()?, uplinks, Arc::clone(&control))?);
+    follow_kernel(&mut gateway, &uplinks, &control)?;
     let workers: Vec<WorkerHandle> =
         cores.iter().map(|core| WorkerHandle { core: *core, telemetry: Arc::new(WorkerTelemetry::new()) }).collect();
+    let exception = Arc::new(ExceptionTelemetry::new());
+    let (worker_ends, thread_end) = connect(workers.len());
+    // The interfaces of the kernel come to life before the workers, which take what they are to know from the snapshot.
+    let exceptions = Exceptions::start(uplinks, thread_end, &exception, gateway.tables())?;
+    if let Some(exceptions) = &exceptions {
+        gateway.set_exception_path(exceptions.path());
+    }
     // One request waits while another is served; whoever asks beyond that is told so.
     let (reload, requests) = bounded(1);
     let view = Arc::new(View {
@@ -118,6 +129,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         started: SystemTime::now(),
         workers: workers.clone(),
         control,
+        exception,
         ports: ports.clone(),
         tables: Arc::clone(gateway.tables()),
         running: Arc::clone(gateway.running()),
@@ -126,6 +138,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         ready: AtomicBool::new(false),
     });
     let stats = StatsThread::spawn(&endpoints, Arc::clone(&view) as _)?;
+    let queues = queues.into_iter().zip(worker_ends).collect();
     let threads = Crew::start(&eal, &pool, queues, &workers, rings, gateway.tables(), idle)?;
     view.ready.store(true, Ordering::Relaxed);
     info!(
@@ -133,19 +146,31 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         stats.metrics_address(),
         endpoints.socket.display()
     );
-    control_loop(&mut gateway, file, &signals, requests);
+    control_loop(&mut gateway, file, &signals, requests, exceptions.as_ref());
     info!("stopping");
     view.ready.store(false, Ordering::Relaxed);
+    // First, so that the workers send what the kernel has given.
+    if let Some(exceptions) = exceptions {
+        exceptions.stop();
+    }
     threads.stop();
     stats.stop();
     info!("{}", summary(&workers, began.elapsed()));
     Ok(())
 }
 
-/// The uplinks and their interfaces in the kernel.
-fn uplinks(config: &Config) -> Vec<Uplink> {
-    let ports = config.ports.iter().zip(0..).filter(|(port, _)| port.role == PortRole::Uplink);
-    ports.map(|(port, index)| Uplink { port: PortIndex(index), interface: port.name.clone() }).collect()
+/// Has the kernel say the ways to remote VTEPs, if any uplink has an interface there.
+fn follow_kernel(
+    gateway: &mut Gateway,
+    uplinks: &[KernelInterface],
+    telemetry: &Arc<ControlTelemetry>,
+) -> Result<(), SocketError> {
+    let uplink = |uplink: &KernelInterface| Uplink { port: uplink.port(), interface: uplink.interface().to_owned() };
+    let uplinks: Vec<Uplink> = uplinks.iter().map(uplink).collect();
+    if !uplinks.is_empty() {
+        gateway.follow(Kernel::follow(Listener::start()?, uplinks, Arc::clone(telemetry))?);
+    }
+    Ok(())
 }
 
 fn start_eal(config: &Config, verbose: bool) -> Result<Eal, EalError> {
@@ -170,16 +195,20 @@ impl Crew {
     fn start(
         eal: &Eal,
         pool: &PacketPool,
-        queues: Vec<WorkerQueues>,
+        queues: Vec<(WorkerQueues, WorkerEnd)>,
         workers: &[WorkerHandle],
         rings: Vec<Arc<LearnRing>>,
         tables: &Arc<Tables>,
         idle: Idle,
     ) -> Result<Self, DaemonError> {
         let mut crew = Self { stop: Arc::default(), threads: Vec::new() };
-        for (number, ((queues, handle), learn)) in queues.into_iter().zip(workers).zip(rings).enumerate() {
-            let outlets =
-                Outlets { ports: queues.outlets, pool: pool.clone(), telemetry: Arc::clone(&handle.telemetry) };
+        for (number, (((queues, end), handle), learn)) in queues.into_iter().zip(workers).zip(rings).enumerate() {
+            let outlets = Outlets {
+                ports: queues.outlets,
+                pool: pool.clone(),
+                telemetry: Arc::clone(&handle.telemetry),
+                exception: Some(end),
+            };
             let worker = Worker::new(queues.ports, queues.inlets, outlets, learn, Arc::clone(tables), idle);
             let (stop, eal, core) = (Arc::clone(&crew.stop), eal.clone(), handle.core);
             let body = move || work(worker, &eal, number, core, &stop);
@@ -217,7 +246,13 @@ fn work(worker: Worker, eal: &Eal, number: usize, core: usize, stop: &AtomicBool
 }
 
 /// Runs until a signal says stop. Takes the requests, so that nobody waits for an answer any more when it ends.
-fn control_loop(gateway: &mut Gateway, file: &Path, signals: &Signals, requests: Receiver<ReloadRequest>) {
+fn control_loop(
+    gateway: &mut Gateway,
+    file: &Path,
+    signals: &Signals,
+    requests: Receiver<ReloadRequest>,
+    exceptions: Option<&Exceptions>,
+) {
     let file: PathBuf = file.to_owned();
     while !signals.stop.load(Ordering::Relaxed) {
         if signals.reload.swap(false, Ordering::Relaxed) {
@@ -227,6 +262,9 @@ fn control_loop(gateway: &mut Gateway, file: &Path, signals: &Signals, requests:
         if let Ok(answer) = requests.try_recv() {
             // Whoever asked may have gone: the outcome is in the log as well.
             let _ = answer.send(reload(gateway, &file));
+        }
+        if let Some(exceptions) = exceptions {
+            gateway.set_exception_path(exceptions.path());
         }
         if gateway.round() == 0 {
             std::thread::sleep(PAUSE);

@@ -22,7 +22,8 @@ use crate::dpdk::clock;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::{LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
-    BridgeLabel, BuildInfo, ControlTelemetry, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle,
+    BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
+    RemoteLabel, WorkerHandle,
 };
 
 /// How long a reload may take before whoever asked is told that it goes on without them.
@@ -41,6 +42,8 @@ pub struct View {
     pub workers: Vec<WorkerHandle>,
     /// What the control thread counts.
     pub control: Arc<ControlTelemetry>,
+    /// What the thread of the exception path counts.
+    pub exception: Arc<ExceptionTelemetry>,
     /// The ports.
     pub ports: Vec<RunningPort>,
     /// What workers look up in.
@@ -74,6 +77,10 @@ impl MetricsSource for View {
 
     fn control(&self) -> &ControlTelemetry {
         &self.control
+    }
+
+    fn exception(&self) -> &ExceptionTelemetry {
+        &self.exception
     }
 
     fn port_readings(&self) -> Vec<PortReading> {

@@ -13,6 +13,7 @@ pub mod eal;
 mod log_capture;
 pub mod mbuf;
 pub mod mempool;
+mod multicast;
 pub mod port;
 pub mod port_error;
 pub mod queue;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::eal::{Eal, EalHold};
 use super::port_error::{PortError, PortFault};
-use super::{PacketPool, describe_status, dpdk_sys as sys, log_capture};
+use super::{PacketPool, describe_status, dpdk_sys as sys, log_capture, tap_interface};
 use crate::wire::MacAddr;
 
 /// The state of a port's link.
@@ -86,7 +86,7 @@ impl Attached {
         self.virtual_name.is_none()
     }
 
-    fn control(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn control(&self) -> MutexGuard<'_, ()> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -161,7 +161,7 @@ impl Drop for Attached {
 /// the last queue are dropped.
 #[derive(Clone)]
 pub struct Port {
-    attached: Arc<Attached>,
+    pub(super) attached: Arc<Attached>,
     driver: String,
 }
 
@@ -209,7 +209,8 @@ impl Port {
         self.attached.mtu()
     }
 
-    /// Its link, as the driver knows it now; does not wait for a negotiation.
+    /// Its link, as the driver knows it now; does not wait for a negotiation. That of a TAP whose interface has been
+    /// moved to another network namespace, where nobody can look, counts as up.
     ///
     /// # Errors
     /// [`PortFault::Step`], where the device has gone.
@@ -219,6 +220,9 @@ impl Port {
         self.attached.step("tell its link state", "see whether the device is still there", || unsafe {
             sys::vtepd_link_get(self.attached.id, &raw mut link)
         })?;
+        if self.driver == "net_tap" && tap_interface::has_left(&self.attached.device) {
+            link.up = true;
+        }
         let known = link.speed_mbps != 0 && link.speed_mbps != sys::VTEPD_LINK_SPEED_UNKNOWN;
         Ok(Link { up: link.up, speed_mbps: known.then_some(link.speed_mbps), full_duplex: link.full_duplex })
     }

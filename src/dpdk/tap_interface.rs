@@ -17,15 +17,24 @@ pub(super) fn name(device: &str) -> Option<&str> {
 /// Whether the interface is up and something is on its other end: for a TAP, a process that has it open.
 pub(super) fn is_in_use(name: &str) -> bool {
     const UP_AND_RUNNING: i32 = libc::IFF_UP | libc::IFF_RUNNING;
+    flags(name).is_ok_and(|flags| flags & UP_AND_RUNNING == UP_AND_RUNNING)
+}
+
+/// The interface's flags.
+fn flags(name: &str) -> io::Result<i32> {
     let mut asked = request(name);
-    let Ok(socket) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) else { return false };
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     // SAFETY: an open socket, and a request that names an interface, for the kernel to fill in.
     if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut asked) } != 0 {
-        return false;
+        return Err(io::Error::last_os_error());
     }
     // SAFETY: the kernel has written the flags.
-    let flags = i32::from(unsafe { asked.ifr_ifru.ifru_flags });
-    flags & UP_AND_RUNNING == UP_AND_RUNNING
+    Ok(i32::from(unsafe { asked.ifr_ifru.ifru_flags }))
+}
+
+/// Whether the interface that a device string names is not in this network namespace.
+pub(super) fn has_left(device: &str) -> bool {
+    name(device).is_some_and(|name| matches!(flags(name), Err(error) if error.raw_os_error() == Some(libc::ENODEV)))
 }
 
 /// Sets the interface's MTU, as the driver does for an MTU it is given.

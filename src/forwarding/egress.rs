@@ -2,6 +2,7 @@
 
 use super::packet::PacketBuffer;
 use crate::tables::PortIndex;
+use crate::telemetry::PuntClass;
 
 /// Takes packets towards the ports and gives out buffers for new ones.
 pub trait Egress<P: PacketBuffer> {
@@ -11,4 +12,10 @@ pub trait Egress<P: PacketBuffer> {
     /// An empty packet with headroom for outer headers and tailroom for a frame of 1514 bytes, or none where the pool
     /// is used up.
     fn allocate(&mut self) -> Option<P>;
+
+    /// Gives the kernel a copy of a packet that the port `ingress` received, as far as the class has room. False where
+    /// it has none, or there is no way to the kernel.
+    fn punt(&mut self, _ingress: PortIndex, _class: PuntClass, _packet: &P) -> bool {
+        false
+    }
 }

@@ -5,10 +5,11 @@ use arrayvec::ArrayVec;
 use super::bridging::{Admission, Frame, Verdict, decide};
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
+use super::exception::Exceptions;
 use super::packet::PacketBuffer;
 use super::too_big::TooBigLimiter;
-use super::uplink::{self, Refusal};
-use super::{BURST, access, flood, local};
+use super::uplink;
+use super::{BURST, access, flood};
 use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
@@ -54,13 +55,18 @@ pub struct Forwarder<P> {
     /// The frames that stage 1 admitted.
     frames: ArrayVec<InFlight<P>, BURST>,
     too_big: TooBigLimiter,
+    exceptions: Exceptions,
 }
 
 impl<P: PacketBuffer> Forwarder<P> {
     /// A pipeline whose clock runs at this many cycles a second.
     #[must_use]
     pub fn new(cycles_per_second: u64) -> Self {
-        Self { frames: ArrayVec::new(), too_big: TooBigLimiter::new(cycles_per_second) }
+        Self {
+            frames: ArrayVec::new(),
+            too_big: TooBigLimiter::new(cycles_per_second),
+            exceptions: Exceptions::new(cycles_per_second),
+        }
     }
 
     /// Forwards the packets that the port `ingress` received, and leaves `burst` empty. Every packet is given to
@@ -134,12 +140,7 @@ impl<P: PacketBuffer> Forwarder<P> {
     ) {
         match uplink::admit_unusual(&mut packet, port, around.snapshot, around.telemetry) {
             Ok(admission) => self.take_on(packet, &admission, around),
-            Err(Refusal::Drop(reason)) => around.telemetry.count_drop(reason),
-            Err(Refusal::Local) => {
-                if let Err(reason) = local::answer(packet, ingress, port, around, egress) {
-                    around.telemetry.count_drop(reason);
-                }
-            }
+            Err(refusal) => self.exceptions.take(packet, refusal, ingress, port, around, egress),
         }
     }
 

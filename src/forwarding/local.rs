@@ -2,32 +2,24 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::egress::Egress;
 use super::forwarder::Surroundings;
 use super::packet::PacketBuffer;
-use crate::tables::PortIndex;
 use crate::tables::snapshot::Port;
 use crate::telemetry::{DropReason, Event};
 use crate::wire::{arp, icmp, icmpv6, nd};
 
-/// Answers a packet that `ingress` received, out of the same port.
+/// Turns a packet that `port` received into its answer, to be sent out of the same port.
 ///
 /// # Errors
-/// The reason why it is dropped: it is no question that the gateway answers.
+/// The reason why it is dropped; [`DropReason::UplinkUnserved`] where it is no question that the gateway answers, and
+/// the packet as it was.
 #[cold]
-pub fn answer<P: PacketBuffer>(
-    mut packet: P,
-    ingress: PortIndex,
-    port: &Port,
-    around: &Surroundings<'_>,
-    egress: &mut impl Egress<P>,
-) -> Result<(), DropReason> {
-    let (event, length) = answer_in_place(&mut packet, port, around.snapshot.vtep.address)?;
+pub fn answer<P: PacketBuffer>(packet: &mut P, port: &Port, around: &Surroundings<'_>) -> Result<(), DropReason> {
+    let (event, length) = answer_in_place(packet, port, around.snapshot.vtep.address)?;
     if !packet.truncate(length) {
         return Err(DropReason::Truncated);
     }
     around.telemetry.event(event);
-    egress.transmit(ingress, packet);
     Ok(())
 }
 

@@ -10,19 +10,23 @@
 //! 3. **Emit** ([`emit`], [`flood`]): put around the frame what its destination asks for (access tag, outer headers)
 //!    and give it to the [`Egress`].
 //!
-//! Frames for the gateway itself leave at the first stage and are answered ([`local`]).
+//! What is not VXLAN for the gateway leaves at the first stage: what it answers itself is answered ([`local`]), the rest
+//! goes to the kernel, where the uplink has an interface there ([`exception`]).
 
 pub mod access;
 pub mod bridging;
+pub mod classify;
 pub mod egress;
 pub mod emit;
 pub mod encapsulate;
+pub mod exception;
 pub mod flood;
 pub mod forwarder;
 pub mod framing;
 pub mod heap_packet;
 pub mod local;
 pub mod packet;
+pub mod token_bucket;
 pub mod too_big;
 pub mod uplink;
 

@@ -5,6 +5,7 @@ use super::emit;
 use super::forwarder::Surroundings;
 use super::framing::FramePlace;
 use super::packet::PacketBuffer;
+use super::token_bucket::TokenBucket;
 use crate::tables::MemberIndex;
 use crate::telemetry::Event;
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, network_header};
@@ -14,30 +15,15 @@ use crate::wire::icmpv6::{PACKET_TOO_BIG_FRAME, packet_too_big};
 /// Answers a worker gives in one second (RFC 1812, 4.3.2.8; RFC 4443, 2.4 f).
 const PER_SECOND: u64 = 100;
 
-/// A token bucket that holds one second's answers.
+/// Keeps the answers to one second's at once.
 #[derive(Debug)]
-pub struct TooBigLimiter {
-    cycles_per_answer: u64,
-    /// The point in time, in cycles, up to which answers are spent.
-    spent_until: u64,
-}
+pub struct TooBigLimiter(TokenBucket);
 
 impl TooBigLimiter {
-    /// A full bucket, for a clock of this many cycles a second.
+    /// A limiter for a clock of this many cycles a second.
     #[must_use]
     pub fn new(cycles_per_second: u64) -> Self {
-        Self { cycles_per_answer: (cycles_per_second / PER_SECOND).max(1), spent_until: 0 }
-    }
-
-    /// Takes a token, if there is one.
-    fn take(&mut self, now: u64) -> bool {
-        let full = now.saturating_sub(self.cycles_per_answer * PER_SECOND);
-        let spent = self.spent_until.max(full) + self.cycles_per_answer;
-        let granted = spent <= now;
-        if granted {
-            self.spent_until = spent;
-        }
-        granted
+        Self(TokenBucket::new(cycles_per_second, PER_SECOND, PER_SECOND))
     }
 
     /// Sends the frame's sender an ICMP message with the usable MTU, where its packet asks for one: IPv4 with DF set
@@ -64,7 +50,7 @@ impl TooBigLimiter {
             _ => None,
         };
         let Some(answer) = length.and_then(|length| answer.get(..length)) else { return };
-        if !self.take(around.now.cycles) {
+        if !self.0.take(around.now.cycles) {
             around.telemetry.event(Event::TooBigSuppressed);
             return;
         }
@@ -77,20 +63,5 @@ impl TooBigLimiter {
             }
         });
         around.telemetry.event(if sent { Event::TooBigSent } else { Event::TooBigSuppressed });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_second_holds_as_many_answers_as_the_rate_and_no_more() {
-        let mut limiter = TooBigLimiter::new(1_000_000);
-        let start = 5_000_000;
-        let burst = (0..1000).filter(|_| limiter.take(start)).count();
-        assert_eq!(burst as u64, PER_SECOND);
-        let next = (0..1_000_000).step_by(1000).filter(|passed| limiter.take(start + passed)).count() as u64;
-        assert!((PER_SECOND - 1..=PER_SECOND).contains(&next), "{next} in the second second");
     }
 }

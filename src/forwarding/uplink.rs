@@ -26,8 +26,10 @@ use crate::wire::{Vni, vxlan};
 pub enum Refusal {
     /// It is dropped.
     Drop(DropReason),
-    /// It is neighbour discovery or a ping for the gateway's own address, to be answered.
+    /// It is ICMP to the gateway's own address, perhaps a ping or a solicitation to be answered.
     Local,
+    /// It is ARP, or IPv6 to a group: perhaps a question for the gateway's own address.
+    Discovery,
 }
 
 impl From<DropReason> for Refusal {
@@ -180,7 +182,7 @@ fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -
     let ip = match ethernet.ethertype {
         ETHERTYPE_IPV4 => outer_ipv4(packet, snapshot)?,
         ETHERTYPE_IPV6 => outer_ipv6(packet, snapshot)?,
-        ETHERTYPE_ARP => return Err(Refusal::Local),
+        ETHERTYPE_ARP => return Err(Refusal::Discovery),
         _ => return Err(DropReason::UplinkEtherType.into()),
     };
     if ip.protocol != PROTOCOL_UDP {
@@ -386,7 +388,7 @@ fn not_ours(ethernet: &EthernetHeader) -> Refusal {
         return DropReason::UplinkForeignMac.into();
     }
     match ethernet.ethertype {
-        ETHERTYPE_ARP | ETHERTYPE_IPV6 => Refusal::Local,
+        ETHERTYPE_ARP | ETHERTYPE_IPV6 => Refusal::Discovery,
         ETHERTYPE_IPV4 => DropReason::UplinkForeignAddress.into(),
         _ => DropReason::UplinkEtherType.into(),
     }

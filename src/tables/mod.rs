@@ -1,6 +1,7 @@
 //! What workers look things up in: the FDB, and the immutable snapshot of bridges, ports and tunnels.
 
 pub mod access_map;
+pub mod exception_path;
 pub mod fdb;
 pub mod index;
 pub mod learning;
@@ -13,6 +14,7 @@ mod sync;
 pub mod tunnel;
 pub mod vni_map;
 
+pub use exception_path::ExceptionPath;
 pub use fdb::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, Probe};
 pub use index::{BridgeIndex, Location, LocationKind, MemberIndex, PortIndex, TunnelIndex};
 pub use published::Tables;

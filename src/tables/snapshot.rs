@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use super::access_map::AccessMap;
+use super::exception_path::ExceptionPath;
 use super::outer_pattern::OuterPattern;
 use super::remote_map::RemoteMap;
 use super::tunnel::Tunnel;
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub vnis: VniMap,
     /// Address to remote VTEP.
     pub remotes: RemoteMap,
+    /// What the kernel gets of what uplinks receive.
+    pub exception: ExceptionPath,
 }
 
 /// This gateway's VXLAN endpoint.

@@ -79,6 +79,10 @@ labelled_enum! {
         /// The worker that owns the port's transmit queue did not take the packet: its hand-over ring was full, or it
         /// had ended.
         HandoverFull = "handover_full",
+        /// A packet for the kernel is beyond the rate of its class (`vtepd_exception_punted_packets_total`).
+        PuntLimited = "punt_limited",
+        /// The queue of a packet's class towards the kernel is full: the thread that empties it gets no processor time.
+        PuntFull = "punt_full",
     }
 }
 

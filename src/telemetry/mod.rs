@@ -2,7 +2,8 @@
 //!
 //! # Who writes and who reads
 //!
-//! A worker owns one [`WorkerTelemetry`], the control thread owns one [`ControlTelemetry`]. Only the owner writes, so
+//! A worker owns one [`WorkerTelemetry`], the control thread owns one [`ControlTelemetry`], the thread of the exception
+//! path one [`ExceptionTelemetry`]. Only the owner writes, so
 //! a count is an ordinary load, add and store; and no cache line is written by two cores, so a count costs nobody
 //! else anything. The stats thread reads while they are written: each value by itself is right, and values that were
 //! written together may be read a few packets apart.
@@ -11,6 +12,7 @@ pub mod control;
 pub mod counter;
 pub mod drop_reason;
 pub mod event;
+pub mod exception;
 pub mod histogram;
 pub mod kernel;
 mod label;
@@ -23,6 +25,7 @@ pub use control::{ControlTelemetry, FdbTelemetry};
 pub use counter::Counter;
 pub use drop_reason::DropReason;
 pub use event::{Event, FdbEvent};
+pub use exception::{ExceptionTelemetry, Punt, PuntClass};
 pub use histogram::CycleHistogram;
 pub use kernel::{KernelTable, KernelTelemetry, RemoteState};
 pub use metrics::Exposition;

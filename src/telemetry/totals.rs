@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::source::WorkerHandle;
-use super::{DropReason, Event, Traffic};
+use super::{DropReason, Event, Punt, PuntClass, Traffic};
 use crate::tables::{BridgeIndex, TunnelIndex};
 
 /// Packets and bytes, summed over workers.
@@ -54,6 +54,12 @@ pub fn dropped(workers: &[WorkerHandle], reason: DropReason) -> u64 {
 #[must_use]
 pub fn events(workers: &[WorkerHandle], event: Event) -> u64 {
     workers.iter().map(|worker| worker.telemetry.events(event)).fold(0, u64::wrapping_add)
+}
+
+/// The packets of one class for the kernel that met this outcome.
+#[must_use]
+pub fn punted(workers: &[WorkerHandle], class: PuntClass, outcome: Punt) -> u64 {
+    workers.iter().map(|worker| worker.telemetry.punts.of(class, outcome).get()).fold(0, u64::wrapping_add)
 }
 
 /// One bridge's traffic.

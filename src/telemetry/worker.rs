@@ -1,6 +1,7 @@
 //! What one worker counts: everything here is written by that worker and by nobody else.
 
 use super::counter::{Counter, CounterTable, table_length};
+use super::exception::PuntCounters;
 use super::histogram::CycleHistogram;
 use super::{CACHE_LINE, DropReason, Event};
 use crate::tables::{BridgeIndex, PortIndex, TunnelIndex};
@@ -129,6 +130,8 @@ pub struct WorkerTelemetry {
     bridges: CounterTable<8, { table_length(8) }>,
     remotes: CounterTable<4, { table_length(4) }>,
     ports: [[Counter; 4]; MAX_PORTS],
+    /// Packets for the kernel.
+    pub punts: PuntCounters,
     /// How long bursts took that held at least one packet, from receive to transmit, in cycles.
     pub burst_time: CycleHistogram,
 }
@@ -153,6 +156,7 @@ impl WorkerTelemetry {
             bridges: CounterTable::new(),
             remotes: CounterTable::new(),
             ports: [const { [const { Counter::new() }; 4] }; MAX_PORTS],
+            punts: PuntCounters::default(),
             burst_time: CycleHistogram::new(),
         }
     }

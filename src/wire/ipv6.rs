@@ -160,7 +160,9 @@ pub fn upper_layer(packet: &[u8]) -> Result<UpperLayer, ExtensionHeaderError> {
     walk(packet.get(..IPV6_HEADER + payload_length).unwrap_or(packet), header[6])
 }
 
-const fn is_extension_header(protocol: u8) -> bool {
+/// True for a next-header number that is one of the extension headers [`upper_layer`] walks.
+#[must_use]
+pub const fn is_extension_header(protocol: u8) -> bool {
     matches!(
         protocol,
         EXTENSION_HOP_BY_HOP

@@ -4,6 +4,7 @@
 //! enough of them ([`queues`] has the rule for ports that have not), its pipeline, its counters and its end of a learn
 //! ring. It shares the packet pool, through a cache of its own, and reads the [`Tables`](crate::tables::Tables).
 
+pub mod exception;
 pub mod idle;
 pub mod outlet;
 pub mod poll;

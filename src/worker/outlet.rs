@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
+use super::exception;
 use crate::dpdk::{Burst, Mbuf, PacketPool, TransmitQueue};
+use crate::exception::WorkerEnd;
 use crate::forwarding::{Egress, PacketBuffer};
 use crate::tables::PortIndex;
-use crate::telemetry::{DropReason, Event, WorkerTelemetry};
+use crate::telemetry::{DropReason, Event, PuntClass, WorkerTelemetry};
 
 /// Packets that wait for the worker that owns the transmit queue they are for.
 pub type HandoverRing = Arc<ArrayQueue<Mbuf>>;
@@ -69,9 +71,23 @@ pub struct Outlets {
     pub pool: PacketPool,
     /// The worker's counters.
     pub telemetry: Arc<WorkerTelemetry>,
+    /// The way to the kernel and from it, where there is one.
+    pub exception: Option<WorkerEnd>,
 }
 
 impl Outlets {
+    /// Takes frames of the kernel, as many as one round may send. Gives how many there were.
+    pub fn take_from_kernel(&mut self) -> usize {
+        let Some(mut end) = self.exception.take_if(|end| end.has_frames()) else { return 0 };
+        let pool = self.pool.clone();
+        let taken = exception::take_from_kernel(&mut end, &pool, |port, packet| match packet {
+            Some(packet) => self.transmit(port, packet),
+            None => self.telemetry.count_drop(DropReason::NoBuffer),
+        });
+        self.exception = Some(end);
+        taken
+    }
+
     /// Sends what has gathered.
     #[inline]
     pub fn flush(&mut self) {
@@ -104,5 +120,9 @@ impl Egress<Mbuf> for Outlets {
     #[inline]
     fn allocate(&mut self) -> Option<Mbuf> {
         self.pool.allocate()
+    }
+
+    fn punt(&mut self, ingress: PortIndex, class: PuntClass, packet: &Mbuf) -> bool {
+        self.exception.as_mut().is_some_and(|end| exception::punt(end, ingress, class, packet))
     }
 }

@@ -97,8 +97,8 @@ impl Worker {
         loop {
             // Asked before the rings are emptied: nothing comes from a worker that has ended.
             let senders_ended = self.inlets.iter_mut().all(|(_, ring)| Arc::get_mut(ring).is_some());
-            self.take_inlets();
-            if senders_ended || Instant::now() >= deadline {
+            let taken = self.take_inlets();
+            if senders_ended && taken == 0 || Instant::now() >= deadline {
                 break;
             }
             std::thread::yield_now();
@@ -134,9 +134,10 @@ impl Worker {
         packets
     }
 
-    /// Sends what other workers handed over; gives how many packets that was, at most one ring's worth from each.
+    /// Sends what other workers and the kernel handed over; gives how many packets that was, at most one ring's worth
+    /// from each worker.
     fn take_inlets(&mut self) -> usize {
-        let mut taken = 0;
+        let mut taken = self.outlets.take_from_kernel();
         for (port, ring) in &self.inlets {
             for _ in 0..ring.capacity() {
                 let Some(packet) = ring.pop() else { break };

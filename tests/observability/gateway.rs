@@ -13,8 +13,8 @@ use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
 use vtepd::tables::{BridgeIndex, PortIndex, TunnelIndex};
 use vtepd::telemetry::{
-    BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, FdbEvent, MetricsSource, PortReading, PortStatistics,
-    RemoteLabel, WorkerHandle, WorkerTelemetry,
+    BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent, MetricsSource,
+    PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, WorkerHandle, WorkerTelemetry,
 };
 use vtepd::wire::MacAddr;
 
@@ -27,6 +27,7 @@ const HERTZ: u64 = 1_000_000_000;
 pub struct Gateway {
     pub workers: Vec<WorkerHandle>,
     pub control: ControlTelemetry,
+    pub exception: ExceptionTelemetry,
     pub bridges: Vec<BridgeState>,
     pub remotes: Vec<RemoteState>,
     pub ports: Vec<PortReading>,
@@ -41,6 +42,7 @@ impl Gateway {
         Self {
             workers: Vec::new(),
             control: ControlTelemetry::new(),
+            exception: ExceptionTelemetry::new(),
             bridges: Vec::new(),
             remotes: Vec::new(),
             ports: Vec::new(),
@@ -177,6 +179,14 @@ fn count(gateway: &Gateway) {
     second.count_drops(DropReason::UnknownVni, 2);
     second.count_drops(DropReason::NoNextHop, 1);
     first.event_many(Event::FloodedFrame, 12);
+    first.punts.of(PuntClass::Bgp, Punt::Passed).add(70);
+    second.punts.of(PuntClass::Bgp, Punt::Passed).add(7);
+    second.punts.of(PuntClass::ArpNd, Punt::Passed).add(3);
+    let kernel = gateway.exception.port(PortIndex(0));
+    kernel.to_kernel.add(75);
+    kernel.not_taken.add(2);
+    kernel.from_kernel.add(60);
+    kernel.vxlan_refused.add(5);
     first.run.polls.add(10_000);
     first.run.bursts.add(100);
     first.run.packets.add(1000);
@@ -214,6 +224,10 @@ impl MetricsSource for Gateway {
 
     fn control(&self) -> &ControlTelemetry {
         &self.control
+    }
+
+    fn exception(&self) -> &ExceptionTelemetry {
+        &self.exception
     }
 
     fn port_readings(&self) -> Vec<PortReading> {

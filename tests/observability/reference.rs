@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use vtepd::telemetry::{DropReason, Event, Exposition, FdbEvent, KernelTable, RemoteState};
+use vtepd::telemetry::{DropReason, Event, Exposition, FdbEvent, KernelTable, PuntClass, RemoteState};
 
 use crate::gateway::Gateway;
 
@@ -20,12 +20,15 @@ worker and the control thread move, `/readyz` as soon as workers forward; else 5
 ";
 
 /// What each label tells.
-const LABELS: [(&str, &str); 16] = [
+const LABELS: [(&str, &str); 19] = [
     ("version", "the gateway's version"),
     ("dpdk", "DPDK's version"),
     ("port", "the port's `name` in the config"),
     ("role", "`uplink` or `access`"),
-    ("direction", "`receive`: towards the gateway; `transmit`: away from it"),
+    (
+        "direction",
+        "`receive`: towards the gateway; `transmit`: away from it; on the exception path `to_kernel` or `from_kernel`",
+    ),
     ("name", "what the driver calls it"),
     ("vni", "the bridge's VNI"),
     ("side", "`access`: the bridge's access ports; `tunnel`: its remote VTEPs"),
@@ -37,6 +40,12 @@ const LABELS: [(&str, &str); 16] = [
     ("result", "`applied` or `refused`; of resyncs `completed` or `given_up`"),
     ("state", "see [remote VTEPs](#remote-vteps)"),
     ("table", "see [tables of the kernel](#tables-of-the-kernel)"),
+    ("class", "what it is, see [classes](#classes-of-packets-for-the-kernel)"),
+    ("outcome", "`passed`: handed over; `limited` and `full`: dropped as `punt_limited` and `punt_full`"),
+    (
+        "cause",
+        "`not_taken`: the interface is down or gone; `vxlan`: it is or may be VXLAN; `too_long`: longer than the MTU",
+    ),
 ];
 
 /// A metric family of a scrape.
@@ -124,6 +133,11 @@ fn page() -> String {
         "Tables of the kernel",
         "`vtepd_kernel_entries`.",
         KernelTable::ALL.iter().map(|table| (table.name(), table.help())).collect(),
+    );
+    table(
+        "Classes of packets for the kernel",
+        "`vtepd_exception_punted_packets_total`.",
+        PuntClass::ALL.iter().map(|class| (class.name(), class.help())).collect(),
     );
     page
 }

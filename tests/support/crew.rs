@@ -128,7 +128,8 @@ impl Rig {
         let gateway = Gateway::start(config, facts, rings.clone(), Arc::clone(&control)).expect("gateway");
         let telemetry: Vec<_> = queues.iter().map(|_| Arc::new(WorkerTelemetry::new())).collect();
         let workers = queues.into_iter().zip(&telemetry).zip(rings).map(|((queues, telemetry), learn)| {
-            let outlets = Outlets { ports: queues.outlets, pool: pool.clone(), telemetry: Arc::clone(telemetry) };
+            let (ports, telemetry) = (queues.outlets, Arc::clone(telemetry));
+            let outlets = Outlets { ports, pool: pool.clone(), telemetry, exception: None };
             Some(Worker::new(queues.ports, queues.inlets, outlets, learn, Arc::clone(gateway.tables()), idle))
         });
         Self { workers: workers.collect(), telemetry, control, gateway, ports, pool, eal }

@@ -66,9 +66,17 @@ pub static VTEP: Section = Section {
             "false",
             "Drop VXLAN packets that have reserved bits set. RFC 7348 says to ignore those bits.",
         ),
+        key(
+            "underlay",
+            Kind::Choice(&["kernel", "static"]),
+            Means("\"kernel\", and where an interface cannot be made, a warning and \"static\" for that uplink"),
+            "\"kernel\"",
+            "\"kernel\": each uplink has a TAP interface in the kernel, which gets what is not VXLAN and sends through the \
+             uplink, so that ARP, IPv6 neighbour discovery, ICMP, BGP and BFD run there. \"static\": it has none.",
+        ),
     ],
     example: "[vtep]\naddress = \"10.0.0.1\"\nudp_port = 4789\nudp_checksum = \"full\"\ndscp = \"inherit\"\nttl = 64\n\
-              strict = false\n",
+              strict = false\nunderlay = \"kernel\"\n",
 };
 
 /// `[dpdk]`.
@@ -185,8 +193,17 @@ pub static PORT: Section = Section {
             "1024",
             "Descriptors of each receive and each transmit queue.",
         ),
+        key(
+            "kernel_interface",
+            Kind::Text(15),
+            Means("the name of the port"),
+            "\"fabric0\"",
+            "What an uplink's interface in the kernel is called, where `vtep.underlay` is \"kernel\". Letters, digits, \
+             `_`, `-` and `.`; no two alike.",
+        ),
     ],
-    example: "[[port]]\nname = \"uplink0\"\ndevice = \"0000:01:10.0\"\nrole = \"uplink\"\nmtu = 9000\n\n[[port]]\n\
+    example: "[[port]]\nname = \"uplink0\"\ndevice = \"0000:01:10.0\"\nrole = \"uplink\"\nmtu = 9000\nkernel_interface = \"fabric0\"\n\n\
+              [[port]]\n\
               name = \"trunk0\"\ndevice = \"net_tap1,iface=ac0\"\nrole = \"access\"\nmac = \"02:00:00:aa:00:01\"\n\
               descriptors = 1024\n",
 };

@@ -58,7 +58,7 @@ impl Gateway {
     fn publish_ways(&mut self, running: &Running, kernel: &Kernel) {
         let mut snapshot = Snapshot::clone(&self.tables.snapshot.load());
         set_ways(&mut snapshot, running, kernel);
-        self.retired.push(self.tables.snapshot.swap(Arc::new(snapshot)));
+        self.publish(snapshot);
     }
 }
 

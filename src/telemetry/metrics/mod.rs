@@ -3,6 +3,7 @@
 //! Prometheus asks for OpenMetrics and takes it by its content type. Nothing is kept between scrapes: a collector
 //! reads the counters where they are and writes them out.
 
+mod exception;
 mod families;
 mod forwarding;
 mod kernel;
@@ -70,6 +71,7 @@ impl<S: MetricsSource + ?Sized + 'static> Collector for SourceCollector<S> {
         forwarding::encode_bridges(&mut families, source.workers(), source.control(), &source.bridge_labels())?;
         forwarding::encode_remotes(&mut families, source.workers(), &source.remote_labels())?;
         forwarding::encode_drops_and_events(&mut families, source.workers())?;
+        exception::encode(&mut families, source.workers(), source.exception(), &readings)?;
         workers::encode(&mut families, source.workers(), source.cycles_per_second())?;
         workers::encode_ports(&mut families, source.workers(), &readings)?;
         process::encode_control(&mut families, source.control())?;

@@ -1,0 +1,111 @@
+//! Puts the exception path together: an interface in the kernel for each uplink that is to have one.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tracing::warn;
+
+use super::ports::RunningPort;
+use super::run::DaemonError;
+use crate::config::Config;
+use crate::config::model::{self, PortRole, Underlay};
+use crate::dpdk::Port;
+use crate::exception::{ExceptionThread, Groups, Nic, TapError, ThreadEnd, Uplink, Watch};
+use crate::tables::{ExceptionPath, PortIndex, Tables};
+use crate::telemetry::ExceptionTelemetry;
+use crate::wire::MacAddr;
+
+/// A port of DPDK as a NIC of the exception path.
+struct PortNic {
+    port: Port,
+    /// The address of the config, which a software device need not have.
+    mac: Option<MacAddr>,
+}
+
+impl Nic for PortNic {
+    fn is_up(&self) -> Option<bool> {
+        self.port.link().ok().map(|link| link.up)
+    }
+
+    fn mac(&self) -> Option<MacAddr> {
+        self.mac.or_else(|| self.port.mac().ok())
+    }
+
+    fn mtu(&self) -> Option<u16> {
+        self.port.mtu().ok()
+    }
+
+    fn receive_groups(&self, groups: &[MacAddr]) -> Groups {
+        if self.port.receive_groups(groups) { Groups::Listed } else { Groups::All }
+    }
+}
+
+/// The uplinks' interfaces, as the config wants them.
+///
+/// # Errors
+/// [`TapError`], where one cannot be had and the config asks for it; where it does not, that is a warning.
+pub fn open(config: &Config, ports: &[RunningPort]) -> Result<Vec<Uplink>, TapError> {
+    let mut uplinks = Vec::new();
+    if config.vtep.underlay == Underlay::Static {
+        return Ok(uplinks);
+    }
+    for (index, (port, running)) in config.ports.iter().zip(ports).enumerate() {
+        if port.role != PortRole::Uplink {
+            continue;
+        }
+        match open_one(PortIndex(index as u16), port, running) {
+            Ok(uplink) => uplinks.push(uplink),
+            Err(error) if config.vtep.underlay == Underlay::Kernel => return Err(error),
+            Err(error) => warn!(
+                "{error}. The port works without, as with `underlay = \"static\"` in [vtep]: write that there if it is \
+                 what you want"
+            ),
+        }
+    }
+    Ok(uplinks)
+}
+
+fn open_one(index: PortIndex, port: &model::Port, running: &RunningPort) -> Result<Uplink, TapError> {
+    let interface = port.kernel_interface.as_ref().unwrap_or(&port.name);
+    let nic = PortNic { port: running.port.clone(), mac: port.mac };
+    Uplink::open(index, &port.name, interface, (running.facts.mac, running.facts.mtu), Box::new(nic))
+}
+
+/// The exception path at work.
+pub struct Exceptions {
+    thread: ExceptionThread,
+    published: Arc<ArcSwap<ExceptionPath>>,
+}
+
+impl Exceptions {
+    /// Starts the thread. None where no uplink has an interface.
+    ///
+    /// # Errors
+    /// [`DaemonError::System`], where there is no thread to be had.
+    pub fn start(
+        mut uplinks: Vec<Uplink>,
+        ends: ThreadEnd,
+        telemetry: &Arc<ExceptionTelemetry>,
+        tables: &Arc<Tables>,
+    ) -> Result<Option<Self>, DaemonError> {
+        if uplinks.is_empty() {
+            return Ok(None);
+        }
+        let watch = Watch::new(tables.snapshot.load().vtep.address, &mut uplinks);
+        let published = watch.published();
+        let thread = ExceptionThread::spawn(uplinks, watch, ends, Arc::clone(telemetry), Arc::clone(tables))
+            .map_err(|source| DaemonError::System { what: "the thread of the exception path", source })?;
+        Ok(Some(Self { thread, published }))
+    }
+
+    /// What the kernel gets now.
+    #[must_use]
+    pub fn path(&self) -> ExceptionPath {
+        **self.published.load()
+    }
+
+    /// Stops the thread.
+    pub fn stop(self) {
+        self.thread.stop();
+    }
+}

@@ -1,0 +1,41 @@
+//! The exception path: each uplink has an interface in the kernel, a TAP, through which the kernel's own network stack
+//! and whatever runs on it (routing daemons, ping, ssh) use the uplink as if it were a NIC of theirs.
+//!
+//! # The way of a packet
+//!
+//! A worker gives up a packet for the kernel by copying it into a ring of its own, one for each class
+//! ([`FrameSender`]). One thread for all, `vtepd-exception`, empties the rings in the order of the classes and writes to
+//! the TAPs; it reads what the kernel sends from the TAPs, and puts it into one ring that goes to the first worker, which
+//! owns a transmit queue of every port. VXLAN crosses in neither direction: the kernel would terminate it, or send it, a
+//! second time.
+//!
+//! # Why workers never wait
+//!
+//! The rings have one writer and one reader each, and are wait-free: a thread that the scheduler stops in the middle of
+//! an access holds up nobody. The packet pool has no such promise, so this thread never touches it; bytes are copied,
+//! and packets stay with the workers. Workers make no system call: the thread looks after its rings every
+//! 50 µs while something moves, and every millisecond otherwise.
+//!
+//! # At the bounds
+//!
+//! A class whose rate or whose ring is used up drops, counted, and takes nothing from another class. The ring from the
+//! kernel to the worker does not overflow: while it is full, TAPs are not read, and the kernel's own queue grows, drops
+//! and counts (`ip -s link`).
+//!
+//! # What stays
+//!
+//! TAPs are persistent: addresses, routes and sessions on them survive the gateway. While no gateway runs, their carrier
+//! is off. An interface is recognised as the gateway's by its alias.
+
+mod frame_ring;
+mod link;
+mod tap;
+mod thread;
+mod uplink;
+mod watch;
+
+pub use frame_ring::{FrameReceiver, FrameSender, frame_ring};
+pub use tap::{ALIAS, TapError, TapFault};
+pub use thread::{ExceptionThread, ThreadEnd, WorkerEnd, connect};
+pub use uplink::{Groups, Nic, Uplink};
+pub use watch::Watch;

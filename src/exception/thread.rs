@@ -1,0 +1,226 @@
+//! The thread between the kernel's interfaces and the workers.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+
+use super::frame_ring::{FrameReceiver, FrameSender, frame_ring};
+use super::tap::has_gone;
+use super::uplink::Uplink;
+use super::watch::Watch;
+use crate::forwarding::classify::classify;
+use crate::tables::{PortIndex, Tables};
+use crate::telemetry::{ExceptionTelemetry, PuntClass};
+
+/// The bytes of a worker's ring of one class: 13 frames of the largest MTU, some hundred usual ones.
+const CLASS_RING: usize = 128 * 1024;
+/// The bytes of the ring from the kernel to the worker.
+const KERNEL_RING: usize = 256 * 1024;
+/// The most frames taken from one ring, or one interface, before the others have their turn.
+const TURN: usize = 64;
+/// The longest frame that is read: any that a TAP can have.
+const BUFFER: usize = 65_536 + 64;
+/// How long the thread sleeps where something moved a moment ago. Linux adds its timer slack.
+const SHORT: Duration = Duration::from_micros(50);
+/// How long it sleeps otherwise.
+const LONG: Duration = Duration::from_millis(1);
+/// How long after the last packet it goes on with short sleeps.
+const ACTIVE: Duration = Duration::from_millis(20);
+
+/// A worker's end.
+#[derive(Debug)]
+pub struct WorkerEnd {
+    /// Frames for the kernel, by class.
+    pub to_kernel: [FrameSender; PuntClass::COUNT],
+    /// Frames of the kernel; for one worker only.
+    pub from_kernel: Option<FrameReceiver>,
+}
+
+impl WorkerEnd {
+    /// True where the kernel has sent something.
+    #[inline]
+    #[must_use]
+    pub fn has_frames(&self) -> bool {
+        self.from_kernel.as_ref().is_some_and(|ring| !ring.is_empty())
+    }
+}
+
+/// The thread's end.
+#[derive(Debug)]
+pub struct ThreadEnd {
+    /// By worker, then by class.
+    to_kernel: Vec<[FrameReceiver; PuntClass::COUNT]>,
+    from_kernel: FrameSender,
+}
+
+/// The rings between the thread and so many workers. The first one gets what the kernel sends.
+#[must_use]
+pub fn connect(workers: usize) -> (Vec<WorkerEnd>, ThreadEnd) {
+    let (from_kernel, receiver) = frame_ring(KERNEL_RING);
+    let mut receiver = Some(receiver);
+    let mut ends = Vec::new();
+    let mut to_kernel = Vec::new();
+    for _ in 0..workers {
+        let rings: [_; PuntClass::COUNT] = std::array::from_fn(|_| frame_ring(CLASS_RING));
+        let mut receivers = Vec::new();
+        let senders = rings.map(|(sender, receiver)| {
+            receivers.push(receiver);
+            sender
+        });
+        ends.push(WorkerEnd { to_kernel: senders, from_kernel: receiver.take() });
+        to_kernel.extend(<[FrameReceiver; PuntClass::COUNT]>::try_from(receivers));
+    }
+    (ends, ThreadEnd { to_kernel, from_kernel })
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub struct ExceptionThread {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl ExceptionThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system's, where it gives no thread.
+    pub fn spawn(
+        uplinks: Vec<Uplink>,
+        watch: Watch,
+        ends: ThreadEnd,
+        telemetry: Arc<ExceptionTelemetry>,
+        tables: Arc<Tables>,
+    ) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let buffer = vec![0; BUFFER];
+        let mut ferry = Ferry { uplinks, watch, ends, telemetry, tables, buffer };
+        let body = move || ferry.run(&seen);
+        let thread = std::thread::Builder::new().name("vtepd-exception".to_owned()).spawn(body)?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Lets the thread finish its round, and waits for it: some milliseconds. The interfaces stay, without carrier.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if self.thread.join().is_err() {
+            tracing::error!("the thread of the exception path had panicked");
+        }
+    }
+}
+
+/// What the thread has.
+struct Ferry {
+    uplinks: Vec<Uplink>,
+    watch: Watch,
+    ends: ThreadEnd,
+    telemetry: Arc<ExceptionTelemetry>,
+    tables: Arc<Tables>,
+    buffer: Vec<u8>,
+}
+
+impl Ferry {
+    fn run(&mut self, stop: &AtomicBool) {
+        let mut active_until = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            let (address, udp_port) = {
+                let vtep = &self.tables.snapshot.load().vtep;
+                (vtep.address, vtep.udp_port)
+            };
+            let moved = self.serve_workers() + self.read_interfaces(udp_port);
+            let now = Instant::now();
+            self.watch.look(now, address, &mut self.uplinks);
+            if moved > 0 {
+                active_until = now + ACTIVE;
+            } else {
+                self.wait(if now < active_until { SHORT } else { LONG });
+            }
+        }
+        self.serve_workers();
+    }
+
+    /// Empties the workers' rings, class by class, a turn from each. Gives how many frames that was.
+    fn serve_workers(&mut self) -> usize {
+        let mut moved = 0;
+        for class in PuntClass::ALL {
+            for worker in 0..self.ends.to_kernel.len() {
+                for _ in 0..TURN {
+                    let ring = self.ends.to_kernel.get_mut(worker).and_then(|rings| rings.get_mut(*class as usize));
+                    let uplinks = &mut self.uplinks;
+                    let telemetry = &self.telemetry;
+                    let deliver = |port, first: &[u8], second: &[u8]| deliver(uplinks, telemetry, port, first, second);
+                    if ring.and_then(|ring| ring.take(deliver)).is_none() {
+                        break;
+                    }
+                    moved += 1;
+                }
+            }
+        }
+        moved
+    }
+
+    /// Reads from each interface for a turn, as long as there is room for what it may have. Gives how many frames that
+    /// was.
+    fn read_interfaces(&mut self, vxlan_port: u16) -> usize {
+        let mut moved = 0;
+        for uplink in &mut self.uplinks {
+            let counters = self.telemetry.port(uplink.port);
+            let longest = uplink.longest_frame();
+            for _ in 0..TURN {
+                let Some(tap) = uplink.tap.as_ref().filter(|_| self.ends.from_kernel.has_room(longest)) else { break };
+                let frame = match tap.read(&mut self.buffer) {
+                    Ok(Some(length)) => self.buffer.get(..length).unwrap_or_default(),
+                    Ok(None) => break,
+                    Err(error) => {
+                        if has_gone(&error) {
+                            uplink.lose();
+                        }
+                        break;
+                    }
+                };
+                moved += 1;
+                if frame.len() > longest {
+                    counters.too_long.increment();
+                } else if classify(frame, frame.len(), vxlan_port).is_none() {
+                    counters.vxlan_refused.increment();
+                } else if self.ends.from_kernel.push(uplink.port, || std::iter::once(frame)) {
+                    counters.from_kernel.increment();
+                }
+            }
+        }
+        moved
+    }
+
+    /// Sleeps until a frame of the kernel is there, at the most for so long.
+    fn wait(&self, longest: Duration) {
+        let readable = |uplink: &Uplink| self.ends.from_kernel.has_room(uplink.longest_frame());
+        let taps = self.uplinks.iter().filter(|uplink| readable(uplink)).filter_map(|uplink| uplink.tap.as_ref());
+        let mut descriptors: Vec<PollFd<'_>> =
+            taps.map(|tap| PollFd::new(tap.descriptor(), PollFlags::POLLIN)).collect();
+        // An interface that was removed is ready at once, and is given up when it is read. Whatever else ends the wait
+        // is found out by the next round.
+        let _ = ppoll(&mut descriptors, Some(TimeSpec::from_duration(longest)), None);
+    }
+}
+
+/// Writes a frame to the interface of its port.
+fn deliver(uplinks: &mut [Uplink], telemetry: &ExceptionTelemetry, port: PortIndex, first: &[u8], second: &[u8]) {
+    let counters = telemetry.port(port);
+    let Some(uplink) = uplinks.iter_mut().find(|uplink| uplink.port == port) else {
+        return counters.not_taken.increment();
+    };
+    match uplink.tap.as_ref().map(|tap| tap.write(first, second)) {
+        Some(Ok(_)) => counters.to_kernel.increment(),
+        Some(Err(error)) if has_gone(&error) => {
+            counters.not_taken.increment();
+            uplink.lose();
+        }
+        Some(Err(_)) | None => counters.not_taken.increment(),
+    }
+}

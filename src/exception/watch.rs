@@ -1,0 +1,138 @@
+//! What the thread looks after besides packets: links, groups, addresses, interfaces that were removed.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use nix::ifaddrs::getifaddrs;
+
+use super::uplink::Uplink;
+use crate::tables::ExceptionPath;
+use crate::wire::{MacAddr, nd};
+
+/// How often links are asked.
+const LINKS: Duration = Duration::from_millis(100);
+/// How often everything else is looked at.
+const REST: Duration = Duration::from_secs(1);
+
+/// Looks after the uplinks, and tells the control thread what the kernel gets.
+pub struct Watch {
+    published: Arc<ArcSwap<ExceptionPath>>,
+    links_due: Instant,
+    rest_due: Instant,
+}
+
+impl Watch {
+    /// A watch for a gateway with this VTEP address. It has looked once.
+    #[must_use]
+    pub fn new(vtep: IpAddr, uplinks: &mut [Uplink]) -> Self {
+        let now = Instant::now();
+        let mut watch = Self { published: Arc::default(), links_due: now, rest_due: now };
+        watch.look(now, vtep, uplinks);
+        watch
+    }
+
+    /// What the kernel gets, for the control thread to publish.
+    #[must_use]
+    pub fn published(&self) -> Arc<ArcSwap<ExceptionPath>> {
+        Arc::clone(&self.published)
+    }
+
+    /// Does what is due.
+    pub(super) fn look(&mut self, now: Instant, vtep: IpAddr, uplinks: &mut [Uplink]) {
+        if now >= self.links_due {
+            self.links_due = now + LINKS;
+            uplinks.iter_mut().for_each(Uplink::follow_link);
+        }
+        if now >= self.rest_due {
+            self.rest_due = now + REST;
+            let memberships = memberships();
+            for uplink in uplinks.iter_mut() {
+                uplink.restore();
+                uplink.follow_nic();
+                if let Some(index) = uplink.index() {
+                    uplink.follow_groups(groups(index, vtep, &memberships));
+                }
+            }
+            let path = path(vtep, uplinks);
+            if **self.published.load() != path {
+                self.published.store(Arc::new(path));
+            }
+        }
+    }
+}
+
+/// The groups of an interface, and those of the solicitations that the gateway itself answers.
+fn groups(index: u32, vtep: IpAddr, memberships: &[(u32, MacAddr)]) -> BTreeSet<MacAddr> {
+    let joined = memberships.iter().filter(|(of, _)| *of == index).map(|(_, group)| *group);
+    let own = match vtep {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(nd::multicast_mac(nd::solicited_node(address))),
+    };
+    joined.chain(own).collect()
+}
+
+fn path(vtep: IpAddr, uplinks: &[Uplink]) -> ExceptionPath {
+    let owners = owners(vtep);
+    let mut path = ExceptionPath::new(!owners.is_empty());
+    for uplink in uplinks.iter().filter(|uplink| uplink.tap.is_some()) {
+        path.add(uplink.port, owners.contains(uplink.interface()));
+    }
+    path
+}
+
+/// The interfaces that have this address.
+fn owners(address: IpAddr) -> HashSet<String> {
+    let is_it = |found: &nix::ifaddrs::InterfaceAddress| {
+        let storage = found.address?;
+        let ip: IpAddr = match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
+            (Some(v4), _) => v4.ip().into(),
+            (_, Some(v6)) => v6.ip().into(),
+            _ => return None,
+        };
+        (ip == address).then_some(())
+    };
+    let addresses = getifaddrs().into_iter().flatten();
+    addresses.filter(|found| is_it(found).is_some()).map(|found| found.interface_name).collect()
+}
+
+/// The groups that the kernel's interfaces receive, by the interface's number.
+fn memberships() -> Vec<(u32, MacAddr)> {
+    let table = fs::read_to_string("/proc/thread-self/net/dev_mcast").unwrap_or_default();
+    table.lines().filter_map(membership).collect()
+}
+
+/// A line of the kernel's table: number, name, users, other users, address.
+fn membership(line: &str) -> Option<(u32, MacAddr)> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (index, address) = (fields.first()?.parse().ok()?, fields.get(4)?);
+    let octet = |at: usize| u8::from_str_radix(address.get(2 * at..2 * at + 2)?, 16).ok();
+    let mac = MacAddr([octet(0)?, octet(1)?, octet(2)?, octet(3)?, octet(4)?, octet(5)?]);
+    (address.len() == 12 && mac.is_group()).then_some((index, mac))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_kernels_table_is_a_group_of_an_interface() {
+        let group = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
+        assert_eq!(membership("4    up0             1     0     333300000001"), Some((4, group)));
+        assert_eq!(membership("12   fabric0         2     0     01005e000001").map(|found| found.0), Some(12));
+        for other in
+            ["", "4 up0 1 0", "4 up0 1 0 3333", "x up0 1 0 333300000001", "4 up0 1 0 023300000001", "4 ü 1 0 ü"]
+        {
+            assert_eq!(membership(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn loopback_owns_its_address_and_nobody_one_of_documentation() {
+        assert!(owners(IpAddr::from([127, 0, 0, 1])).contains("lo"));
+        assert!(owners(IpAddr::from([192, 0, 2, 77])).is_empty());
+    }
+}

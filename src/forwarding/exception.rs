@@ -1,0 +1,124 @@
+//! What an uplink receives and the gateway does not bridge: who gets it, the gateway itself, the kernel, or nobody.
+//!
+//! Where the uplink has an interface in the kernel, the kernel gets what is not VXLAN: discovery, ICMP, BGP, whatever is
+//! addressed to the port's MAC address or to a group. The gateway answers for its VTEP address itself as long as the
+//! kernel has not that address; packets to the address that it does not answer then go to nobody, for a kernel that
+//! forwards would send them back out.
+//!
+//! The kernel is slow, and anyone can write to it. So each class of packets has a rate of its own, and a queue of its
+//! own behind [`Egress::punt`]: a flood of one class takes nothing from another.
+
+use super::classify::classify;
+use super::egress::Egress;
+use super::forwarder::Surroundings;
+use super::local;
+use super::packet::PacketBuffer;
+use super::token_bucket::TokenBucket;
+use super::uplink::Refusal;
+use crate::tables::snapshot::Port;
+use crate::tables::{PortIndex, Snapshot};
+use crate::telemetry::{DropReason, Punt, PuntClass};
+
+/// How many packets of a class a worker gives the kernel in one second. A tenth of it may come at once.
+#[must_use]
+pub const fn per_second(class: PuntClass) -> u64 {
+    match class {
+        PuntClass::Bgp | PuntClass::Bfd => 20_000,
+        PuntClass::ArpNd => 2000,
+        PuntClass::Icmp => 1000,
+        PuntClass::Other => 5000,
+    }
+}
+
+/// One worker's share of the exception path.
+#[derive(Debug)]
+pub struct Exceptions {
+    /// By class.
+    buckets: [TokenBucket; PuntClass::COUNT],
+}
+
+impl Exceptions {
+    /// With full buckets, for a clock of this many cycles a second.
+    #[must_use]
+    pub fn new(cycles_per_second: u64) -> Self {
+        let bucket = |class: usize| {
+            let rate = PuntClass::ALL.get(class).map_or(1, |class| per_second(*class));
+            TokenBucket::new(cycles_per_second, rate, rate / 10)
+        };
+        Self { buckets: std::array::from_fn(bucket) }
+    }
+
+    /// Takes a packet that `ingress` received and that is not bridged: answers it, gives it to the kernel, or drops and
+    /// counts it.
+    #[cold]
+    pub fn take<P: PacketBuffer>(
+        &mut self,
+        mut packet: P,
+        refusal: Refusal,
+        ingress: PortIndex,
+        port: &Port,
+        around: &Surroundings<'_>,
+        egress: &mut impl Egress<P>,
+    ) {
+        let path = &around.snapshot.exception;
+        let class = match path.has(ingress) {
+            true => classify(packet.head(), packet.len(), around.snapshot.vtep.udp_port),
+            false => None,
+        };
+        if let Some(class) = class.filter(|class| is_kernels(refusal, *class, around.snapshot, ingress)) {
+            return self.punt(&packet, class, ingress, around, egress);
+        }
+        let reason = match refusal {
+            Refusal::Drop(reason) => reason,
+            Refusal::Local | Refusal::Discovery => match local::answer(&mut packet, port, around) {
+                Ok(()) => return egress.transmit(ingress, packet),
+                Err(reason) => reason,
+            },
+        };
+        let for_kernel = refusal == Refusal::Discovery || refusal == Refusal::Local && path.owns_address();
+        match class {
+            Some(class) if for_kernel && reason == DropReason::UplinkUnserved => {
+                self.punt(&packet, class, ingress, around, egress);
+            }
+            _ => around.telemetry.count_drop(reason),
+        }
+    }
+
+    fn punt<P: PacketBuffer>(
+        &mut self,
+        packet: &P,
+        class: PuntClass,
+        ingress: PortIndex,
+        around: &Surroundings<'_>,
+        egress: &mut impl Egress<P>,
+    ) {
+        let has_token = self.buckets[class as usize].take(around.now.cycles);
+        let (outcome, drop) = if !has_token {
+            (Punt::Limited, Some(DropReason::PuntLimited))
+        } else if egress.punt(ingress, class, packet) {
+            (Punt::Passed, None)
+        } else {
+            (Punt::Full, Some(DropReason::PuntFull))
+        };
+        around.telemetry.punts.of(class, outcome).increment();
+        if let Some(reason) = drop {
+            around.telemetry.count_drop(reason);
+        }
+    }
+}
+
+/// True for what the kernel gets and the gateway need not look at first.
+fn is_kernels(refusal: Refusal, class: PuntClass, snapshot: &Snapshot, ingress: PortIndex) -> bool {
+    let path = &snapshot.exception;
+    match refusal {
+        // These are about addresses that are not the gateway's, or about none.
+        Refusal::Drop(DropReason::UplinkForeignAddress | DropReason::UplinkEtherType) => true,
+        // To the gateway's own address.
+        Refusal::Drop(DropReason::UplinkUnserved) => path.owns_address(),
+        Refusal::Drop(_) => false,
+        Refusal::Local | Refusal::Discovery => {
+            let answers_discovery = snapshot.vtep.address.is_ipv4() || path.answers_nd(ingress);
+            path.owns_address() && (class != PuntClass::ArpNd || answers_discovery)
+        }
+    }
+}

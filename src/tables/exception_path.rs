@@ -1,0 +1,74 @@
+//! Which uplinks have an interface in the kernel, and which of the gateway's questions the kernel answers.
+
+use super::PortIndex;
+
+/// The exception path as workers see it; by default there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExceptionPath {
+    /// The kernel has the VTEP's address, on whatever interface.
+    owns_address: bool,
+    /// A bit for each port whose packets the kernel gets.
+    ports: u64,
+    /// A bit for each of them whose own kernel interface has the VTEP's address.
+    with_address: u64,
+}
+
+impl ExceptionPath {
+    /// A path without ports; `owns_address` says that the kernel has the VTEP's address on any interface.
+    #[must_use]
+    pub const fn new(owns_address: bool) -> Self {
+        Self { owns_address, ports: 0, with_address: 0 }
+    }
+
+    /// True where the kernel has the VTEP's address.
+    #[inline]
+    #[must_use]
+    pub const fn owns_address(&self) -> bool {
+        self.owns_address
+    }
+
+    /// Gives the kernel a port's packets; `has_address` says that the port's kernel interface has the VTEP's address.
+    pub fn add(&mut self, port: PortIndex, has_address: bool) {
+        self.ports |= bit(port);
+        if has_address {
+            self.with_address |= bit(port);
+        }
+    }
+
+    /// True where the kernel gets what this port receives and the gateway does not take.
+    #[inline]
+    #[must_use]
+    pub fn has(&self, port: PortIndex) -> bool {
+        self.ports & bit(port) != 0
+    }
+
+    /// True where the kernel answers IPv6 neighbour solicitations for the VTEP's address on this port. It does that
+    /// for addresses of the interface itself only; ARP it answers for any of its addresses.
+    #[inline]
+    #[must_use]
+    pub fn answers_nd(&self, port: PortIndex) -> bool {
+        self.with_address & bit(port) != 0
+    }
+}
+
+/// A port's bit; none for a port beyond those that a config can have.
+#[inline]
+fn bit(port: PortIndex) -> u64 {
+    1_u64.checked_shl(port.0.into()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_port_counts_by_itself_and_there_is_none_beyond_the_last() {
+        let mut path = ExceptionPath::default();
+        path.add(PortIndex(0), false);
+        path.add(PortIndex(63), true);
+        path.add(PortIndex(64), true);
+        assert!(path.has(PortIndex(0)) && path.has(PortIndex(63)));
+        assert!(!path.has(PortIndex(1)) && !path.has(PortIndex(64)));
+        assert!(path.answers_nd(PortIndex(63)) && !path.answers_nd(PortIndex(0)));
+    }
+}
