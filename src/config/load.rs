@@ -10,7 +10,7 @@ use super::addresses::remote_vtep;
 use super::bridges::{Bridges, distinct};
 use super::diagnostic::{Diagnostic, Diagnostics, Findings, Span};
 use super::draft::Draft;
-use super::model::{Api, Config};
+use super::model::{Api, Config, StaticEntries};
 use super::neighbours::Neighbours;
 use super::ports::Ports;
 use super::singles::{DpdkDraft, WorkersDraft};
@@ -119,6 +119,7 @@ impl Config {
 /// Relates the sections to each other; the config, if all is right.
 fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
     let own = draft.vtep.as_ref().and_then(|vtep| vtep.address);
+    let asks_kernel = draft.vtep.as_ref().and_then(|vtep| vtep.asks_kernel());
     let sound = draft.sound;
     let ports = Ports::new(draft.ports, sound, findings);
     let bridges = Bridges::new(draft.bridges, &ports, own, sound, findings);
@@ -128,7 +129,7 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
     let static_remotes = draft.static_entries.iter().filter_map(StaticDraft::remote);
     let remotes = bridges.remotes().chain(static_remotes).filter(|remote| remote_vtep(remote, own).is_ok());
     let remotes = distinct(remotes);
-    neighbours.check_remotes(&remotes, findings);
+    neighbours.check_remotes(&remotes, asks_kernel.unwrap_or(true), findings);
     if let Some(remote) = remotes.first().filter(|_| ports.lacks_uplink()) {
         findings.push(
             Diagnostic::error(remote.span, "there is a remote VTEP, and no uplink to reach it through")
@@ -148,7 +149,7 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
         ports: ports.finish()?,
         neighbours: neighbours.finish()?,
         fdb: draft.fdb?,
-        static_entries: static_entries?,
+        static_entries: StaticEntries::new(static_entries?),
         stats: draft.stats?,
         api: Api { socket },
     })

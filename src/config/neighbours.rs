@@ -72,8 +72,8 @@ impl Neighbours {
         Self { list, addresses, complete }
     }
 
-    /// Warns of remote VTEPs that have no next hop, and refuses too many of them.
-    pub(super) fn check_remotes(&self, remotes: &[Located<IpAddr>], findings: &mut Findings) {
+    /// Warns of remote VTEPs that have no next hop, unless the kernel is asked for it, and refuses too many of them.
+    pub(super) fn check_remotes(&self, remotes: &[Located<IpAddr>], asks_kernel: bool, findings: &mut Findings) {
         if let Some(beyond) = remotes.get(MAX_REMOTES) {
             findings.push(
                 Diagnostic::error(beyond.span, format!("there are more than {MAX_REMOTES} remote VTEPs"))
@@ -82,12 +82,16 @@ impl Neighbours {
             );
         }
         let lonely = remotes.iter().filter(|remote| !self.addresses.contains(&remote.value));
-        for remote in lonely.filter(|_| self.complete) {
+        for remote in lonely.filter(|_| self.complete && !asks_kernel) {
             let message = format!("nothing says how to reach the remote VTEP `{}`", remote.value);
             findings.push(
                 Diagnostic::warning(remote.span, message)
                     .label("packets to it are dropped as `no_next_hop`")
-                    .remedy(format!("add a `[[neighbour]]` with `address = \"{}\"`", remote.value)),
+                    .remedy(format!(
+                        "add a `[[neighbour]]` with `address = \"{}\"`, or let the kernel say it: `underlay = \"kernel\"` in \
+                         `[vtep]`",
+                        remote.value
+                    )),
             );
         }
     }

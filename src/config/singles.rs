@@ -48,6 +48,11 @@ impl VtepDraft {
         };
         Some(Self { address, vtep: vtep() })
     }
+
+    /// True where the kernel says how remote VTEPs are reached; nothing where the section is wrong.
+    pub(super) fn asks_kernel(&self) -> Option<bool> {
+        self.vtep.as_ref().map(|vtep| vtep.underlay != Underlay::Static)
+    }
 }
 
 /// `[dpdk]`.

@@ -9,6 +9,7 @@ pub mod kernel;
 pub mod learning;
 pub mod registry;
 pub mod slots;
+mod static_entries;
 pub mod underlay;
 
 pub use compile::{PortFacts, compile};

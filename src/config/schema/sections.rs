@@ -72,7 +72,9 @@ pub static VTEP: Section = Section {
             Means("\"kernel\", and where an interface cannot be made, a warning and \"static\" for that uplink"),
             "\"kernel\"",
             "\"kernel\": each uplink has a TAP interface in the kernel, which gets what is not VXLAN and sends through the \
-             uplink, so that ARP, IPv6 neighbour discovery, ICMP, BGP and BFD run there. \"static\": it has none.",
+             uplink, so that ARP, IPv6 neighbour discovery, ICMP, BGP and BFD run there; and remote VTEPs without a \
+             `[[neighbour]]` are reached as the kernel's routes, next hops and neighbours on these interfaces have it. \
+             \"static\": neither.",
         ),
     ],
     example: "[vtep]\naddress = \"10.0.0.1\"\nudp_port = 4789\nudp_checksum = \"full\"\ndscp = \"inherit\"\nttl = 64\n\
@@ -283,8 +285,8 @@ pub static NEIGHBOUR: Section = Section {
     name: "neighbour",
     form: Form::Repeated,
     required: false,
-    doc: "The next hop of a remote VTEP. Packets to a remote VTEP that has none are dropped and counted as \
-          `no_next_hop`.",
+    doc: "The next hop of a remote VTEP. One that has none here is reached as the kernel's routes have it, where \
+          `vtep.underlay` is \"kernel\"; packets to one that cannot be reached are dropped and counted as `no_next_hop`.",
     keys: &[
         key("address", Kind::IpAddress, Required, "\"10.0.0.2\"", "The remote VTEP's address; none twice."),
         key(
