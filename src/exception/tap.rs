@@ -87,7 +87,8 @@ impl Tap {
         if before.as_ref().is_some_and(|found| !is_ours(found)) {
             return Err(TapFault::Foreign);
         }
-        let device = DeviceBuilder::new().name(name).layer(Layer::L2).build_sync().map_err(not_opened)?;
+        let device =
+            DeviceBuilder::new().name(name).layer(Layer::L2).inherit_enable_state().build_sync().map_err(not_opened)?;
         device.set_nonblocking(true).map_err(|source| system("be made non-blocking", source))?;
         let found = link::find(name).map_err(|source| system("be looked for", source))?;
         // Made a moment ago; without it somebody has renamed it.

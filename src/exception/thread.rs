@@ -17,8 +17,15 @@ use crate::forwarding::classify::classify;
 use crate::tables::{PortIndex, Tables};
 use crate::telemetry::{ExceptionTelemetry, PuntClass};
 
-/// The bytes of a worker's ring of one class: 13 frames of the largest MTU, some hundred usual ones.
-const CLASS_RING: usize = 128 * 1024;
+/// The bytes of a worker's ring of one class: 13 frames of the largest MTU, some hundred usual ones. A BGP session
+/// brings whole windows at once.
+const fn ring_bytes(class: PuntClass) -> usize {
+    match class {
+        PuntClass::Bgp => 1024 * 1024,
+        _ => 128 * 1024,
+    }
+}
+
 /// The bytes of the ring from the kernel to the worker.
 const KERNEL_RING: usize = 256 * 1024;
 /// The most frames taken from one ring, or one interface, before the others have their turn.
@@ -66,7 +73,8 @@ pub fn connect(workers: usize) -> (Vec<WorkerEnd>, ThreadEnd) {
     let mut ends = Vec::new();
     let mut to_kernel = Vec::new();
     for _ in 0..workers {
-        let rings: [_; PuntClass::COUNT] = std::array::from_fn(|_| frame_ring(CLASS_RING));
+        let bytes = |class: usize| PuntClass::ALL.get(class).map_or(0, |class| ring_bytes(*class));
+        let rings: [_; PuntClass::COUNT] = std::array::from_fn(|class| frame_ring(bytes(class)));
         let mut receivers = Vec::new();
         let senders = rings.map(|(sender, receiver)| {
             receivers.push(receiver);

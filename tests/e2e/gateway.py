@@ -92,6 +92,8 @@ class Gateway:
         config.dpdk.setdefault("file_prefix", file_prefix(testbed))
         config.api.setdefault("socket", os.path.join(testbed.directory, "vtepd.sock"))
         self.process = None
+        # What the daemon is started by, if not directly.
+        self.wrapper = ()
 
     def write_config(self, text=None):
         """Writes the config, or the text in its place."""
@@ -109,8 +111,8 @@ class Gateway:
         """Starts the daemon without waiting for it."""
         self.write_config()
         with open(self.log_path, "ab") as log:
-            self.process = self.testbed.start(VTEPD, "--config", self.config_path, namespace=self.namespace,
-                                              stdout=log, stderr=log)
+            self.process = self.testbed.start(*self.wrapper, VTEPD, "--config", self.config_path,
+                                              namespace=self.namespace, stdout=log, stderr=log)
 
     def _ready_or_dead(self):
         if self.process.poll() is not None:

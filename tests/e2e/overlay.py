@@ -136,7 +136,7 @@ class Overlay:
         else:
             self.config.bridge(vni, vlan, [f"trunk{number}" for number in range(access_ports)],
                                self.remote_addresses)
-        self.gateway = Gateway(self.bed, self.config).start()
+        self.gateway = Gateway(self.bed, self.config, self.gateway_namespace()).start()
         self._make_fabric()
         self.remotes = [KernelVtep(self, number) for number in numbers]
         self.host_namespaces = []
@@ -144,6 +144,10 @@ class Overlay:
             namespace = self.bed.namespace(f"h{number}")
             self.gateway.move(interface, namespace, f"02:00:00:cc:00:{number:02x}", OVERLAY_MTU)
             self.host_namespaces.append(namespace)
+
+    def gateway_namespace(self):
+        """Where the gateway runs: one without IPv6 of its own, so that its kernel is silent."""
+        return self.bed.namespace("gw", ipv6=False)
 
     def _make_fabric(self):
         self.fabric = self.bed.namespace("fabric", ipv6=False)

@@ -10,13 +10,18 @@ from testbed import in_thread, inside
 def bulk_transfer(here, there, address, size):
     """Sends `size` random bytes (a multiple of 1 MiB) from one station to the other: what was sent and what arrived,
     each as (bytes, SHA-256)."""
+    return bulk_transfer_between(here.namespace, there.namespace, address, size)
+
+
+def bulk_transfer_between(here, there, address, size, port=0):
+    """The same between two namespaces, to an address and port of the second."""
     kind = socket.AF_INET6 if ":" in address else socket.AF_INET
     data = os.urandom(1 << 20)
-    with inside(there.namespace):
-        server = socket.create_server((address, 0), family=kind)
+    with inside(there):
+        server = socket.create_server((address, port), family=kind)
     server.settimeout(20)
     received = in_thread(_receive, server)
-    with inside(here.namespace):
+    with inside(here):
         sender = socket.socket(kind)
     sender.settimeout(20)
     total, digest = 0, hashlib.sha256()
