@@ -204,6 +204,8 @@ pub enum EntryKind {
     Learned,
     /// From the config.
     Static,
+    /// From the kernel's FDB, where that controls the bridge.
+    Kernel,
 }
 
 impl EntryKind {
@@ -213,6 +215,7 @@ impl EntryKind {
         match self {
             Self::Learned => "learned",
             Self::Static => "static",
+            Self::Kernel => "kernel",
         }
     }
 }
@@ -230,7 +233,7 @@ pub struct FdbEntry {
     pub place: Place,
     /// How the entry came to be.
     pub kind: EntryKind,
-    /// How long ago the station was last heard of, in seconds; absent for a static entry.
+    /// How long ago the station was last heard of, in seconds; absent for one that was not learned.
     pub age_seconds: Option<u64>,
 }
 

@@ -80,6 +80,9 @@ enum Subject {
         /// Only learned entries.
         #[arg(long)]
         learned: bool,
+        /// Only entries that the kernel says.
+        #[arg(long, conflicts_with_all = ["fixed", "learned"])]
+        kernel: bool,
         #[command(flatten)]
         range: Range,
     },
@@ -182,8 +185,8 @@ fn with_line_end(mut text: String) -> String {
 
 /// Whether the arguments leave entries out by what they are.
 fn is_filtered(what: &Subject) -> bool {
-    matches!(what, Subject::Fdb { vni, mac, port, remote, fixed, learned, .. }
-        if vni.is_some() || mac.is_some() || port.is_some() || remote.is_some() || *fixed || *learned)
+    matches!(what, Subject::Fdb { vni, mac, port, remote, fixed, learned, kernel, .. }
+        if vni.is_some() || mac.is_some() || port.is_some() || remote.is_some() || *fixed || *learned || *kernel)
 }
 
 /// The path and query that ask for `what`.
@@ -195,8 +198,9 @@ fn path(what: &Subject) -> String {
             query.add("vni", *vni).add_range(range);
             "bridges"
         }
-        Subject::Fdb { vni, mac, port, remote, fixed, learned, range } => {
-            let kind = if *fixed { Some(EntryKind::Static) } else { learned.then_some(EntryKind::Learned) };
+        Subject::Fdb { vni, mac, port, remote, fixed, learned, kernel, range } => {
+            let kinds = [(*fixed, EntryKind::Static), (*learned, EntryKind::Learned), (*kernel, EntryKind::Kernel)];
+            let kind = kinds.into_iter().find_map(|(wanted, kind)| wanted.then_some(kind));
             query.add("vni", *vni).add("mac", *mac).add("port", port.as_ref()).add("remote", *remote);
             query.add("kind", kind.map(EntryKind::name)).add_range(range);
             "fdb"

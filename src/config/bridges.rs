@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::addresses::remote_vtep;
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
-use super::model::{Bridge, PortRole, Tags};
+use super::model::{Bridge, Control, PortRole, Tags};
 use super::ports::Ports;
 use super::reader::{Field, Reader};
 use super::schema::{MAX_BRIDGES, MAX_FLOOD_ENTRIES};
@@ -27,6 +27,7 @@ pub(super) struct BridgeDraft<'t> {
     tags: Option<Tags>,
     link_local: Option<bool>,
     max_macs: Option<Option<u32>>,
+    control: Option<Located<Cow<'t, str>>>,
 }
 
 impl<'t> BridgeDraft<'t> {
@@ -43,6 +44,7 @@ impl<'t> BridgeDraft<'t> {
             tags: reader.get("tags", findings).value().map(tags),
             link_local: reader.get("link_local", findings).value(),
             max_macs: reader.get("max_macs", findings).optional(),
+            control: reader.get("control", findings).located(),
         }
     }
 
@@ -245,6 +247,18 @@ impl<'t> Bridges<'t> {
         }
     }
 
+    /// Refuses bridges whose remote stations the kernel is to say where it is not asked.
+    pub(super) fn check_control(&self, findings: &mut Findings) {
+        let asking = self.drafts.iter().filter_map(|draft| draft.control.as_ref());
+        for control in asking.filter(|control| control.value == "kernel") {
+            findings.push(
+                Diagnostic::error(control.span, "the kernel cannot control a bridge whose gateway does not ask it")
+                    .label("`vtep.underlay` is \"static\"")
+                    .remedy("set `underlay = \"kernel\"` in `[vtep]`, or `control = \"static\"` here"),
+            );
+        }
+    }
+
     /// All remote VTEPs of all bridges, repeats included.
     pub(super) fn remotes(&self) -> impl Iterator<Item = Located<IpAddr>> {
         self.drafts.iter().flat_map(|draft| draft.remotes.iter().copied())
@@ -265,6 +279,7 @@ impl<'t> Bridges<'t> {
                 tags: draft.tags?,
                 link_local: draft.link_local?,
                 max_macs: draft.max_macs?,
+                control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
             };
             let first_vlan = draft.vlan.optional()?.map(|vlan| vlan.first);
             for (offset, vni) in (vni.first..=vni.last).enumerate() {

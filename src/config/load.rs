@@ -129,6 +129,9 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
     let static_remotes = draft.static_entries.iter().filter_map(StaticDraft::remote);
     let remotes = bridges.remotes().chain(static_remotes).filter(|remote| remote_vtep(remote, own).is_ok());
     let remotes = distinct(remotes);
+    if asks_kernel == Some(false) {
+        bridges.check_control(findings);
+    }
     neighbours.check_remotes(&remotes, asks_kernel.unwrap_or(true), findings);
     if let Some(remote) = remotes.first().filter(|_| ports.lacks_uplink()) {
         findings.push(

@@ -164,6 +164,17 @@ pub struct Bridge {
     pub link_local: bool,
     /// The most MAC addresses learned, none where absent.
     pub max_macs: Option<u32>,
+    /// Who says where its remote stations are (default [`Control::Static`]).
+    pub control: Control,
+}
+
+/// Who says where a bridge's remote stations are, and where floods go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The file says where floods go; stations are learned.
+    Static,
+    /// The kernel's vxlan device of the bridge's VNI says both, in addition to the file.
+    Kernel,
 }
 
 /// What happens to a VLAN tag inside a bridged frame, behind the access tag that names the bridge.

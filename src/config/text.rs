@@ -3,7 +3,8 @@
 use std::fmt::{Display, Write};
 
 use super::model::{
-    Bridge, Config, Dscp, Idle, Neighbour, Port, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum, Underlay,
+    Bridge, Config, Control, Dscp, Idle, Neighbour, Port, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum,
+    Underlay,
 };
 use crate::tables::PortIndex;
 
@@ -87,6 +88,11 @@ impl Config {
         };
         file.quoted("tags", tags);
         file.plain("link_local", bridge.link_local);
+        let control = match bridge.control {
+            Control::Static => "static",
+            Control::Kernel => "kernel",
+        };
+        file.quoted("control", control);
         if let Some(max_macs) = bridge.max_macs {
             file.plain("max_macs", max_macs);
         }
@@ -224,6 +230,7 @@ mod tests {
         remotes = ["fd00::2"]
         max_macs = 7
         link_local = true
+        control = "kernel"
         [[bridge]]
         vni = 5
         ports = ["trunk0"]

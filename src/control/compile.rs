@@ -29,13 +29,41 @@ pub struct PortFacts {
     pub mtu: u16,
 }
 
+/// What the kernel says of a bridge, in addition to the config.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelBridge {
+    /// Where floods go.
+    pub flood_list: BTreeSet<IpAddr>,
+    /// Remote VTEPs that have stations.
+    pub sources: BTreeSet<IpAddr>,
+}
+
+/// What the kernel says of bridges.
+pub type KernelBridges = FxHashMap<Vni, KernelBridge>;
+
 /// Compiles a config for ports that have these facts, in the order of the config's ports. `registry` is brought up to
 /// date.
 ///
 /// # Errors
 /// [`Exhausted`] where the config has more of something than there are indices; `registry` is then of no use.
 pub fn compile(config: &Config, facts: &[PortFacts], registry: &mut Registry) -> Result<Snapshot, Exhausted> {
-    let fixed = static_remotes(config);
+    compile_with(config, &KernelBridges::default(), facts, registry)
+}
+
+/// [`compile`] with what the kernel says of the config's bridges.
+///
+/// # Errors
+/// As there.
+pub fn compile_with(
+    config: &Config,
+    kernel: &KernelBridges,
+    facts: &[PortFacts],
+    registry: &mut Registry,
+) -> Result<Snapshot, Exhausted> {
+    let mut fixed = static_remotes(config);
+    for (vni, said) in kernel {
+        fixed.entry(*vni).or_default().extend(said.flood_list.iter().chain(&said.sources));
+    }
     let remotes = all_remotes(config, &fixed);
     registry.assign(
         config.bridges.iter().map(|bridge| bridge.vni),
@@ -45,7 +73,7 @@ pub fn compile(config: &Config, facts: &[PortFacts], registry: &mut Registry) ->
     let (bridges, members, tunnels) = registry.table_lengths();
     let tunnels = compile_tunnels(config, &remotes, facts, registry, tunnels);
     let members = compile_members(config, facts, registry, members);
-    let (bridges, domains) = compile_bridges(config, &fixed, registry, bridges);
+    let (bridges, domains) = compile_bridges(config, kernel, &fixed, registry, bridges);
     let vtep = LocalVtep {
         address: config.vtep.address,
         udp_port: config.vtep.udp_port,
@@ -172,6 +200,7 @@ fn compile_members(config: &Config, facts: &[PortFacts], registry: &Registry, le
 
 fn compile_bridges(
     config: &Config,
+    kernel: &KernelBridges,
     fixed: &StaticRemotes,
     registry: &Registry,
     length: usize,
@@ -184,8 +213,10 @@ fn compile_bridges(
     let mut domains = vec![BroadcastDomain::default(); length];
     for bridge in &config.bridges {
         let Some(index) = registry.bridge(bridge.vni) else { continue };
+        let said = kernel.get(&bridge.vni).into_iter().flat_map(|said| &said.flood_list);
+        let said = said.filter(|address| !bridge.remotes.contains(address));
         let flood_list: Box<[TunnelIndex]> =
-            bridge.remotes.iter().filter_map(|address| registry.tunnel(*address)).collect();
+            bridge.remotes.iter().chain(said).filter_map(|address| registry.tunnel(*address)).collect();
         let fixed = fixed.get(&bridge.vni).into_iter().flatten().filter_map(|address| registry.tunnel(*address));
         let sources: BTreeSet<TunnelIndex> = flood_list.iter().copied().chain(fixed).collect();
         let members: Box<[MemberIndex]> = member_names(bridge).filter_map(|name| registry.member(&name)).collect();

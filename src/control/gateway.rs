@@ -2,6 +2,7 @@
 
 mod following;
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,6 +18,7 @@ use super::registry::{Exhausted, Registry};
 use super::static_entries::StaticChanges;
 use super::underlay::Reach;
 use crate::config::Config;
+use crate::config::model::Control;
 use crate::tables::learning::LearnRing;
 use crate::tables::{ExceptionPath, Snapshot, Tables};
 use crate::telemetry::ControlTelemetry;
@@ -25,7 +27,7 @@ use crate::telemetry::ControlTelemetry;
 #[derive(Clone, Debug)]
 pub struct Running {
     /// The config.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// The ports as they were opened, in the config's order.
     pub ports: Vec<PortFacts>,
     /// The indices of bridges, members and remote VTEPs.
@@ -72,6 +74,8 @@ pub struct Gateway {
     kernel: Option<Kernel>,
     /// What of that people see.
     reach: Arc<ArcSwap<Reach>>,
+    /// Stations that the kernel says are missing in the FDB for want of room, and that was logged.
+    stations_missing: bool,
     /// True while static entries are missing that the FDB had no room for.
     static_missing: bool,
     clock: Ticking,
@@ -95,7 +99,7 @@ impl Gateway {
         let (tables, writer) =
             Tables::new(snapshot, max_entries as usize).map_err(|source| StartError::Memory { max_entries, source })?;
         let now = Instant::now();
-        let running = Arc::new(Running { config, ports, registry });
+        let running = Arc::new(Running { config: Arc::new(config), ports, registry });
         let mut gateway = Self {
             tables,
             learning: Learning::new(writer, rings, Arc::clone(&telemetry)),
@@ -103,6 +107,7 @@ impl Gateway {
             retired: Vec::new(),
             kernel: None,
             reach: Arc::default(),
+            stations_missing: false,
             static_missing: false,
             running: Arc::new(ArcSwap::new(Arc::clone(&running))),
             clock: Ticking { number: 0, since: now, length: tick_length(running.config.fdb.ageing) },
@@ -135,9 +140,9 @@ impl Gateway {
             return Err(ApplyError::NeedsRestart(section));
         }
         let mut registry = before.registry.clone();
-        let mut snapshot = compile(&config, &before.ports, &mut registry)?;
+        let mut snapshot = self.compile_followed(&config, &before, &mut registry)?;
         snapshot.exception = self.tables.snapshot.load().exception;
-        let running = Arc::new(Running { config, ports: before.ports.clone(), registry });
+        let running = Arc::new(Running { config: Arc::new(config), ports: before.ports.clone(), registry });
         self.lead(&mut snapshot, &running);
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::clone(&running));
@@ -149,6 +154,7 @@ impl Gateway {
             changes.due = StaticChanges::all(&running).due;
         }
         self.settle(&running, &changes);
+        self.repeat_stations();
         Ok(())
     }
 
@@ -173,8 +179,12 @@ impl Gateway {
     /// Brings limits and static entries to what a config says.
     fn settle(&mut self, running: &Running, changes: &StaticChanges) {
         let mut per_bridge = Vec::new();
+        let mut taught = HashSet::new();
         for bridge in &running.config.bridges {
             let Some(index) = running.registry.bridge(bridge.vni) else { continue };
+            if bridge.control == Control::Kernel {
+                taught.insert(index);
+            }
             let index = usize::from(index.0);
             if per_bridge.len() <= index {
                 per_bridge.resize(index + 1, None);
@@ -183,7 +193,7 @@ impl Gateway {
                 *limit = bridge.max_macs;
             }
         }
-        self.learning.set_limits(Limits { per_bridge, ageing: running.config.fdb.ageing });
+        self.learning.set_limits(Limits { per_bridge, ageing: running.config.fdb.ageing, taught });
         changes.gone.iter().for_each(|key| self.learning.remove_static(*key));
         let refused = self.learning.install_static(&changes.due);
         if let Some((count, error)) = refused {

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use super::adoption::Adoption;
 use super::underlay::{Care, Underlay, Uplink, Ways};
+use crate::config::Config;
 use crate::netlink::{Dumped, Dumps, Event, Listener, Mirror, Routing, SocketError, Source, Table, Told};
 use crate::telemetry::{ControlTelemetry, KernelTable, RemoteState};
 
@@ -36,6 +38,7 @@ pub struct Kernel {
     routing: Routing,
     mirror: Mirror,
     underlay: Underlay,
+    adoption: Adoption,
     telemetry: Arc<ControlTelemetry>,
     /// How far the running resync is.
     resync: Option<Progress>,
@@ -91,6 +94,7 @@ impl Kernel {
             routing: Routing::open()?,
             mirror: Mirror::default(),
             underlay: Underlay::new(uplinks),
+            adoption: Adoption::new(),
             telemetry,
             resync: None,
             resynced: now,
@@ -118,6 +122,22 @@ impl Kernel {
         self.underlay.set_remotes(remotes, Instant::now());
         self.ask(usize::MAX);
         self.settle();
+    }
+
+    /// Which bridges' remote side is wanted.
+    pub fn set_bridges(&mut self, config: &Config) {
+        self.adoption.set_bridges(config, &self.mirror, Instant::now());
+    }
+
+    /// The bridges whose remote side the kernel says.
+    #[must_use]
+    pub fn adoption(&self) -> &Adoption {
+        &self.adoption
+    }
+
+    /// [`Kernel::adoption`], to take from it what is to be done.
+    pub fn adoption_mut(&mut self) -> &mut Adoption {
+        &mut self.adoption
     }
 
     /// Every remote VTEP with its ways.
@@ -149,6 +169,7 @@ impl Kernel {
             self.resync_until(Instant::now() + RESYNC_SHARE);
         }
         // A link or a neighbour that failed is out of use before anything else is asked.
+        self.adoption.settle(&self.mirror, now);
         let mut round = self.settle();
         if self.underlay.is_due(now) {
             self.ask(QUERIES);
@@ -180,7 +201,8 @@ impl Kernel {
             match received.told {
                 Told::Event(event) => {
                     telemetry.events.increment();
-                    apply(&mut self.mirror, &mut self.underlay, event, Source::Event, now);
+                    let noting = (&mut self.underlay, &mut self.adoption);
+                    apply(&mut self.mirror, noting, event, Source::Event, now);
                 }
                 Told::Lost => {
                     telemetry.overruns.increment();
@@ -228,8 +250,9 @@ impl Kernel {
 
     fn dump_on(&mut self, progress: Progress) -> io::Result<()> {
         let now = Instant::now();
-        let (mirror, underlay) = (&mut self.mirror, &mut self.underlay);
-        let next = match self.dumps.take(|event| apply(mirror, underlay, event, Source::Dump, now))? {
+        let Self { mirror, underlay, adoption, .. } = self;
+        let take = |event| apply(mirror, (&mut *underlay, &mut *adoption), event, Source::Dump, now);
+        let next = match self.dumps.take(take)? {
             Dumped::More => return Ok(()),
             Dumped::All => Progress { table: progress.table + 1, tries: 0 },
             Dumped::Interrupted if progress.tries < TRIES => Progress { tries: progress.tries + 1, ..progress },
@@ -246,8 +269,10 @@ impl Kernel {
         debug!(gone = changes.len(), duration = ?(now - self.resynced), "resync completed");
         for change in changes {
             self.underlay.note(change, &self.mirror, now);
+            self.adoption.note(change, &self.mirror, now);
         }
         self.underlay.doubt_all(now);
+        self.adoption.repeat();
         self.telemetry.kernel.resyncs.increment();
     }
 
@@ -324,6 +349,7 @@ impl Kernel {
             (KernelTable::FloodLists, entries.floods),
             (KernelTable::BridgeFdb, entries.bridged),
         ];
+        self.telemetry.kernel.stations.set(self.adoption.station_count() as u64);
         for (table, count) in counts {
             self.telemetry.kernel.entries(table).set(count as u64);
         }
@@ -341,9 +367,16 @@ impl Drop for Kernel {
     }
 }
 
-/// Takes a message into the mirror, and has the underlay note what changed by it.
-fn apply(mirror: &mut Mirror, underlay: &mut Underlay, event: Event, source: Source, now: Instant) {
+/// Takes a message into the mirror, and has those note what changed by it who work by it.
+fn apply(
+    mirror: &mut Mirror,
+    (underlay, adoption): (&mut Underlay, &mut Adoption),
+    event: Event,
+    source: Source,
+    now: Instant,
+) {
     if let Some(change) = mirror.apply(event, source) {
         underlay.note(change, mirror, now);
+        adoption.note(change, mirror, now);
     }
 }

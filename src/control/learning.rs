@@ -21,6 +21,8 @@ pub struct Limits {
     pub per_bridge: Vec<Option<u32>>,
     /// How long an address that is not heard of is kept; `None` is for ever.
     pub ageing: Option<Duration>,
+    /// Bridges in which nothing is learned from remote VTEPs: the control plane says what is behind them.
+    pub taught: HashSet<BridgeIndex>,
 }
 
 /// The FDB's writer and what it goes by.
@@ -102,10 +104,15 @@ impl Learning {
             // The worker reported it by a snapshot that a reload has replaced since.
             return;
         }
+        if matches!(event.location.kind(), LocationKind::Tunnel(_)) && self.limits.taught.contains(&event.key.bridge())
+        {
+            return;
+        }
         let probe = self.writer.fdb().probe(event.key);
         let value = FdbValue::learned(event.location, now);
         match self.writer.fdb().lookup(&probe) {
             Some(known) if known.is_static() => {}
+            Some(known) if known.is_external() => self.move_external(event, known, value),
             Some(known) => {
                 self.writer.set(event.key, value);
                 if known.location() != event.location {
@@ -114,6 +121,17 @@ impl Learning {
             }
             None => self.insert(event.key, value, snapshot),
         }
+    }
+
+    /// A station of the control plane's is heard elsewhere. Behind another remote VTEP it is where the control plane says;
+    /// behind an access port it has moved there, unless it may not (RFC 7432, 15).
+    fn move_external(&mut self, event: LearnEvent, known: FdbValue, value: FdbValue) {
+        if known.is_sticky() || matches!(event.location.kind(), LocationKind::Tunnel(_)) {
+            return;
+        }
+        self.writer.set(event.key, value);
+        self.count(event.key.bridge(), 1, 0);
+        self.telemetry.fdb.event(FdbEvent::Moved);
     }
 
     fn insert(&mut self, key: FdbKey, value: FdbValue, snapshot: &Snapshot) {
@@ -152,7 +170,7 @@ impl Learning {
             for (key, location) in batch {
                 match self.writer.insert(*key, FdbValue::fixed(*location)) {
                     Ok(Inserted::New) => self.count(key.bridge(), 0, 1),
-                    Ok(Inserted::Replaced(old)) if old.is_static() => {}
+                    Ok(Inserted::Replaced(old)) if is_given(old) => {}
                     Ok(Inserted::Replaced(_)) => self.count(key.bridge(), -1, 0),
                     Err(error) => refused = Some((refused.map_or(0, |(count, _)| count) + 1, error)),
                 }
@@ -165,6 +183,34 @@ impl Learning {
     pub fn remove_static(&mut self, key: FdbKey) {
         let fdb = self.writer.fdb();
         if fdb.lookup(&fdb.probe(key)).is_some_and(FdbValue::is_static) {
+            self.remove(key);
+        }
+    }
+
+    /// Installs an entry of the control plane's. A static one there wins; a learned one gives way if `news`, which is
+    /// where the control plane says something new: the station has moved, for all it knows.
+    ///
+    /// # Errors
+    /// [`InsertError`] where the table has no room.
+    pub fn install_external(&mut self, key: FdbKey, value: FdbValue, news: bool) -> Result<(), InsertError> {
+        let fdb = self.writer.fdb();
+        match fdb.lookup(&fdb.probe(key)) {
+            Some(known) if known.is_static() || known == value => return Ok(()),
+            Some(known) if !known.is_external() && !news => return Ok(()),
+            _ => {}
+        }
+        match self.writer.insert(key, value)? {
+            Inserted::New => self.count(key.bridge(), 0, 1),
+            Inserted::Replaced(old) if is_given(old) => {}
+            Inserted::Replaced(_) => self.count(key.bridge(), -1, 0),
+        }
+        Ok(())
+    }
+
+    /// Removes an entry of the control plane's. Another of that key stays.
+    pub fn remove_external(&mut self, key: FdbKey) {
+        let fdb = self.writer.fdb();
+        if fdb.lookup(&fdb.probe(key)).is_some_and(FdbValue::is_external) {
             self.remove(key);
         }
     }
@@ -207,7 +253,7 @@ impl Learning {
         // The table is swept round and round.
         for range in [self.sweep_at..end.min(count), 0..end.saturating_sub(count)] {
             for (key, value) in fdb.sweep(range) {
-                let old = !value.is_static() && now.since(value.tick()) > limit;
+                let old = !is_given(value) && now.since(value.tick()) > limit;
                 if old && self.writer.remove_if_unchanged(key, value) {
                     self.forget(key, value, FdbEvent::Aged);
                 }
@@ -236,7 +282,7 @@ impl Learning {
 
     /// An entry was removed. `event` is what that is for a learned one.
     fn forget(&mut self, key: FdbKey, old: FdbValue, event: FdbEvent) {
-        if old.is_static() {
+        if is_given(old) {
             self.count(key.bridge(), 0, -1);
         } else {
             self.telemetry.fdb.event(event);
@@ -267,6 +313,11 @@ impl Learning {
     fn learned_in(&self, bridge: BridgeIndex) -> u32 {
         self.learned.get(usize::from(bridge.0)).copied().unwrap_or(0)
     }
+}
+
+/// True for an entry that was not learned: it does not count against limits, and does not age.
+fn is_given(value: FdbValue) -> bool {
+    value.is_static() || value.is_external()
 }
 
 /// True where a limit that was reached is worth another line in the log when it is reached again. With more stations

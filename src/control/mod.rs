@@ -3,6 +3,7 @@
 //! One thread, the control thread, runs everything here. It is the FDB's only writer and the only publisher of
 //! snapshots; workers and the stats thread only read.
 
+pub mod adoption;
 pub mod compile;
 pub mod gateway;
 pub mod kernel;

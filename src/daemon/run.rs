@@ -17,7 +17,7 @@ use super::ports::{self, WorkerQueues};
 use super::summary::summary;
 use super::view::{ReloadRequest, View, describe};
 use crate::api::{Endpoints, ServeError, StatsThread};
-use crate::config::model::Idle;
+use crate::config::model::{Idle, Underlay};
 use crate::config::{Config, Loaded};
 use crate::control::gateway::StartError;
 use crate::control::underlay::Uplink;
@@ -104,7 +104,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let pool = PacketPool::create(&eal, config.dpdk.packet_buffers)?;
     let (ports, queues) = ports::open(&eal, &config, &pool)?;
     let cores = config.workers.cores.clone();
-    let idle = config.workers.idle;
+    let (idle, underlay) = (config.workers.idle, config.vtep.underlay);
     let endpoints = Endpoints::new(config.stats.listen, &config.api.socket);
     let rings: Vec<Arc<LearnRing>> = cores.iter().map(|_| Arc::default()).collect();
     let control = Arc::new(ControlTelemetry::new());
@@ -112,7 +112,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let uplinks = exception::open(&config, &ports)?;
     info!("running {} of {}", describe(&config), file.display());
     let mut gateway = Gateway::start(config, facts, rings.clone(), Arc::clone(&control))?;
-    follow_kernel(&mut gateway, &uplinks, &control)?;
+    follow_kernel(&mut gateway, underlay, &uplinks, &control)?;
     let workers: Vec<WorkerHandle> =
         cores.iter().map(|core| WorkerHandle { core: *core, telemetry: Arc::new(WorkerTelemetry::new()) }).collect();
     let exception = Arc::new(ExceptionTelemetry::new());
@@ -159,16 +159,22 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     Ok(())
 }
 
-/// Has the kernel say the ways to remote VTEPs, if any uplink has an interface there.
+/// Has the kernel say the ways to remote VTEPs and what is behind them, unless the config has it kept out of that.
 fn follow_kernel(
     gateway: &mut Gateway,
+    underlay: Underlay,
     uplinks: &[KernelInterface],
     telemetry: &Arc<ControlTelemetry>,
 ) -> Result<(), SocketError> {
+    if underlay == Underlay::Static {
+        return Ok(());
+    }
     let uplink = |uplink: &KernelInterface| Uplink { port: uplink.port(), interface: uplink.interface().to_owned() };
     let uplinks: Vec<Uplink> = uplinks.iter().map(uplink).collect();
-    if !uplinks.is_empty() {
-        gateway.follow(Kernel::follow(Listener::start()?, uplinks, Arc::clone(telemetry))?);
+    match Listener::start().and_then(|listener| Kernel::follow(listener, uplinks, Arc::clone(telemetry))) {
+        Ok(kernel) => gateway.follow(kernel),
+        Err(error) if underlay == Underlay::KernelIfPossible => warn!("{error}"),
+        Err(error) => return Err(error),
     }
     Ok(())
 }

@@ -176,19 +176,20 @@ impl GatewayView for View {
             let missing = list.is_empty().then_some(state.name());
             ways.entry(*address).or_insert((list.iter().map(|way| next_hop(way.mac, way.port)).collect(), missing));
         }
-        let mut bridges = std::collections::BTreeMap::new();
-        for address in crate::control::compile::remotes(config) {
-            bridges.insert(address, 0);
+        let snapshot = self.tables.snapshot.load();
+        let mut bridges = std::collections::HashMap::new();
+        for tunnel in snapshot.domains.iter().flat_map(|domain| &domain.flood_list) {
+            *bridges.entry(*tunnel).or_insert(0) += 1;
         }
-        for remote in config.bridges.iter().flat_map(|bridge| &bridge.remotes) {
-            *bridges.entry(*remote).or_insert(0) += 1;
-        }
-        let state = |(address, bridges)| {
+        let all: std::collections::BTreeSet<_> =
+            crate::control::compile::remotes(config).into_iter().chain(ways.keys().copied()).collect();
+        let state = |address| {
             let index = running.registry.tunnel(address)?;
             let (next_hops, missing) = ways.remove(&address).unwrap_or_default();
+            let bridges = bridges.get(&index).copied().unwrap_or(0);
             Some(RemoteState { index, address, next_hops, missing, bridges })
         };
-        bridges.into_iter().filter_map(state).collect()
+        all.into_iter().filter_map(state).collect()
     }
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
@@ -249,12 +250,17 @@ impl View {
         };
         let tick = tick_length(running.config.fdb.ageing);
         let age = tick * u32::from(self.tables.age.now().since(value.tick()));
+        let kind = match value {
+            value if value.is_static() => EntryKind::Static,
+            value if value.is_external() => EntryKind::Kernel,
+            _ => EntryKind::Learned,
+        };
         Some(FdbEntry {
             vni: vni_of(key, snapshot)?,
             mac: key.mac(),
             place,
-            kind: if value.is_static() { EntryKind::Static } else { EntryKind::Learned },
-            age_seconds: (!value.is_static()).then_some(age.as_secs()),
+            kind,
+            age_seconds: (kind == EntryKind::Learned).then_some(age.as_secs()),
         })
     }
 }

@@ -57,6 +57,8 @@ pub struct KernelTelemetry {
     pub route_queries: Counter,
     /// Changes of the ways to a remote VTEP.
     pub way_changes: Counter,
+    /// Stations behind remote VTEPs in bridges whose remote side the kernel says. The writer sets it.
+    pub stations: Counter,
     entries: [Counter; KernelTable::COUNT],
     remotes: [Counter; RemoteState::COUNT],
 }
@@ -72,6 +74,7 @@ impl KernelTelemetry {
             lag: Counter::new(),
             route_queries: Counter::new(),
             way_changes: Counter::new(),
+            stations: Counter::new(),
             entries: [const { Counter::new() }; KernelTable::COUNT],
             remotes: [const { Counter::new() }; RemoteState::COUNT],
         }

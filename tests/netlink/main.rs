@@ -3,6 +3,7 @@
 
 #![cfg(not(vtepd_loom))]
 
+mod adoption;
 mod fdb;
 mod gateway;
 mod losses;

@@ -273,9 +273,19 @@ pub static BRIDGE: Section = Section {
             "1000",
             "The most MAC addresses each of the bridges learns. Frames beyond still pass, as floods.",
         ),
+        key(
+            "control",
+            Kind::Choice(&["static", "kernel"]),
+            text("static"),
+            "\"kernel\"",
+            "Who says where remote stations are and where floods go. \"static\": `remotes` and `[[static]]`; the rest is \
+             learned. \"kernel\": besides these the FDB of the kernel's vxlan device with this VNI, which FRR, flannel or \
+             `bridge fdb` fill, and the bridge it belongs to, if it does; nothing is learned from remote VTEPs. \
+             `vtep.underlay` must be \"kernel\".",
+        ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\n\n# 64 bridges: VNI 1000 \
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ncontrol = \"static\"\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",
 };

@@ -68,6 +68,17 @@ impl Mirror {
         local.map_or(alone, |port| Place::Local { port })
     }
 
+    /// The stations that a vxlan device itself has.
+    pub fn stations(&self, device: u32) -> impl Iterator<Item = MacAddr> {
+        self.stations.range((device, MacAddr::ZERO)..=(device, MacAddr::BROADCAST)).map(|((_, mac), _)| *mac)
+    }
+
+    /// True for a station that a vxlan device has as one that may not move.
+    #[must_use]
+    pub fn is_sticky(&self, device: u32, mac: MacAddr) -> bool {
+        self.stations.get(&(device, mac)).is_some_and(|found| found.origin.sticky())
+    }
+
     /// The addresses a destination stands for: its own, or those of its next-hop object.
     #[must_use]
     pub fn remotes(&self, destination: Destination) -> Vec<IpAddr> {

@@ -98,7 +98,9 @@ impl AgeTick {
 /// | 32-47 | [`AgeTick`] of the last frame heard |
 /// | 48 | live: set in every value, so that no value is 0 |
 /// | 49 | static |
-/// | 50-63 | zero |
+/// | 50 | the control plane's |
+/// | 51 | sticky |
+/// | 52-63 | zero |
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FdbValue(NonZeroU64);
 
@@ -110,6 +112,8 @@ impl FdbValue {
     const TICK: u64 = 0xffff << Self::TICK_SHIFT;
     const LIVE: NonZeroU64 = NonZeroU64::new(1 << 48).expect("one bit is set");
     const STATIC: u64 = 1 << 49;
+    const EXTERNAL: u64 = 1 << 50;
+    const STICKY: u64 = 1 << 51;
 
     /// An entry learned from a frame: it ages, and moves when the station is heard elsewhere.
     #[inline]
@@ -123,6 +127,15 @@ impl FdbValue {
     #[must_use]
     pub const fn fixed(location: Location) -> Self {
         Self(Self::LIVE.saturating_add(Self::STATIC)).with_location(location)
+    }
+
+    /// An entry of the control plane's: it does not age, but moves to an access port when the station is heard there,
+    /// unless it is sticky (RFC 7432, 15.2).
+    #[inline]
+    #[must_use]
+    pub const fn external(location: Location, sticky: bool) -> Self {
+        let value = Self(Self::LIVE).with_location(location).with(Self::EXTERNAL, Self::EXTERNAL);
+        if sticky { value.with(Self::STICKY, Self::STICKY) } else { value }
     }
 
     /// The value in a slot's word, if it is not dead.
@@ -158,6 +171,20 @@ impl FdbValue {
     #[must_use]
     pub const fn is_static(self) -> bool {
         self.0.get() & Self::STATIC != 0
+    }
+
+    /// True for an entry of the control plane's, which does not age.
+    #[inline]
+    #[must_use]
+    pub const fn is_external(self) -> bool {
+        self.0.get() & Self::EXTERNAL != 0
+    }
+
+    /// True for an entry of the control plane's that may not move.
+    #[inline]
+    #[must_use]
+    pub const fn is_sticky(self) -> bool {
+        self.0.get() & Self::STICKY != 0
     }
 
     /// True where a frame heard from `location` at `tick` has nothing to teach this entry: it says both already. One
@@ -197,6 +224,8 @@ impl std::fmt::Debug for FdbValue {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.is_static() {
             write!(out, "static at {:?}", self.location())
+        } else if self.is_external() {
+            write!(out, "external at {:?}, sticky {}", self.location(), self.is_sticky())
         } else {
             write!(out, "learned at {:?}, tick {}", self.location(), self.tick().0)
         }

@@ -26,6 +26,11 @@ pub(super) fn encode(families: &mut Families<'_>, kernel: &KernelTelemetry) -> f
         "Entries of the kernel's tables that are mirrored.",
         KernelTable::ALL.iter().map(|table| (labels([("table", table.name())]), kernel.entries(*table).get())),
     )?;
+    families.gauge(
+        "vtepd_kernel_stations",
+        "Stations behind remote VTEPs that the kernel says, in bridges with `control` \"kernel\".",
+        kernel.stations.get(),
+    )?;
     families.counter("vtepd_kernel_events", "Changes that the kernel told of.", kernel.events.get())?;
     families.counter(
         "vtepd_kernel_overruns",

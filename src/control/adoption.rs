@@ -1,0 +1,337 @@
+//! Bridges whose remote side the kernel says: the FDB of the vxlan device with their VNI, whoever made it.
+//!
+//! A bridge adopts a device by its VNI. If there are several, the one with the gateway's own address and UDP port comes
+//! first. What the device has of flood lists and remote VTEPs shapes the snapshot; stations go into the FDB one by one.
+//! Nothing here does I/O: changes of the mirror come in, and what follows from them is asked for.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::compile::{KernelBridge, KernelBridges};
+use crate::config::Config;
+use crate::config::model::Control;
+use crate::netlink::{Change, Destination, Link, Mirror, Place};
+use crate::wire::{MacAddr, Vni};
+
+/// So long after the last change of flood lists or of remote VTEPs a snapshot is made with it.
+const QUIET: Duration = Duration::from_millis(3);
+/// Or so long after the first, if changes go on and on.
+const AT_MOST: Duration = Duration::from_millis(20);
+
+/// A station behind a remote VTEP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Station {
+    /// The remote VTEP.
+    pub remote: IpAddr,
+    /// It may not move.
+    pub sticky: bool,
+}
+
+/// A station whose FDB entry is to be brought up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The bridge.
+    pub vni: Vni,
+    /// The station.
+    pub mac: MacAddr,
+    /// The kernel has said something new of it, so that it wins over what was learned.
+    pub news: bool,
+}
+
+/// A device that is adopted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Adopted {
+    device: u32,
+    /// The kernel's bridge that it belongs to.
+    bridge: Option<u32>,
+}
+
+/// The devices that are adopted, and what they say.
+#[derive(Debug)]
+pub struct Adoption {
+    own: IpAddr,
+    udp_port: u16,
+    /// The bridges that want a device.
+    wanted: BTreeSet<Vni>,
+    /// The device of each bridge that has one.
+    devices: BTreeMap<Vni, Adopted>,
+    /// The bridge of each device.
+    vnis: FxHashMap<u32, Vni>,
+    /// The devices of each of the kernel's bridges.
+    ports: FxHashMap<u32, Vec<u32>>,
+    stations: BTreeMap<(Vni, MacAddr), Station>,
+    /// How many stations each remote VTEP has in a bridge.
+    users: FxHashMap<(Vni, IpAddr), usize>,
+    said: KernelBridges,
+    due: VecDeque<Due>,
+    /// Devices may have come, gone or changed.
+    devices_changed: bool,
+    /// Next-hop objects have changed, so any station may be elsewhere.
+    all_changed: bool,
+    /// When flood lists or remote VTEPs have changed, the first time and the last.
+    shape_changed: Option<(Instant, Instant)>,
+}
+
+impl Adoption {
+    /// Nothing is wanted and nothing adopted yet.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "one that knows no config is no default for anything")]
+    pub fn new() -> Self {
+        Self {
+            own: Ipv4Addr::UNSPECIFIED.into(),
+            udp_port: 0,
+            wanted: BTreeSet::new(),
+            devices: BTreeMap::new(),
+            vnis: FxHashMap::default(),
+            ports: FxHashMap::default(),
+            stations: BTreeMap::new(),
+            users: FxHashMap::default(),
+            said: KernelBridges::default(),
+            due: VecDeque::new(),
+            devices_changed: false,
+            all_changed: false,
+            shape_changed: None,
+        }
+    }
+
+    /// Takes a config's bridges that want a device, and adopts and lets go accordingly.
+    pub fn set_bridges(&mut self, config: &Config, mirror: &Mirror, now: Instant) {
+        let wanted = config.bridges.iter().filter(|bridge| bridge.control == Control::Kernel);
+        self.wanted = wanted.map(|bridge| bridge.vni).collect();
+        let (own, udp_port) = (config.vtep.address, config.vtep.udp_port);
+        self.all_changed |= (own, udp_port) != (self.own, self.udp_port);
+        (self.own, self.udp_port, self.devices_changed) = (own, udp_port, true);
+        self.settle(mirror, now);
+    }
+
+    /// Takes note of a change of the mirror.
+    pub fn note(&mut self, change: Change, mirror: &Mirror, now: Instant) {
+        match change {
+            Change::Link(_) => self.devices_changed = true,
+            Change::NextHop(_) => self.all_changed = true,
+            Change::Tunnelled(device, mac) => {
+                if let Some(vni) = self.vnis.get(&device) {
+                    self.look(*vni, device, mac, mirror, now);
+                }
+            }
+            Change::Bridged(bridge, mac) => {
+                for device in self.ports.get(&bridge).cloned().unwrap_or_default() {
+                    if let Some(vni) = self.vnis.get(&device) {
+                        self.look(*vni, device, mac, mirror, now);
+                    }
+                }
+            }
+            Change::Address(_) | Change::Neighbour(..) | Change::Route(_) | Change::Rules => {}
+        }
+    }
+
+    /// Adopts devices that have come, and lets go of those that have gone.
+    pub fn settle(&mut self, mirror: &Mirror, now: Instant) {
+        if !std::mem::take(&mut self.devices_changed) && !self.all_changed {
+            return;
+        }
+        let all_changed = std::mem::take(&mut self.all_changed);
+        let found = self.find_devices(mirror);
+        let before = std::mem::replace(&mut self.devices, found);
+        self.vnis = self.devices.iter().map(|(vni, adopted)| (adopted.device, *vni)).collect();
+        self.ports.clear();
+        for adopted in self.devices.values() {
+            if let Some(bridge) = adopted.bridge {
+                self.ports.entry(bridge).or_default().push(adopted.device);
+            }
+        }
+        for (vni, adopted) in &before {
+            if self.devices.get(vni).is_none_or(|now| now.device != adopted.device) {
+                self.let_go(*vni, now);
+            }
+        }
+        // A device that has joined or left a bridge means other things by what it has.
+        let differs = |(vni, adopted): &(&Vni, &Adopted)| all_changed || before.get(vni) != Some(adopted);
+        let changed: Vec<(Vni, u32)> =
+            self.devices.iter().filter(differs).map(|(vni, adopted)| (*vni, adopted.device)).collect();
+        for (vni, device) in changed {
+            self.look_at_all(vni, device, mirror, now);
+        }
+    }
+
+    /// Flood lists and remote VTEPs of each bridge.
+    #[must_use]
+    pub fn said(&self) -> &KernelBridges {
+        &self.said
+    }
+
+    /// True, once, when it is time for a snapshot with other flood lists or remote VTEPs.
+    pub fn take_shape_change(&mut self, now: Instant) -> bool {
+        let is_due = self.shape_changed.is_some_and(|(first, last)| {
+            now.saturating_duration_since(last) >= QUIET || now.saturating_duration_since(first) >= AT_MOST
+        });
+        if is_due {
+            self.shape_changed = None;
+        }
+        is_due
+    }
+
+    /// The next station whose entry is to be brought up to date.
+    pub fn next_due(&mut self) -> Option<Due> {
+        self.due.pop_front()
+    }
+
+    /// One that has to wait for the next snapshot.
+    pub fn put_off(&mut self, due: Due) {
+        self.due.push_back(due);
+    }
+
+    /// Every station's entry is to be looked at again, without news.
+    pub fn repeat(&mut self) {
+        self.due.extend(self.stations.keys().map(|(vni, mac)| Due { vni: *vni, mac: *mac, news: false }));
+    }
+
+    /// Where the kernel has a station.
+    #[must_use]
+    pub fn station(&self, vni: Vni, mac: MacAddr) -> Option<&Station> {
+        self.stations.get(&(vni, mac))
+    }
+
+    /// How many stations the kernel has, in all bridges.
+    #[must_use]
+    pub fn station_count(&self) -> usize {
+        self.stations.len()
+    }
+
+    /// How many stations wait for their entry.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.due.len()
+    }
+
+    fn find_devices(&self, mirror: &Mirror) -> BTreeMap<Vni, Adopted> {
+        let mut found: BTreeMap<Vni, &Link> = BTreeMap::new();
+        let rank = |link: &Link| {
+            let vxlan = link.vxlan.unwrap_or_default();
+            (vxlan.local != Some(self.own), vxlan.port != self.udp_port, link.index)
+        };
+        for link in mirror.links() {
+            let Some(vni) = self.vni_of(link) else { continue };
+            let best = found.entry(vni).or_insert(link);
+            if rank(link) < rank(best) {
+                *best = link;
+            }
+        }
+        found.into_iter().map(|(vni, link)| (vni, Adopted { device: link.index, bridge: link.master })).collect()
+    }
+
+    /// The bridge that a link could be the device of.
+    fn vni_of(&self, link: &Link) -> Option<Vni> {
+        let vxlan = link.vxlan.filter(|vxlan| !vxlan.external)?;
+        Vni::new(vxlan.vni).ok().filter(|vni| self.wanted.contains(vni))
+    }
+
+    fn let_go(&mut self, vni: Vni, now: Instant) {
+        let macs: Vec<MacAddr> =
+            self.stations.range((vni, MacAddr::ZERO)..=(vni, MacAddr::BROADCAST)).map(|((_, mac), _)| *mac).collect();
+        for mac in macs {
+            self.set_station(vni, mac, None, now);
+        }
+        if self.said.remove(&vni).is_some() {
+            self.shape_changes(now);
+        }
+    }
+
+    fn look_at_all(&mut self, vni: Vni, device: u32, mirror: &Mirror, now: Instant) {
+        let known = self.stations.range((vni, MacAddr::ZERO)..=(vni, MacAddr::BROADCAST)).map(|((_, mac), _)| *mac);
+        let macs: FxHashSet<MacAddr> = known.chain(mirror.stations(device)).chain([MacAddr::ZERO]).collect();
+        for mac in macs {
+            self.look(vni, device, mac, mirror, now);
+        }
+    }
+
+    /// Looks at what the kernel has of a station now, or of the flood list.
+    fn look(&mut self, vni: Vni, device: u32, mac: MacAddr, mirror: &Mirror, now: Instant) {
+        if mac == MacAddr::ZERO {
+            let all = mirror.flood_list(device).filter(|destination| self.is_plain(*destination, vni));
+            let list: BTreeSet<IpAddr> = all
+                .flat_map(|destination| mirror.remotes(destination))
+                .filter(|remote| self.is_remote(*remote))
+                .collect();
+            let said = self.said.entry(vni).or_default();
+            if said.flood_list != list {
+                said.flood_list = list;
+                self.shape_changes(now);
+            }
+        } else if mac.is_station() {
+            let station = self.read(device, mac, mirror);
+            self.set_station(vni, mac, station, now);
+        }
+    }
+
+    /// Where the kernel has a station, if that is behind a remote VTEP that the gateway can send to. Of several behind a
+    /// next-hop object it is the first.
+    fn read(&self, device: u32, mac: MacAddr, mirror: &Mirror) -> Option<Station> {
+        let vni = *self.vnis.get(&device)?;
+        let Place::Remote(destination) = mirror.place(device, mac) else { return None };
+        if !self.is_plain(destination, vni) {
+            return None;
+        }
+        let remote = mirror.remotes(destination).into_iter().find(|remote| self.is_remote(*remote))?;
+        Some(Station { remote, sticky: mirror.is_sticky(device, mac) })
+    }
+
+    /// The destination has the UDP port and the VNI that the gateway sends with.
+    fn is_plain(&self, destination: Destination, vni: Vni) -> bool {
+        match destination {
+            Destination::Remote { port, vni: other, .. } => {
+                port.is_none_or(|port| port == self.udp_port) && other.is_none_or(|other| other == vni.get())
+            }
+            Destination::NextHop(_) => true,
+        }
+    }
+
+    /// The address can be a remote VTEP's: one host's, of the underlay's family, not the gateway's own.
+    fn is_remote(&self, address: IpAddr) -> bool {
+        address != self.own
+            && address.is_ipv4() == self.own.is_ipv4()
+            && !address.is_multicast()
+            && !address.is_unspecified()
+    }
+
+    fn set_station(&mut self, vni: Vni, mac: MacAddr, station: Option<Station>, now: Instant) {
+        let before = match station {
+            Some(station) => self.stations.insert((vni, mac), station),
+            None => self.stations.remove(&(vni, mac)),
+        };
+        if before == station {
+            return;
+        }
+        self.due.push_back(Due { vni, mac, news: true });
+        if let Some(station) = station {
+            let users = self.users.entry((vni, station.remote)).or_insert(0);
+            *users += 1;
+            if *users == 1 {
+                self.said.entry(vni).or_default().sources.insert(station.remote);
+                self.shape_changes(now);
+            }
+        }
+        if let Some(before) = before
+            && let Some(users) = self.users.get_mut(&(vni, before.remote))
+        {
+            *users -= 1;
+            if *users == 0 {
+                self.users.remove(&(vni, before.remote));
+                self.said.entry(vni).or_default().sources.remove(&before.remote);
+                self.shape_changes(now);
+            }
+        }
+    }
+
+    fn shape_changes(&mut self, now: Instant) {
+        self.shape_changed = Some((self.shape_changed.map_or(now, |(first, _)| first), now));
+    }
+}
+
+/// Every remote VTEP that is said of any bridge.
+pub fn all_said(said: &KernelBridges) -> impl Iterator<Item = IpAddr> {
+    said.values().flat_map(|KernelBridge { flood_list, sources }| flood_list.iter().chain(sources)).copied()
+}
