@@ -163,11 +163,12 @@ impl Adoption {
         &self.said
     }
 
-    /// True, once, when it is time for a snapshot with other flood lists or remote VTEPs.
-    pub fn take_shape_change(&mut self, now: Instant) -> bool {
+    /// True, once, when it is time for a snapshot with other flood lists or remote VTEPs. The last one took `cost` and was
+    /// ready at `made`: while changes go on and on, three times as long is left for other work.
+    pub fn take_shape_change(&mut self, now: Instant, (made, cost): (Instant, Duration)) -> bool {
         let is_due = self.shape_changed.is_some_and(|(first, last)| {
             now.saturating_duration_since(last) >= QUIET || now.saturating_duration_since(first) >= AT_MOST
-        });
+        }) && now.saturating_duration_since(made) >= cost * 3;
         if is_due {
             self.shape_changed = None;
         }

@@ -74,6 +74,8 @@ pub struct Gateway {
     kernel: Option<Kernel>,
     /// What of that people see.
     reach: Arc<ArcSwap<Reach>>,
+    /// When the last snapshot with the kernel's flood lists and remote VTEPs was ready, and how long it took.
+    reshaped: (Instant, Duration),
     /// Stations that the kernel says are missing in the FDB for want of room, and that was logged.
     stations_missing: bool,
     /// True while static entries are missing that the FDB had no room for.
@@ -107,6 +109,7 @@ impl Gateway {
             retired: Vec::new(),
             kernel: None,
             reach: Arc::default(),
+            reshaped: (now, Duration::ZERO),
             stations_missing: false,
             static_missing: false,
             running: Arc::new(ArcSwap::new(Arc::clone(&running))),

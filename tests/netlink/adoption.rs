@@ -40,14 +40,15 @@ fn config(control: &str, rest: &str) -> Config {
     Config::parse("adoption.toml", &text).map_err(|wrong| wrong.render(false)).expect("it is valid").config
 }
 
-struct Desk {
-    gateway: Gateway,
+/// A gateway that follows the kernel, and one worker that reports.
+pub struct Desk {
+    pub gateway: Gateway,
     ring: Arc<LearnRing>,
-    telemetry: Arc<ControlTelemetry>,
+    pub telemetry: Arc<ControlTelemetry>,
 }
 
 impl Desk {
-    fn new(config: Config) -> Self {
+    pub fn new(config: Config) -> Self {
         let facts = vec![PortFacts { mac: mac(0xaa), mtu: 1500 }, PortFacts { mac: mac(0xbb), mtu: 1500 }];
         let (telemetry, ring) = (Arc::new(ControlTelemetry::new()), Arc::<LearnRing>::default());
         let kernel = Kernel::follow(Listener::start().expect("a listener"), Vec::new(), Arc::clone(&telemetry));
@@ -68,7 +69,7 @@ impl Desk {
     }
 
     /// Where a station is: behind a remote VTEP, or behind an access port.
-    fn place(&self, station: MacAddr) -> Option<String> {
+    pub fn place(&self, station: MacAddr) -> Option<String> {
         let snapshot = self.gateway.tables().snapshot.load();
         Some(match self.entry(station)?.location().kind() {
             LocationKind::Tunnel(tunnel) => snapshot.tunnels[usize::from(tunnel.0)].address.to_string(),
@@ -88,7 +89,7 @@ impl Desk {
         })
     }
 
-    fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) -> Duration {
+    pub fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) -> Duration {
         let began = Instant::now();
         while !is_so(self) {
             assert!(began.elapsed() < Duration::from_secs(10), "not within 10 s: {what}; {:?}", self.shape());

@@ -8,5 +8,6 @@ mod fdb;
 mod gateway;
 mod losses;
 mod namespace;
+mod scale;
 mod timing;
 mod underlay;

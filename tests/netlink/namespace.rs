@@ -39,9 +39,17 @@ pub fn ip(lines: &str) {
 
 /// `bridge -batch`: thousands of lines in one process.
 pub fn bridge_batch(lines: impl Iterator<Item = String>) {
-    let mut child = Command::new("bridge").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("iproute2");
-    let text: String = lines.map(|line| line + "\n").collect();
-    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+    batch("bridge", &lines.map(|line| line + "\n").collect::<String>());
+}
+
+/// `ip -batch`, likewise.
+pub fn ip_batch(lines: &str) {
+    batch("ip", lines);
+}
+
+fn batch(program: &str, lines: &str) {
+    let mut child = Command::new(program).args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("iproute2");
+    child.stdin.take().expect("a pipe").write_all(lines.as_bytes()).expect("it reads");
     assert!(child.wait().expect("it ends").success());
 }
 

@@ -43,7 +43,7 @@ impl Gateway {
     pub(super) fn follow_on(&mut self, now: Instant) -> usize {
         let Some(mut kernel) = self.kernel.take() else { return 0 };
         let round = kernel.round(now);
-        if kernel.adoption_mut().take_shape_change(now) {
+        if kernel.adoption_mut().take_shape_change(now, self.reshaped) {
             self.reshape(&mut kernel);
         } else {
             if round.ways_changed {
@@ -92,6 +92,7 @@ impl Gateway {
 
     /// Makes a snapshot with the flood lists and the remote VTEPs that the kernel says now.
     fn reshape(&mut self, kernel: &mut Kernel) {
+        let began = Instant::now();
         let before = self.running.load_full();
         let mut registry = before.registry.clone();
         let said = kernel.adoption().said();
@@ -108,6 +109,7 @@ impl Gateway {
         self.running.store(Arc::new(running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
         self.retired.push(replaced);
+        self.reshaped = (Instant::now(), began.elapsed());
     }
 
     /// Brings the entries of stations up to date of which the kernel has said something. Gives how many.

@@ -1,0 +1,90 @@
+//! Many VNIs and stations: `cargo test --release --no-default-features --test netlink -- --ignored --nocapture scale`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use vtepd::config::Config;
+
+use crate::adoption::Desk;
+use crate::namespace::{bridge_batch, in_namespace, ip_batch, mac};
+
+const VNIS: u32 = 1000;
+const STATIONS: u32 = 100;
+
+fn config() -> Config {
+    let text = format!(
+        "[vtep]\naddress = \"192.0.2.1\"\n[workers]\ncores = [0]\n[fdb]\nmax_entries = 200000\n\
+         [[port]]\nname = \"up0\"\ndevice = \"net_null0\"\nrole = \"uplink\"\n\
+         [[port]]\nname = \"trunk0\"\ndevice = \"net_null1\"\nrole = \"access\"\n\
+         [[bridge]]\nvni = \"100-{}\"\nvlan = \"100-{}\"\nports = [\"trunk0\"]\ncontrol = \"kernel\"\n",
+        99 + VNIS,
+        99 + VNIS
+    );
+    Config::parse("scale.toml", &text).map_err(|wrong| wrong.render(false)).expect("it is valid").config
+}
+
+/// Memory of this process, in MiB.
+fn resident() -> usize {
+    let status = fs::read_to_string("/proc/self/statm").expect("memory");
+    status.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") / 256
+}
+
+fn entries(verb: &'static str) -> impl Iterator<Item = String> {
+    (0..VNIS * STATIONS).map(move |number| {
+        let [_, high, middle, low] = number.to_be_bytes();
+        let (vni, vtep) = (100 + number / STATIONS, 2 + number % 50);
+        format!("fdb {verb} 02:00:01:{high:02x}:{middle:02x}:{low:02x} dev vx{vni} dst 192.0.2.{vtep}")
+    })
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn a_thousand_vnis_with_a_hundred_thousand_stations() {
+    in_namespace(|| {
+        let mut devices = String::new();
+        for vni in 100..100 + VNIS {
+            let _ = writeln!(devices, "link add br{vni} type bridge");
+            let _ = writeln!(devices, "link add vx{vni} type vxlan id {vni} local 192.0.2.1 dstport 4789 nolearning");
+            let _ = writeln!(devices, "link set vx{vni} master br{vni} up");
+        }
+        ip_batch(&devices);
+        let floods = (100..100 + VNIS).flat_map(|vni| {
+            (2..12).map(move |vtep| format!("fdb append 00:00:00:00:00:00 dev vx{vni} dst 192.0.2.{vtep}"))
+        });
+        bridge_batch(floods);
+        bridge_batch(entries("append"));
+        let (before, began) = (resident(), Instant::now());
+        let mut desk = Desk::new(config());
+        let all = |desk: &Desk| desk.gateway.tables().fdb.iter().count();
+        println!("start with {} stations: {:?}, {} MiB", all(&desk), began.elapsed(), resident() - before);
+        assert_eq!(all(&desk), (VNIS * STATIONS) as usize);
+
+        let mut times: Vec<Duration> = (1..=20_u8)
+            .map(|station| {
+                crate::namespace::run(
+                    "bridge",
+                    &format!("fdb append 02:00:00:00:00:{station:02x} dev vx100 dst 192.0.2.{}", 100 + station),
+                );
+                desk.until("it is there", |desk| desk.place(mac(station)).is_some())
+            })
+            .collect();
+        times.sort();
+        println!("one more station, behind a new remote VTEP: {:?}, at most {:?}", times[10], times[19]);
+
+        // A whole resync while nothing changes: the longest round is what the control thread is not there for.
+        let resyncs = desk.telemetry.kernel.resyncs.get();
+        let (mut longest, mut later) = (Duration::ZERO, Instant::now() + Duration::from_secs(31));
+        while desk.telemetry.kernel.resyncs.get() == resyncs {
+            let round = Instant::now();
+            desk.gateway.round_at(later);
+            longest = longest.max(round.elapsed());
+            later += Duration::from_millis(1);
+        }
+        println!("a resync's longest round: {longest:?}");
+
+        bridge_batch(entries("del"));
+        let time = desk.until("all are gone", |desk| all(desk) == 20);
+        println!("all gone {time:?} after the kernel had none");
+    });
+}
