@@ -134,6 +134,14 @@ pub struct Port {
     pub kernel_interface: Option<String>,
 }
 
+impl Port {
+    /// What an uplink's interface in the kernel is called.
+    #[must_use]
+    pub fn interface(&self) -> &str {
+        self.kernel_interface.as_ref().unwrap_or(&self.name)
+    }
+}
+
 /// What is on a port's other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PortRole {

@@ -66,9 +66,8 @@ pub fn open(config: &Config, ports: &[RunningPort]) -> Result<Vec<Uplink>, TapEr
 }
 
 fn open_one(index: PortIndex, port: &model::Port, running: &RunningPort) -> Result<Uplink, TapError> {
-    let interface = port.kernel_interface.as_ref().unwrap_or(&port.name);
     let nic = PortNic { port: running.port.clone(), mac: port.mac };
-    Uplink::open(index, &port.name, interface, (running.facts.mac, running.facts.mtu), Box::new(nic))
+    Uplink::open(index, &port.name, port.interface(), (running.facts.mac, running.facts.mtu), Box::new(nic))
 }
 
 /// The exception path at work.

@@ -60,9 +60,10 @@ impl WorkerEnd {
 /// The thread's end.
 #[derive(Debug)]
 pub struct ThreadEnd {
-    /// By worker, then by class.
-    to_kernel: Vec<[FrameReceiver; PuntClass::COUNT]>,
-    from_kernel: FrameSender,
+    /// Frames for the kernel, by worker, then by class.
+    pub to_kernel: Vec<[FrameReceiver; PuntClass::COUNT]>,
+    /// Frames of the kernel, for the first worker.
+    pub from_kernel: FrameSender,
 }
 
 /// The rings between the thread and so many workers. The first one gets what the kernel sends.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tracing::{info, warn};
 
-use super::tap::{Tap, TapError, TapFault};
+use super::tap::{Tap, TapError};
 use crate::tables::PortIndex;
 use crate::wire::MacAddr;
 
@@ -42,6 +42,8 @@ pub struct Uplink {
     carrier: Option<bool>,
     groups: Option<BTreeSet<MacAddr>>,
     told: Option<Groups>,
+    /// Why a removed interface could not be made again, as it was last said.
+    lost_because: Option<String>,
 }
 
 impl Uplink {
@@ -60,8 +62,19 @@ impl Uplink {
         let tap = Tap::open(interface, mac, mtu).map_err(wrong)?;
         info!(port = name, interface, "the kernel has an interface for the uplink");
         let (name, interface) = (name.to_owned(), interface.to_owned());
-        let (carrier, groups, told) = (None, None, None);
-        let mut uplink = Self { port, name, interface, nic, tap: Some(tap), mac, mtu, carrier, groups, told };
+        let mut uplink = Self {
+            port,
+            name,
+            interface,
+            nic,
+            tap: Some(tap),
+            mac,
+            mtu,
+            carrier: None,
+            groups: None,
+            told: None,
+            lost_because: None,
+        };
         uplink.follow_link();
         Ok(uplink)
     }
@@ -102,13 +115,18 @@ impl Uplink {
         }
         match Tap::open(&self.interface, self.mac, self.mtu) {
             Ok(tap) => {
-                (self.tap, self.carrier) = (Some(tap), None);
+                (self.tap, self.carrier, self.lost_because) = (Some(tap), None, None);
                 info!(port = self.name, interface = self.interface, "the interface is there again");
                 self.follow_link();
             }
-            // Nothing new each second.
-            Err(TapFault::Foreign | TapFault::InUse) => {}
-            Err(fault) => warn!(port = self.name, interface = self.interface, %fault, "the interface is not there"),
+            Err(fault) => {
+                let reason = fault.to_string();
+                // It is tried again each second, and said once.
+                if self.lost_because.as_ref() != Some(&reason) {
+                    warn!(port = self.name, interface = self.interface, "the interface is not made again: {reason}");
+                    self.lost_because = Some(reason);
+                }
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 """The exception path: the gateway's kernel is a host of the fabric, and VXLAN is none of its business."""
 
+import os
 import socket
 import struct
 
@@ -13,15 +14,19 @@ from fabric import KERNEL_INTERFACE, KernelFabric, carrier, ping
 from frames import Capture, send
 from overlay import GATEWAY_UPLINK_MAC
 from testbed import in_thread, inside, run, wait_until
-from transfer import bulk_transfer_between
+from transfer import bulk_transfer, bulk_transfer_between
 
 BGP = 179
 
 
-@pytest.fixture(scope="module", params=["ipv4", "ipv6", "ipv4-lo", "ipv6-lo"])
+@pytest.fixture(scope="module", params=["ipv4", "ipv6", "ipv4-lo", "ipv6-lo", "ipv4-two workers"])
 def overlay(request):
-    family, _, place = request.param.partition("-")
-    made = KernelFabric(family, on=place or KERNEL_INTERFACE)
+    family, _, rest = request.param.partition("-")
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if rest == "two workers" and len(cores) < 2:
+        pytest.skip("two workers need two cores")
+    workers = {"cores": cores, "idle": "adaptive"} if rest == "two workers" else None
+    made = KernelFabric(family, on="lo" if rest == "lo" else KERNEL_INTERFACE, workers=workers)
     try:
         made.give_address()
         made.full_mesh()
@@ -114,7 +119,7 @@ def test_vxlan_does_not_reach_the_kernel(overlay):
                vxlan(overlay, group, inner, group_mac), whole[:-30]]
     with Capture(overlay.gateway.namespace, KERNEL_INTERFACE) as capture:
         send(overlay.remotes[0].namespace, "eth0", *packets)
-        assert overlay.here.ping(overlay.there.ipv4) == 3
+        assert ping(overlay.here.namespace, overlay.there.ipv4) == 3
         assert ping(overlay.remotes[0].namespace, overlay.underlay.gateway) == 3
         seen = capture.frames()
     assert any(b"\x08\x00" == frame[12:14] or b"\x86\xdd" == frame[12:14] for frame in seen), "the capture saw nothing"
@@ -140,7 +145,7 @@ def test_vxlan_of_the_kernel_does_not_leave(overlay):
         try:
             run("ip", "-n", gateway, "addr", "add", "192.0.2.1/24", "dev", "vx9")
             run("ip", "-n", gateway, "link", "set", "vx9", "up")
-            ping(gateway, "192.0.2.2", "-c", "1", "-W", "1")
+            ping(gateway, "192.0.2.2", "-c", "1", "-w", "2")
         finally:
             run("ip", "-n", gateway, "link", "del", "vx9")
         wait_until(lambda: [f for f in capture.frames() if b"to another port" in f], 5, "what is no VXLAN to arrive")
@@ -155,7 +160,8 @@ def test_forwarding_goes_on_beside_it(overlay):
     transfer = in_thread(bulk_transfer_between, overlay.remotes[0].namespace, overlay.gateway.namespace,
                          overlay.underlay.gateway, 4 << 20, BGP)
     for address in (overlay.there.ipv4, overlay.there.ipv6):
-        assert overlay.here.ping(address, "-s", "8900", "-M", "do") == 3
+        sent, received = bulk_transfer(overlay.here, overlay.there, address, 4 << 20)
+        assert received == sent
     sent, received = transfer.join(60)
     assert received == sent
 

@@ -13,6 +13,7 @@ use vtepd::config::Config;
 use vtepd::control::Gateway;
 use vtepd::daemon::ports::{self, RunningPort};
 use vtepd::dpdk::{Eal, PacketPool, WorkerThread};
+use vtepd::exception::{ThreadEnd, connect};
 use vtepd::tables::learning::LearnRing;
 use vtepd::telemetry::{ControlTelemetry, DropReason, Event, WorkerTelemetry};
 use vtepd::worker::Worker;
@@ -108,6 +109,8 @@ pub struct Rig {
     workers: Vec<Option<Worker>>,
     pub telemetry: Vec<Arc<WorkerTelemetry>>,
     pub control: Arc<ControlTelemetry>,
+    /// The kernel's end of the exception path.
+    pub kernel: ThreadEnd,
     pub gateway: Gateway,
     pub ports: Vec<RunningPort>,
     pub pool: PacketPool,
@@ -127,12 +130,14 @@ impl Rig {
         let idle = config.workers.idle;
         let gateway = Gateway::start(config, facts, rings.clone(), Arc::clone(&control)).expect("gateway");
         let telemetry: Vec<_> = queues.iter().map(|_| Arc::new(WorkerTelemetry::new())).collect();
-        let workers = queues.into_iter().zip(&telemetry).zip(rings).map(|((queues, telemetry), learn)| {
+        let (ends, kernel) = connect(queues.len());
+        let parts = queues.into_iter().zip(ends).zip(&telemetry).zip(rings);
+        let workers = parts.map(|(((queues, end), telemetry), learn)| {
             let (ports, telemetry) = (queues.outlets, Arc::clone(telemetry));
-            let outlets = Outlets { ports, pool: pool.clone(), telemetry, exception: None };
+            let outlets = Outlets { ports, pool: pool.clone(), telemetry, exception: Some(end) };
             Some(Worker::new(queues.ports, queues.inlets, outlets, learn, Arc::clone(gateway.tables()), idle))
         });
-        Self { workers: workers.collect(), telemetry, control, gateway, ports, pool, eal }
+        Self { workers: workers.collect(), telemetry, control, kernel, gateway, ports, pool, eal }
     }
 
     /// Starts a worker on a thread of its own, which first does what `before` says.
