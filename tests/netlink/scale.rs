@@ -72,6 +72,12 @@ fn a_thousand_vnis_with_a_hundred_thousand_stations() {
         times.sort();
         println!("one more station, behind a new remote VTEP: {:?}, at most {:?}", times[10], times[19]);
 
+        bridge_batch(entries("del"));
+        let time = desk.until("all are gone", |desk| all(desk) == 20);
+        println!("all gone {time:?} after the kernel had none");
+
+        bridge_batch(entries("append"));
+        desk.until("all are back", |desk| all(desk) == (VNIS * STATIONS) as usize + 20);
         // A whole resync while nothing changes: the longest round is what the control thread is not there for.
         let resyncs = desk.telemetry.kernel.resyncs.get();
         let (mut longest, mut later) = (Duration::ZERO, Instant::now() + Duration::from_secs(31));
@@ -82,9 +88,5 @@ fn a_thousand_vnis_with_a_hundred_thousand_stations() {
             later += Duration::from_millis(1);
         }
         println!("a resync's longest round: {longest:?}");
-
-        bridge_batch(entries("del"));
-        let time = desk.until("all are gone", |desk| all(desk) == 20);
-        println!("all gone {time:?} after the kernel had none");
     });
 }
