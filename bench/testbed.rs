@@ -82,6 +82,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             tags: Tags::Refuse,
             link_local: false,
             max_macs: None,
+            control: model::Control::Static,
         });
     }
     let neighbour =
