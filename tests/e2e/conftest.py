@@ -46,7 +46,7 @@ def bed():
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    # A failed test shows the gateway's log, which its directory takes away with it.
+    # A failed test shows the logs, which its directory takes away with it.
     report = (yield).get_result()
     if report.failed:
         for name in ("overlay", "gateway"):
@@ -54,3 +54,5 @@ def pytest_runtest_makereport(item, call):
             gateway = getattr(made, "gateway", made)
             if hasattr(gateway, "log_path") and os.path.exists(gateway.log_path):
                 report.sections.append((f"log of the {name}", gateway.log()))
+        if clos := item.funcargs.get("clos"):
+            report.sections.append(("what the fabric lacks", clos.report()))

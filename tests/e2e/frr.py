@@ -1,61 +1,97 @@
-"""FRR in a namespace: zebra and bgpd, as a VTEP's control plane (EVPN, RFC 8365)."""
+"""FRR in a namespace: zebra, bgpd and bfdd with sockets and files of their own, nothing in /etc or /run/frr."""
 
+import contextlib
+import json
 import os
+import shlex
 import shutil
+import signal
 import subprocess
 
 from testbed import run, wait_until
 
 DAEMONS = "/usr/lib/frr"
-
-ZEBRA = "hostname {name}\nno zebra nexthop kernel enable\n"
-
-BGPD = """hostname {name}
-router bgp {autonomous_system}
- bgp router-id {router_id}
- no bgp default ipv4-unicast
- no bgp ebgp-requires-policy
- neighbor {peer} remote-as external
- neighbor {peer} timers 1 3
- neighbor {peer} timers connect 1
- address-family l2vpn evpn
-  neighbor {peer} activate
-  advertise-all-vni
- exit-address-family
-"""
+START_SECONDS = 20
 
 
 class Frr:
-    """zebra and bgpd of one namespace."""
+    """FRR under the config and the `daemons` file of that text, as Debian's start script would run it."""
 
-    def __init__(self, bed, namespace, number, peer):
+    def __init__(self, bed, namespace, config, daemons):
         self.bed = bed
         self.namespace = namespace
-        self.folder = os.path.join(bed.directory, f"frr{number}")
-        os.mkdir(self.folder)
-        # The daemons leave root as soon as they can.
-        os.chmod(bed.directory, 0o711)
-        shutil.chown(self.folder, "frr", "frr")
-        values = {"name": f"frr{number}", "autonomous_system": 65000 + number, "router_id": f"10.255.0.{number}",
-                  "peer": peer}
+        self.directory = os.path.join(bed.directory, f"frr-{namespace}")
         self.processes = {}
-        for daemon, text in (("zebra", ZEBRA), ("bgpd", BGPD)):
-            with open(os.path.join(self.folder, f"{daemon}.conf"), "w", encoding="utf-8") as file:
-                file.write(text.format(**values))
-            self.start(daemon)
-            # A bgpd that is there before zebra does not tell it of EVPN when it comes.
-            wait_until(lambda: os.path.exists(os.path.join(self.folder, f"{daemon}.vty")), 10, f"{daemon} to run")
+        # The daemons run as the user frr, who must get at the folder and may make sockets in it.
+        os.chmod(bed.directory, 0o711)
+        os.mkdir(self.directory)
+        shutil.chown(self.directory, "frr", "frr")
+        for name, text in (("frr.conf", config), ("vtysh.conf", "")):
+            with open(self._path(name), "w", encoding="utf-8") as file:
+                file.write(text)
+        self.options = _options(daemons)
 
-    def start(self, daemon):
-        """Starts a daemon with its files in the folder; its own sockets, and no TCP port for people."""
-        at = lambda name: os.path.join(self.folder, name)  # noqa: E731
-        more = ("-s", "90000000") if daemon == "zebra" else ()
-        with open(at(f"{daemon}.log"), "ab") as log:
-            self.processes[daemon] = self.bed.start(
-                os.path.join(DAEMONS, daemon), "-f", at(f"{daemon}.conf"), "-z", at("zserv"), "--vty_socket",
-                self.folder, "-i", at(f"{daemon}.pid"), "-P", "0", *more,
-                namespace=self.namespace, stdout=log, stderr=subprocess.STDOUT)
+    def launch(self):
+        """Starts zebra, without waiting for it."""
+        self.start_daemon("zebra")
 
-    def show(self, daemon, command):
-        """What `vtysh` says."""
-        return run("vtysh", "--vty_socket", self.folder, "-d", daemon, "-c", command)
+    def configure(self):
+        """Starts the other daemons once zebra listens, for they ask again only after 10 seconds; and has vtysh load
+        the config as Debian's start script does."""
+        self._wait_for(["zserv.api"])
+        for name in self.options:
+            if name != "zebra":
+                self.start_daemon(name)
+        self._wait_for([f"{name}.vty" for name in self.options])
+        said = run("vtysh", "--vty_socket", self.directory, "--config_dir", self.directory, "-b")
+        assert "% " not in said, f"FRR refuses its config:\n{said}"
+
+    def _wait_for(self, sockets):
+        def there():
+            for name, process in self.processes.items():
+                assert process.poll() is None, f"{name} ended with status {process.returncode}\n{self.log()}"
+            return all(os.path.exists(self._path(name)) for name in sockets)
+
+        wait_until(there, START_SECONDS, f"{sockets} of FRR in {self.namespace}")
+
+    def start_daemon(self, name):
+        """Starts one daemon, without a TCP port for the console (`-P 0`)."""
+        command = [f"{DAEMONS}/{name}", *self.options[name], "-P", "0", "-f", "/dev/null", "--log", "stdout",
+                   "-z", self._path("zserv.api"), "--vty_socket", self.directory, "-i", self._path(f"{name}.pid")]
+        if name == "bfdd":
+            command += ["--bfdctl", self._path("bfdd.sock")]
+        with open(self._path("log"), "ab") as log:
+            self.processes[name] = self.bed.start(*command, namespace=self.namespace, stdout=log, stderr=log)
+
+    def vtysh(self, *commands):
+        """What vtysh answers to the commands."""
+        options = [word for command in commands for word in ("-c", command)]
+        return run("vtysh", "--vty_socket", self.directory, "--config_dir", self.directory, *options)
+
+    def show(self, what):
+        """`show WHAT json`, parsed; empty where there is nothing to show."""
+        text = self.vtysh(f"show {what} json")
+        with contextlib.suppress(json.JSONDecodeError):
+            return json.loads(text)
+        return {}
+
+    def kill(self, name):
+        """SIGKILL to one daemon."""
+        self.processes[name].send_signal(signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.processes[name].wait(10)
+
+    def log(self, lines=30):
+        """The last lines that the daemons logged."""
+        with open(self._path("log"), encoding="utf-8", errors="replace") as file:
+            return "".join(file.readlines()[-lines:])
+
+    def _path(self, name):
+        return os.path.join(self.directory, name)
+
+
+def _options(daemons):
+    """From a `daemons` file, the daemons that run and their options; zebra, which always runs, first."""
+    settings = dict(word.split("=", 1) for word in shlex.split(daemons, comments=True))
+    names = ["zebra"] + [name for name, value in settings.items() if value == "yes" and name != "vtysh_enable"]
+    return {name: shlex.split(settings.get(f"{name}_options", "")) for name in names}

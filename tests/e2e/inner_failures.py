@@ -5,6 +5,7 @@ import time
 import pytest
 
 import testbed
+from clos import Clos
 from overlay import Overlay
 
 
@@ -38,6 +39,21 @@ def test_fails_while_the_bed_is_made():
         raise AssertionError("on purpose")
 
     Overlay(configure=configure)
+
+
+def test_fails_with_a_fabric_running():
+    clos = Clos()
+    try:
+        announce()
+        raise AssertionError("on purpose")
+    finally:
+        clos.close()
+
+
+def test_waits_with_a_fabric_running():
+    Clos()
+    announce()
+    time.sleep(60)
 
 
 def test_waits_with_a_gateway_running(overlay):

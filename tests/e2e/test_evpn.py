@@ -2,9 +2,24 @@
 
 import pytest
 
-import frr
+from frr import Frr
 from overlay import OVERLAY_MTU, Overlay, Station
 from testbed import run, wait_until
+
+BGP = """hostname {name}
+no zebra nexthop kernel enable
+router bgp {autonomous_system}
+ bgp router-id {router_id}
+ no bgp default ipv4-unicast
+ no bgp ebgp-requires-policy
+ neighbor {peer} remote-as external
+ neighbor {peer} timers 1 3
+ neighbor {peer} timers connect 1
+ address-family l2vpn evpn
+  neighbor {peer} activate
+  advertise-all-vni
+ exit-address-family
+"""
 
 
 def controlled(overlay):
@@ -42,8 +57,16 @@ class Leaf(Overlay):
         self.here = self.host(0)
         self.far = Station(self.far_namespace, "eth0", 102, self.vni)
         self.far.take_addresses()
-        self.frr = [frr.Frr(self.bed, gateway, 1, remote.address),
-                    frr.Frr(self.bed, remote.namespace, 2, self.underlay.gateway)]
+        self.frr = [self._routing(gateway, 1, remote.address),
+                    self._routing(remote.namespace, 2, self.underlay.gateway)]
+
+    def _routing(self, namespace, number, peer):
+        config = BGP.format(name=f"frr{number}", autonomous_system=65000 + number, router_id=f"10.255.0.{number}",
+                            peer=peer)
+        frr = Frr(self.bed, namespace, config, 'bgpd=yes\nzebra_options="-s 90000000"')
+        frr.launch()
+        frr.configure()
+        return frr
 
     def from_kernel(self):
         """The stations that the gateway has from the kernel."""
@@ -73,6 +96,6 @@ def test_a_gateway_beside_frr_is_a_leaf_of_the_fabric(leaf):
     wait_until(lambda: leaf.here.ping(leaf.far.ipv4, count=1) == 1, 20, "the hosts to reach each other again")
     wait_until(lambda: leaf.from_kernel() == {far: leaf.remotes[0].address}, 10, "the type-2 route again")
     # The other leaf's bgpd is killed: what it said is gone within its hold time.
-    leaf.frr[1].processes["bgpd"].kill()
+    leaf.frr[1].kill("bgpd")
     wait_until(lambda: leaf.from_kernel() == {} and leaf.gateway.total("vtepd_kernel_stations") == 0, 20,
                "all that it said to be gone")

@@ -30,7 +30,7 @@ def assert_clean(inner, taps):
 
 
 @pytest.mark.parametrize("name", ["test_fails_with_a_gateway_running", "test_gateway_is_killed_and_the_test_fails",
-                                  "test_fails_while_the_bed_is_made"])
+                                  "test_fails_while_the_bed_is_made", "test_fails_with_a_fabric_running"])
 def test_after_a_failed_test(name):
     taps = testbed.taps()
     process, inner = start_inner(name)
@@ -43,9 +43,10 @@ def test_after_a_failed_test(name):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_after_a_run_that_was_ended(number):
+@pytest.mark.parametrize("name", ["test_waits_with_a_gateway_running", "test_waits_with_a_fabric_running"])
+def test_after_a_run_that_was_ended(name, number):
     taps = testbed.taps()
-    process, inner = start_inner("test_waits_with_a_gateway_running")
+    process, inner = start_inner(name)
     try:
         for line in process.stdout:
             if re.search(rf"made {inner}", line):

@@ -216,6 +216,10 @@ class _Outcome:
         except BaseException as error:  # handed to the thread that joins
             self._error = error
 
+    def done(self):
+        """Whether it has ended."""
+        return not self._thread.is_alive()
+
     def join(self, seconds):
         self._thread.join(seconds)
         assert not self._thread.is_alive(), f"not done within {seconds} s"
