@@ -67,7 +67,14 @@ class Node:
 
     def sent(self, port):
         """Packets sent by an interface."""
-        return self.json("ip", "-s", "link", "show", "dev", port)[0]["stats64"]["tx"]["packets"]
+        return self._statistics(port)["tx"]["packets"]
+
+    def received(self, port):
+        """Packets received by an interface."""
+        return self._statistics(port)["rx"]["packets"]
+
+    def _statistics(self, port):
+        return self.json("ip", "-s", "link", "show", "dev", port)[0]["stats64"]
 
     def missing(self):
         """Which sessions are not up, as lines for a person."""
@@ -90,7 +97,8 @@ class Spine(Node):
 
     def __init__(self, bed, number):
         name = f"spine{number}"
-        super().__init__(bed, name, replaced(example("spine-frr.conf"), {"spine1": name, "10.0.0.1": f"10.0.0.{number}"}))
+        config = replaced(example("spine-frr.conf"), {"spine1": name, "10.0.0.1": f"10.0.0.{number}"})
+        super().__init__(bed, name, config)
 
     def fall_silent(self):
         """Nothing comes out of the spine any more, while its links stay up."""
@@ -198,10 +206,11 @@ class KernelLeaf(Leaf):
         return self.frr.show(f"evpn mac vni {VNI} mac {mac}").get(mac, {})
 
     def attach(self, number, namespace, device="eth0"):
-        """Joins a host's interface to the bridge, as port acNUMBER."""
+        """Joins a host's interface to the bridge, as port acNUMBER; returns the interface's name."""
         port = f"ac{number}"
         self.bed.veth(self.namespace, port, namespace, device, OVERLAY_MTU)
         self.ip("link", "set", port, "master", f"br{VNI}")
+        return device
 
 
 class Clos:
@@ -237,22 +246,22 @@ class Clos:
 
     def host(self, leaf, number):
         """A host behind the leaf, with addresses."""
-        namespace = self.bed.namespace(f"h{number}")
-        leaf.attach(number, namespace)
-        station = Station(namespace, "eth0", number, VNI)
-        run("ip", "-n", namespace, "link", "set", "eth0", "address", station_mac(number))
-        station.take_addresses(OVERLAY_MTU)
+        station = Station(self.bed.namespace(f"h{number}"), "eth0", number, VNI)
+        self.attach(station, leaf)
         return station
+
+    def attach(self, station, leaf):
+        """Joins a host to a leaf by an interface that it has not, and gives that its MAC and addresses."""
+        station.device = leaf.attach(station.number, station.namespace, station.device)
+        run("ip", "-n", station.namespace, "link", "set", station.device, "address", station_mac(station.number))
+        station.take_addresses(OVERLAY_MTU)
 
     def move(self, station, leaf):
         """The station goes behind another leaf, as a virtual machine does: with its addresses and no link down, so
         that the leaf it leaves is not told."""
-        old, station.device = station.device, f"eth-{leaf.name}"
-        mac = station_mac(station.number)
-        run("ip", "-n", station.namespace, "addr", "flush", "dev", old)
-        leaf.attach(station.number, station.namespace, station.device)
-        run("ip", "-n", station.namespace, "link", "set", station.device, "address", mac)
-        station.take_addresses(OVERLAY_MTU)
+        run("ip", "-n", station.namespace, "addr", "flush", "dev", station.device)
+        station.device = f"eth-{leaf.name}"
+        self.attach(station, leaf)
 
     def missing(self):
         """What the fabric lacks, as lines for a person; empty when it has converged."""
@@ -274,7 +283,7 @@ class Clos:
         """What is missing, and the logs of the nodes where it is."""
         lines = self.missing()
         troubled = {line.split(":")[0] for line in lines}
-        logs = [f"--- {node.name}\n{node.frr.log()}" for node in self.nodes() if node.name in troubled]
+        logs = [f"--- {node.name}\n{node.frr.log(12)}" for node in self.nodes() if node.name in troubled]
         return "\n".join([*lines, *logs])
 
     def close(self):

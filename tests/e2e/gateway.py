@@ -81,16 +81,16 @@ def _keys(table):
 
 
 class Gateway:
-    """A running `vtepd` in a namespace of its own."""
+    """A running `vtepd` in a namespace of its own. Those of one test have different numbers."""
 
-    def __init__(self, testbed, config, namespace=None):
+    def __init__(self, testbed, config, namespace=None, number=1):
         self.testbed = testbed
         self.config = config
         self.namespace = namespace or testbed.namespace("gw", ipv6=False)
-        self.config_path = os.path.join(testbed.directory, "gateway.toml")
-        self.log_path = os.path.join(testbed.directory, "gateway.log")
-        config.dpdk.setdefault("file_prefix", file_prefix(testbed))
-        config.api.setdefault("socket", os.path.join(testbed.directory, "vtepd.sock"))
+        self.config_path = os.path.join(testbed.directory, f"gateway-{number}.toml")
+        self.log_path = os.path.join(testbed.directory, f"gateway-{number}.log")
+        config.dpdk.setdefault("file_prefix", file_prefix(testbed, number))
+        config.api.setdefault("socket", os.path.join(testbed.directory, f"vtepd-{number}.sock"))
         self.process = None
         # What the daemon is started by, if not directly.
         self.wrapper = ()
@@ -127,9 +127,12 @@ class Gateway:
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
             return file.read()
 
-    def move(self, interface, namespace, mac, mtu=None):
-        """Moves the kernel's end of a TAP. It gets a MAC of its own: the device's is the gateway port's."""
-        run("ip", "-n", self.namespace, "link", "set", interface, "netns", namespace)
+    def move(self, interface, namespace, mac, mtu=None, name=None):
+        """Moves the kernel's end of a TAP. It gets a MAC of its own: the device's is the gateway port's. And a name,
+        if one is given."""
+        name = name or interface
+        run("ip", "-n", self.namespace, "link", "set", interface, "netns", namespace, "name", name)
+        interface = name
         run("ip", "-n", namespace, "link", "set", interface, "address", mac)
         if mtu:
             run("ip", "-n", namespace, "link", "set", interface, "mtu", str(mtu))

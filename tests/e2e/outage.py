@@ -1,8 +1,16 @@
-"""How long hosts did not hear each other."""
+"""A spine dies: how long hosts do not hear each other."""
 
 import os
 import re
 import signal
+import time
+
+from testbed import in_thread, wait_until
+from transfer import bulk_transfer
+
+# BFD notices within 0.5 s. The rest is for routes to change on a busy machine.
+FAILOVER_SECONDS = 1.0
+TRANSFER_BYTES = 512 << 20
 
 # The interval of the pings, in seconds: what an outage is measured to.
 INTERVAL = 0.01
@@ -28,7 +36,56 @@ class Pings:
         for name, process, path in self.running:
             process.wait(10)
             with open(path, encoding="utf-8") as log:
-                times = [float(time) for time in re.findall(r"^\[(\d+\.\d+)\] \d+ bytes from", log.read(), re.MULTILINE)]
+                answers = re.findall(r"^\[(\d+\.\d+)\] \d+ bytes from", log.read(), re.MULTILINE)
+            times = [float(answer) for answer in answers]
             assert len(times) > 10, f"{name} was never answered"
             outages[name] = max(later - earlier for earlier, later in zip(times, times[1:]))
         return outages
+
+
+def silence(spine):
+    """The spine dies without a word: its links stay up. Only BFD tells."""
+    spine.fall_silent()
+
+
+def unplug(spine):
+    """The spine dies with its links."""
+    spine.set_links("down")
+
+
+def everybody(clos):
+    """Pairs of hosts: each host with an address of each other."""
+    return [(source, target.ipv4) for source in clos.hosts for target in clos.hosts if source is not target]
+
+
+def busier_spine(clos):
+    """The spine that more packets leave by, now."""
+    def sent():
+        return [sum(spine.sent(port) for port in spine.ports) for spine in clos.spines]
+
+    before = sent()
+    time.sleep(0.3)
+    grown = [after - earlier for earlier, after in zip(before, sent())]
+    return clos.spines[grown.index(max(grown))]
+
+
+def assert_failover(clos, source, target, die, size=TRANSFER_BYTES):
+    """During a transfer between two hosts the spine that carries more dies: all of the transfer arrives, and no host
+    misses another for longer than it may."""
+    pings = Pings(clos.bed, everybody(clos))
+    transfer = in_thread(bulk_transfer, source, target, target.ipv4, size)
+    spine = busier_spine(clos)
+    assert not transfer.done(), "the transfer was over before the spine died"
+    die(spine)
+    survivor = next(other for other in clos.spines if other is not spine)
+    ports = [f"uplink{clos.spines.index(survivor)}"]
+    wait_until(lambda: all(leaf.next_hops(other.address) == ports for leaf in clos.leaves for other in clos.leaves
+                           if other is not leaf), 5, "the leaves to use the other spine alone")
+    sent, received = transfer.join(60)
+    time.sleep(0.2)
+    outages = pings.stop()
+    print(f"{die.__name__}: {({name: round(outage, 3) for name, outage in outages.items()})}")
+    assert sent == received
+    assert max(outages.values()) < FAILOVER_SECONDS, outages
+    if die is silence:
+        assert max(outages.values()) > 0.2, f"nobody's way led by {spine.name}: {outages}"

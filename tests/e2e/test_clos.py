@@ -1,18 +1,10 @@
 """The fabric itself, all of it FRR and the kernel: what the gateway is to take part in, and what its tests lean on."""
 
-import time
-
 import pytest
 
 from clos import VNI, Clos, station_mac
-from outage import Pings
-from testbed import in_thread, run, wait_until
-from transfer import bulk_transfer
-
-# BFD notices within 0.5 s. The rest is for routes to change on a busy machine.
-FAILOVER_SECONDS = 1.0
-TRANSFER_BYTES = 512 << 20
-
+from outage import assert_failover, everybody, silence, unplug
+from testbed import run, wait_until
 
 # FRR 8.4 knows no VTEPs with IPv6 addresses: EVPN is for those with IPv4 ones.
 evpn = pytest.mark.parametrize("clos", ["ipv4"], indirect=True)
@@ -28,32 +20,6 @@ def clos(request):
         made.close()
 
 
-def everybody(clos):
-    """Pairs of hosts: each host with an address of each other."""
-    return [(source, target.ipv4) for source in clos.hosts for target in clos.hosts if source is not target]
-
-
-def busier_spine(clos):
-    """The spine that more packets leave by, now."""
-    def sent():
-        return [sum(spine.sent(port) for port in spine.ports) for spine in clos.spines]
-
-    before = sent()
-    time.sleep(0.3)
-    grown = [after - earlier for earlier, after in zip(before, sent())]
-    return clos.spines[grown.index(max(grown))]
-
-
-def silence(spine):
-    """The spine dies without a word: its links stay up. Only BFD tells."""
-    spine.fall_silent()
-
-
-def unplug(spine):
-    """The spine dies with its links."""
-    spine.set_links("down")
-
-
 def test_hosts_everywhere_reach_each_other(clos):
     for source in clos.hosts:
         for target in clos.hosts:
@@ -63,24 +29,7 @@ def test_hosts_everywhere_reach_each_other(clos):
 
 @pytest.mark.parametrize("die", [silence, unplug])
 def test_a_spine_that_dies_during_a_transfer_is_missed_for_less_than_a_second(clos, die):
-    first, _, last = clos.hosts
-    pings = Pings(clos.bed, everybody(clos))
-    transfer = in_thread(bulk_transfer, first, last, last.ipv4, TRANSFER_BYTES)
-    spine = busier_spine(clos)
-    assert not transfer.done(), "the transfer was over before the spine died"
-    die(spine)
-    survivor = next(other for other in clos.spines if other is not spine)
-    ports = [f"uplink{clos.spines.index(survivor)}"]
-    wait_until(lambda: all(leaf.next_hops(other.address) == ports for leaf in clos.leaves for other in clos.leaves
-                           if other is not leaf), 5, "the leaves to use the other spine alone")
-    sent, received = transfer.join(60)
-    time.sleep(0.2)
-    outages = pings.stop()
-    print(f"{die.__name__}: longest outages {sorted(round(outage, 3) for outage in outages.values())}")
-    assert sent == received
-    assert max(outages.values()) < FAILOVER_SECONDS, outages
-    if die is silence:
-        assert max(outages.values()) > 0.2, f"nobody's way led by {spine.name}: {outages}"
+    assert_failover(clos, clos.hosts[0], clos.hosts[2], die)
 
 
 @evpn

@@ -1,0 +1,104 @@
+"""The gateway with FRR is a leaf of a fabric of FRR's and the kernel's, by the files of `examples/leaf-frr`."""
+
+import pytest
+
+from clos import VNI, Clos, station_mac
+from gateway_leaf import GatewayLeaf
+from outage import assert_failover, everybody, silence, unplug
+from testbed import wait_until
+
+GATEWAY_LEAF = 2
+
+# FRR 8.4 knows no VTEPs with IPv6 addresses: EVPN is for those with IPv4 ones.
+evpn = pytest.mark.parametrize("clos", ["ipv4"], indirect=True)
+
+
+@pytest.fixture(params=["ipv4", "ipv6"])
+def clos(request):
+    """A fabric that has converged, its second leaf the gateway's, its VTEPs with addresses of that family."""
+    made = Clos(request.param, {GATEWAY_LEAF: GatewayLeaf})
+    try:
+        yield made.converge()
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def leaf(clos):
+    """The gateway's leaf."""
+    return clos.leaves[GATEWAY_LEAF - 1]
+
+
+@pytest.fixture
+def gateway(leaf):
+    """The gateway."""
+    return leaf.gateway
+
+
+def test_hosts_everywhere_reach_each_other(clos, gateway):
+    lost = gateway.dropped("no_next_hop")
+    for source in clos.hosts:
+        for target in clos.hosts:
+            if source is not target:
+                assert (source.ping(target.ipv4), source.ping(target.ipv6, "-M", "do", "-s", "8900")) == (3, 3)
+    assert gateway.dropped("no_next_hop") == lost
+
+
+@pytest.mark.parametrize("die", [silence, unplug])
+def test_a_spine_that_dies_during_a_transfer_is_missed_for_less_than_a_second(clos, die):
+    assert_failover(clos, clos.hosts[GATEWAY_LEAF - 1], clos.hosts[0], die, size=256 << 20)
+
+
+@evpn
+def test_a_spine_that_comes_back_is_used_again(clos, leaf):
+    spine = clos.spines[0]
+    spine.fall_silent()
+    wait_until(lambda: all(len(remote["next_hops"]) == 1 for remote in leaf.remotes()), 5, "the spine to be missed")
+    spine.speak_again()
+    clos.converge()
+    assert [source.ping(address) for source, address in everybody(clos)] == [3] * 6
+
+
+@evpn
+def test_a_station_that_moves_between_other_leaves_is_followed(clos, leaf):
+    first, _, third = clos.leaves
+    moving, watching, _ = clos.hosts
+    assert watching.ping(moving.ipv4) == 3
+    wait_until(lambda: leaf.stations().get(station_mac(1)) == [first.address], 5, "the station to be known")
+    clos.move(moving, third)
+    assert moving.ping(clos.hosts[2].ipv4) == 3
+    wait_until(lambda: leaf.stations().get(station_mac(1)) == [third.address], 5, "the station to have moved")
+    assert watching.ping(moving.ipv4) == 3
+
+
+@evpn
+def test_a_station_that_moves_away_from_the_gateway_is_followed(clos, leaf):
+    third = clos.leaves[2]
+    _, moving, watching = clos.hosts
+    assert watching.ping(moving.ipv4) == 3
+    clos.move(moving, third)
+    # Until its type-2 route is everywhere, the first leaf floods, and the gateway has it delivered a second time.
+    assert moving.ping(clos.hosts[0].ipv4) >= 3
+    wait_until(lambda: leaf.stations().get(station_mac(2)) == [third.address], 5, "the station to have moved")
+
+
+@evpn
+def test_a_leaf_without_its_vxlan_device_is_flooded_to_no_more(clos, leaf):
+    third = clos.leaves[2]
+    third.ip("link", "set", f"vx{VNI}", "down")
+    wait_until(lambda: leaf.flood_list() == {clos.leaves[0].address}, 5, "the leaf to leave the flood list")
+    third.ip("link", "set", f"vx{VNI}", "up")
+    clos.converge()
+
+
+@evpn
+def test_a_gateway_that_was_killed_is_a_leaf_again(clos, leaf, gateway):
+    gateway.process.kill()
+    gateway.process.wait(10)
+    wait_until(lambda: any("BFD" in line for line in clos.spines[0].missing()), 5, "the spines to miss it")
+    gateway.start()
+    for spine, port in zip(clos.spines, leaf.ports):
+        leaf.plug(spine, port)
+    clos.attach(clos.hosts[GATEWAY_LEAF - 1], leaf)
+    clos.converge()
+    assert [source.ping(address) for source, address in everybody(clos)] == [3] * 6
