@@ -86,7 +86,7 @@ class Node:
                 state = peers.get(port, {}).get("state", "unknown")
                 if state != "Established":
                     lines.append(f"{self.name}: BGP {family} on {port} is {state}")
-        states = {peer["interface"]: peer["status"] for peer in self.frr.show("bfd peers")}
+        states = {peer.get("interface"): peer["status"] for peer in self.frr.show("bfd peers")}
         lines += [f"{self.name}: BFD on {port} is {states.get(port, 'absent')}" for port in self.ports
                   if states.get(port) != "up"]
         return lines
@@ -144,11 +144,12 @@ class Leaf(Node):
         spine.ports.append(self.name)
 
     def next_hops(self, address):
-        """The interfaces that the kernel's route to an address leads by, in order."""
+        """The interfaces that the kernel's route to an address leads by, in order. (Where zebra was killed and is back,
+        its IPv6 routes have each twice.)"""
         family = "-6" if ":" in address else "-4"
         routes = self.json("ip", family, "route", "show", address)
         hops = [hop for route in routes for hop in route.get("nexthops", [route])]
-        return sorted(hop["dev"] for hop in hops if "linkdown" not in hop["flags"] and "dead" not in hop["flags"])
+        return sorted({hop["dev"] for hop in hops if "linkdown" not in hop["flags"] and "dead" not in hop["flags"]})
 
     def missing_routes(self, others):
         """Which other leaves' addresses are not reached over every port."""

@@ -1,6 +1,7 @@
 """FRR in a namespace: zebra, bgpd and bfdd with sockets and files of their own, nothing in /etc or /run/frr."""
 
 import contextlib
+import glob
 import json
 import os
 import shlex
@@ -80,6 +81,16 @@ class Frr:
         self.processes[name].send_signal(signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.processes[name].wait(10)
+
+    def restart(self):
+        """SIGKILL to what is left of the daemons; then all of them again."""
+        for name in list(self.processes):
+            self.kill(name)
+        self.processes.clear()
+        for path in (*glob.glob(self._path("*.vty")), self._path("zserv.api")):
+            os.unlink(path)
+        self.launch()
+        self.configure()
 
     def log(self, lines=30):
         """The last lines that the daemons logged."""

@@ -36,18 +36,20 @@ class GatewayLeaf(Leaf):
 
     def __init__(self, bed, number, family, peers):
         super().__init__(bed, number, family)
-        self._make_interfaces(peers)
+        self.peers = peers
+        self.make_interfaces()
         self.gateway = Gateway(bed, ExampleConfig(self.address, number), self.namespace, number).start()
         # A leaf does not forward for its kernel's neighbours.
         self.sysctl({"net.ipv4.ip_forward": 0, "net.ipv6.conf.all.forwarding": 0})
 
-    def _make_interfaces(self, peers):
+    def make_interfaces(self):
+        """Runs the example's script, as often as wanted."""
         script = os.path.join(self.bed.directory, f"interfaces-{self.name}")
         with open(script, "w", encoding="utf-8") as file:
             file.write(replaced(example("interfaces"), {"10.0.0.11": self.address}))
         run("ip", "netns", "exec", self.namespace, "sh", script)
         if self.family == "ipv6":
-            for address in peers:
+            for address in self.peers:
                 self.append("00:00:00:00:00:00", address)
 
     def append(self, mac, address):

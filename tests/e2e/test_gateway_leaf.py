@@ -102,3 +102,30 @@ def test_a_gateway_that_was_killed_is_a_leaf_again(clos, leaf, gateway):
     clos.attach(clos.hosts[GATEWAY_LEAF - 1], leaf)
     clos.converge()
     assert [source.ping(address) for source, address in everybody(clos)] == [3] * 6
+
+
+@evpn
+def test_what_bgpd_said_is_gone_with_it_and_what_zebra_said_stays_until_frr_is_back(clos, leaf):
+    leaf.frr.kill("bgpd")
+    wait_until(lambda: leaf.flood_list() == set() and leaf.remotes() == [], 5, "all that it said to be gone")
+    leaf.frr.restart()
+    clos.converge()
+    leaf.frr.kill("zebra")
+    assert [source.ping(address) for source, address in everybody(clos)] == [3] * 6
+    leaf.frr.restart()
+    clos.converge()
+    assert [source.ping(address) for source, address in everybody(clos)] == [3] * 6
+
+
+@evpn
+def test_devices_that_were_deleted_are_used_again_when_they_are_back(clos, leaf):
+    leaf.ip("link", "del", f"vx{VNI}")
+    wait_until(lambda: leaf.flood_list() == set(), 5, "the gateway to flood nowhere")
+    wait_until(lambda: leaf.address not in clos.leaves[0].flood_list(), 5, "the other leaves to be told")
+    leaf.make_interfaces()
+    clos.converge()
+    # The gateway makes the interface of its uplink again.
+    leaf.ip("link", "del", "uplink1")
+    wait_until(lambda: any("uplink1" in line for line in leaf.missing()), 5, "FRR to miss the interface")
+    clos.converge()
+    assert [source.ping(address) for source, address in everybody(clos)] == [3] * 6
