@@ -1,6 +1,8 @@
 //! What one worker counts: everything here is written by that worker and by nobody else.
 
-use super::counter::{Counter, CounterTable, table_length};
+use zerocopy::FromZeros;
+
+use super::counter::{Counter, CounterTable};
 use super::histogram::CycleHistogram;
 use super::{CACHE_LINE, DropReason, Event};
 use crate::tables::{BridgeIndex, PortIndex, TunnelIndex};
@@ -98,6 +100,16 @@ counters! {
     }
 }
 
+/// The counters behind [`BridgeCounters`].
+#[derive(Debug, FromZeros)]
+#[repr(C, align(64))]
+struct BridgeRow([Counter; 8]);
+
+/// The counters behind [`RemoteCounters`].
+#[derive(Debug, FromZeros)]
+#[repr(C, align(32))]
+struct RemoteRow([Counter; 4]);
+
 /// How a worker's loop spends its time.
 #[derive(Debug, Default)]
 pub struct LoopCounters {
@@ -126,8 +138,8 @@ pub struct WorkerTelemetry {
     pub run: LoopCounters,
     drops: [Counter; DropReason::COUNT],
     events: [Counter; Event::COUNT],
-    bridges: CounterTable<8, { table_length(8) }>,
-    remotes: CounterTable<4, { table_length(4) }>,
+    bridges: CounterTable<BridgeRow>,
+    remotes: CounterTable<RemoteRow>,
     ports: [[Counter; 4]; MAX_PORTS],
     /// How long bursts took that held at least one packet, from receive to transmit, in cycles.
     pub burst_time: CycleHistogram,
@@ -197,14 +209,14 @@ impl WorkerTelemetry {
     #[inline(always)]
     #[must_use]
     pub fn bridge(&self, bridge: BridgeIndex) -> BridgeCounters<'_> {
-        BridgeCounters(self.bridges.row(bridge.0))
+        BridgeCounters(&self.bridges.row(bridge.0).0)
     }
 
     /// A remote VTEP's counters.
     #[inline(always)]
     #[must_use]
     pub fn remote(&self, tunnel: TunnelIndex) -> RemoteCounters<'_> {
-        RemoteCounters(self.remotes.row(tunnel.0))
+        RemoteCounters(&self.remotes.row(tunnel.0).0)
     }
 
     /// A port's counters. The config has at most [`MAX_PORTS`] ports; an index beyond that wraps.

@@ -35,7 +35,7 @@ pub struct Worker {
     learn: Arc<LearnRing>,
     tables: Arc<Tables>,
     reader: Reader,
-    forwarder: Forwarder<Mbuf>,
+    forwarder: Forwarder,
     backoff: Backoff,
     telemetry: Arc<WorkerTelemetry>,
 }

@@ -113,6 +113,7 @@ use std::sync::Arc;
 use crossbeam::utils::CachePadded;
 
 use self::storage::{Bucket, Buckets, SLOTS};
+use super::BridgeIndex;
 use super::quiescence::Quiescence;
 use super::sync::{AtomicU64, Ordering};
 
@@ -125,10 +126,14 @@ pub use self::writer::{FdbWriter, InsertError, Inserted};
 #[derive(Clone, Copy, Debug)]
 pub struct Probe {
     key: FdbKey,
+    /// The bucket's number.
     first: u32,
 }
 
 impl Probe {
+    /// Of no station.
+    pub const NOWHERE: Self = Self { key: FdbKey::from_bits(BridgeIndex(0), 0), first: 0 };
+
     /// The key.
     #[inline]
     #[must_use]
@@ -196,7 +201,8 @@ impl Fdb {
     #[inline(always)]
     #[must_use]
     pub fn probe(&self, key: FdbKey) -> Probe {
-        Probe { key, first: self.seed.hash(key).0 }
+        // The table has at most 2^30 buckets.
+        Probe { key, first: self.buckets.index(self.seed.hash(key).0) as u32 }
     }
 
     /// The number of the bucket where a key may be if it is not in its first one.
@@ -210,7 +216,7 @@ impl Fdb {
     /// Starts to bring the first bucket of a key into the cache, which is where all but a few entries are.
     #[inline(always)]
     pub fn prefetch_first(&self, probe: &Probe) {
-        self.buckets.prefetch(self.buckets.index(probe.first));
+        self.buckets.prefetch(probe.first as usize);
     }
 
     /// What the table says of a key. A worker that calls it is registered in the table's [`Quiescence`] and keeps
@@ -240,7 +246,7 @@ impl Fdb {
 
     #[inline(always)]
     fn find(&self, probe: &Probe) -> Option<Found<'_>> {
-        let first = self.buckets.at(self.buckets.index(probe.first));
+        let first = self.buckets.at(probe.first as usize);
         if let Some(found) = find_in(first, probe.key) {
             return Some(found);
         }
@@ -272,7 +278,7 @@ impl Fdb {
     /// The numbers of the two buckets where a key may be, as [`Fdb::sweep`] counts them; the first choice first.
     #[must_use]
     pub fn homes(&self, probe: &Probe) -> [usize; 2] {
-        [self.buckets.index(probe.first), self.second_home(probe)]
+        [probe.first as usize, self.second_home(probe)]
     }
 
     /// All entries: [`Fdb::sweep`] over the whole table.
