@@ -117,15 +117,36 @@ impl Frame {
     }
 }
 
-/// Learns from a frame's source, counts the frame as received by its bridge, and decides where it goes.
+/// Decides where the usual frame goes: from a known station to another that it may send to, both of them in the first of
+/// their two buckets. False, and nothing done but that the second buckets are asked for, for any other, which is for
+/// [`decide_unusual`] when their memory has had the time to arrive.
 #[inline(always)]
-pub fn decide(frame: &mut Frame, around: &Surroundings<'_>) {
-    let known = around.fdb.lookup(&frame.source_probe);
-    let is_here = |value: FdbValue| {
-        // The tick of a static entry stands still.
-        value.is_current(frame.source, around.now.tick) || (value.is_static() && value.location() == frame.source)
+pub fn decide_usual(frame: &mut Frame, around: &Surroundings<'_>) -> bool {
+    let source = around.fdb.glance(&frame.source_probe).filter(|value| is_here(*value, frame, around));
+    let destination = around.fdb.glance(&frame.destination_probe).map(FdbValue::location);
+    let Some(to) = destination.filter(|to| source.is_some() && frame.source.may_send_to(*to)) else {
+        around.fdb.prefetch_second(&frame.source_probe);
+        around.fdb.prefetch_second(&frame.destination_probe);
+        return false;
     };
-    if !known.is_some_and(is_here)
+    count_received(frame, around.telemetry);
+    frame.verdict = Verdict::Forward(to);
+    true
+}
+
+/// What the FDB says of a frame's source is that it is where the frame came from, and was heard in this tick. The tick of
+/// a static entry stands still.
+#[inline(always)]
+fn is_here(value: FdbValue, frame: &Frame, around: &Surroundings<'_>) -> bool {
+    value.is_current(frame.source, around.now.tick) || (value.is_static() && value.location() == frame.source)
+}
+
+/// Learns from any frame's source, counts the frame as received by its bridge, and decides where it goes. Of a frame that
+/// [`decide_usual`] decides on, it says the same.
+#[inline(never)]
+pub fn decide_unusual(frame: &mut Frame, around: &Surroundings<'_>) {
+    let known = around.fdb.lookup(&frame.source_probe);
+    if !known.is_some_and(|value| is_here(value, frame, around))
         && let Err(reason) = meet_source(frame, known, around)
     {
         frame.verdict = Verdict::Drop(reason);
@@ -135,15 +156,14 @@ pub fn decide(frame: &mut Frame, around: &Surroundings<'_>) {
         return decide_group(frame, around);
     }
     count_received(frame, around.telemetry);
-    match around.fdb.lookup(&frame.destination_probe) {
-        Some(value) if frame.source.may_send_to(value.location()) => frame.verdict = Verdict::Forward(value.location()),
-        Some(value) => refuse(frame, value.location()),
-        None => frame.verdict = Verdict::Flood,
-    }
+    frame.verdict = match around.fdb.lookup(&frame.destination_probe).map(FdbValue::location) {
+        Some(to) if frame.source.may_send_to(to) => Verdict::Forward(to),
+        Some(to) => Verdict::Drop(refusal(frame.source, to)),
+        None => Verdict::Flood,
+    };
 }
 
 /// Multicasts and broadcasts are flooded.
-#[inline(never)]
 fn decide_group(frame: &mut Frame, around: &Surroundings<'_>) {
     if let Err(reason) = check_group(frame, around) {
         frame.verdict = Verdict::Drop(reason);
@@ -155,12 +175,11 @@ fn decide_group(frame: &mut Frame, around: &Surroundings<'_>) {
 
 /// Why a frame for a known station does not go there: never from tunnel to tunnel (RFC 8365, 6: split horizon;
 /// conformance row V10), and never back where it came from.
-#[cold]
-fn refuse(frame: &mut Frame, destination: Location) {
-    frame.verdict = Verdict::Drop(match (frame.source.kind(), destination.kind()) {
+fn refusal(source: Location, destination: Location) -> DropReason {
+    match (source.kind(), destination.kind()) {
         (LocationKind::Tunnel(_), LocationKind::Tunnel(_)) => DropReason::SplitHorizon,
         _ => DropReason::SamePort,
-    });
+    }
 }
 
 #[inline(always)]
@@ -188,7 +207,6 @@ fn check_group(frame: &Frame, around: &Surroundings<'_>) -> Result<(), DropReaso
 /// What is checked of a source is checked here alone: one that no station can have is never in the FDB (row B4), and one
 /// whose entry names this very place was checked, its remote VTEP included, when it was learned. So known stations are
 /// spared all of it.
-#[cold]
 fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>) -> Result<(), DropReason> {
     let key = frame.source_probe.key();
     if !key.mac().is_station() {

@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::bridging::{Frame, Verdict, decide};
+use super::bridging::{Frame, Verdict, decide_unusual, decide_usual};
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::packet::PacketBuffer;
@@ -119,11 +119,14 @@ impl Forwarder {
     /// Stage 2.
     #[inline(never)]
     fn decide(&mut self, packets: usize, around: &Surroundings<'_>) {
-        for frame in self.frames.get_mut(..packets).unwrap_or_default() {
-            if frame.verdict == Verdict::Undecided {
-                decide(frame, around);
+        let frames = self.frames.get_mut(..packets).unwrap_or_default();
+        let mut unusual = ArrayVec::<&mut Frame, BURST>::new();
+        for frame in frames.iter_mut().filter(|frame| frame.verdict == Verdict::Undecided) {
+            if !decide_usual(frame, around) {
+                unusual.push(frame);
             }
         }
+        unusual.into_iter().for_each(|frame| decide_unusual(frame, around));
     }
 
     /// Stage 3.

@@ -219,12 +219,23 @@ impl Fdb {
         self.buckets.prefetch(probe.first as usize);
     }
 
+    /// Starts to bring the second bucket of a key into the cache, for a lookup after a glance that found nothing.
+    pub fn prefetch_second(&self, probe: &Probe) {
+        self.buckets.prefetch(self.second_home(probe));
+    }
+
+    /// What the first bucket of a key says of it: what [`Fdb::lookup`] says, or nothing where that might find something.
+    #[inline(always)]
+    #[must_use]
+    pub fn glance(&self, probe: &Probe) -> Option<FdbValue> {
+        find_in(self.buckets.at(probe.first as usize), probe.key).map(|found| found.value)
+    }
+
     /// What the table says of a key. A worker that calls it is registered in the table's [`Quiescence`] and keeps
     /// nothing of the answer over a burst boundary.
     ///
     /// A thread that is not registered gets a right answer too, unless during the call the entry is moved twice, or
     /// its slot is given to another station and back: good enough for a person who asks.
-    #[inline(always)]
     #[must_use]
     pub fn lookup(&self, probe: &Probe) -> Option<FdbValue> {
         self.find(probe).map(|found| found.value)
@@ -244,21 +255,12 @@ impl Fdb {
         })
     }
 
-    #[inline(always)]
+    /// The first bucket, the second, and then the first one again: an entry that was moved from the second to the first
+    /// between our two looks is there now.
     fn find(&self, probe: &Probe) -> Option<Found<'_>> {
         let first = self.buckets.at(probe.first as usize);
-        if let Some(found) = find_in(first, probe.key) {
-            return Some(found);
-        }
-        self.find_further(first, probe)
-    }
-
-    /// The second bucket, and then the first one again: an entry that was moved from the second to the first between
-    /// our two looks is there now.
-    #[cold]
-    fn find_further<'a>(&'a self, first: &'a Bucket, probe: &Probe) -> Option<Found<'a>> {
-        let second = self.buckets.at(self.second_home(probe));
-        find_in(second, probe.key).or_else(|| find_in(first, probe.key))
+        let second = || self.buckets.at(self.second_home(probe));
+        find_in(first, probe.key).or_else(|| find_in(second(), probe.key)).or_else(|| find_in(first, probe.key))
     }
 
     /// The entries of a range of buckets (cut at [`Fdb::bucket_count`]), from any thread. An entry that comes, goes or
