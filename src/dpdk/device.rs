@@ -296,11 +296,15 @@ impl Device {
         port.step("adjust its number of descriptors", "change `descriptors`", || unsafe {
             sys::rte_eth_dev_adjust_nb_rx_tx_desc(port.id, &raw mut rx_descriptors, &raw mut tx_descriptors)
         })?;
+        if self.capabilities.driver == "net_af_xdp" {
+            // The kernel's rings, which the driver does not say.
+            rx_descriptors = rx_descriptors.checked_next_power_of_two().unwrap_or(rx_descriptors);
+        }
         const ANY_SOCKET: u32 = u32::MAX;
         const MEMORY: &str = "lower `descriptors`, or raise `memory_mib` in [dpdk]";
         const XDP: &str = "see what libxdp and libbpf say above; no other XDP program may be on the interface (ip link \
-                           set dev NAME xdp off), both ends of a veth need an MTU below 3500, and the user needs \
-                           CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK and CAP_SYS_ADMIN";
+                           set dev NAME xdp off), both ends of a veth need an MTU below 3500, `packet_buffers` must be \
+                           enough, and the user needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK and CAP_SYS_ADMIN";
         let remedy = if self.capabilities.driver == "net_af_xdp" { XDP } else { MEMORY };
         for queue in 0..options.rx_queues {
             // SAFETY: the port is configured and stopped; `port` keeps the pool. Null is the driver's default.

@@ -1,8 +1,8 @@
 //! MTUs over 1500 over `net_af_packet` of DPDK 22.11.
 //!
 //! That driver sends and receives frames as long as the slots of its ring, but tells DPDK that 1518 bytes are its
-//! largest, so DPDK refuses the MTU that a fabric needs where hosts have 1500. Nothing in it depends on DPDK's notion of
-//! the MTU: the interface is given the wanted one past DPDK, and the port remembers it.
+//! largest, so DPDK refuses the MTU that a fabric needs where hosts have 1500. Nothing in it depends on DPDK's notion
+//! of the MTU: the interface is given the wanted one past DPDK, and the port remembers it.
 
 use nix::libc;
 
