@@ -17,7 +17,7 @@ mod dpdk {
     const SHIM: &str = "src/dpdk/shim.c";
 
     /// What `src/dpdk` calls. All of DPDK would be thousands of items, some of which Rust cannot lay out.
-    const FUNCTIONS: [&str; 32] = [
+    const FUNCTIONS: [&str; 33] = [
         "vtepd_.*",
         "rte_dev_probe",
         "rte_version",
@@ -37,6 +37,7 @@ mod dpdk {
         "rte_eth_dev_start",
         "rte_eth_dev_stop",
         "rte_eth_macaddr_get",
+        "rte_eth_promiscuous_disable",
         "rte_eth_promiscuous_enable",
         "rte_eth_rx_queue_setup",
         "rte_eth_stats_get",
