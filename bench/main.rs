@@ -2,6 +2,7 @@
 //! `bench/README.md` says how to run it and how to read what it prints.
 
 mod budget;
+mod capacity;
 mod forwarders;
 mod hugepages;
 mod instructions;

@@ -113,7 +113,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             max_entries: (population.station_count() as u32).next_power_of_two(),
             ageing: Some(Duration::from_secs(300)),
         },
-        static_entries: Vec::new(),
+        static_entries: model::StaticEntries::default(),
         stats: model::Stats { listen: ([127, 0, 0, 1], 0).into() },
         api: model::Api { socket: PathBuf::from("/nonexistent") },
     })

@@ -1,8 +1,9 @@
 //! `[[bridge]]`: ranges expanded, and no VNI, VLAN of a port or untagged port in two of them.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::addresses::remote_vtep;
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
@@ -101,7 +102,7 @@ pub(super) struct Bridges<'t> {
     /// The ports of each draft, with their places; shorter than written if some are wrong.
     ports: Vec<Vec<Located<PortIndex>>>,
     /// The draft that has a VNI.
-    by_vni: HashMap<u32, usize>,
+    by_vni: FxHashMap<u32, usize>,
     /// True if there is no bridge whose VNI is not known.
     complete: bool,
 }
@@ -118,7 +119,7 @@ impl<'t> Bridges<'t> {
         let agreeing = drafts.iter().filter(|draft| draft.ranges_agree(findings)).count();
         let mut bridges = Self {
             ports: drafts.iter().map(|draft| ports_of(draft, ports, findings)).collect(),
-            by_vni: HashMap::new(),
+            by_vni: FxHashMap::default(),
             complete: sound && agreeing == drafts.len(),
             drafts,
         };
@@ -189,7 +190,7 @@ impl<'t> Bridges<'t> {
 
     /// No VLAN of a port, nor its untagged frames, in two bridges.
     fn unique_members(&self, ports: &Ports<'t>, findings: &mut Findings) {
-        let mut members: HashMap<(PortIndex, u32), (usize, Span)> = HashMap::new();
+        let mut members: FxHashMap<(PortIndex, u32), (usize, Span)> = FxHashMap::default();
         for (index, (draft, draft_ports)) in self.drafts.iter().zip(&self.ports).enumerate() {
             for port in draft_ports {
                 let place = draft.membership(port.span);
@@ -365,6 +366,6 @@ impl Clash {
 
 /// The different addresses among some.
 pub(super) fn distinct(addresses: impl Iterator<Item = Located<IpAddr>>) -> Vec<Located<IpAddr>> {
-    let mut seen = HashSet::new();
+    let mut seen = FxHashSet::default();
     addresses.filter(|address| seen.insert(address.value)).collect()
 }

@@ -1,9 +1,9 @@
 //! What is wrong with a config, where, and what to do about it; rendered with the source line and a caret.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use annotate_snippets::{Annotation, AnnotationKind, Element, Level, Origin, Renderer, Snippet};
+use rustc_hash::FxHashMap;
 
 /// How many errors, and how many warnings, one run keeps. Those beyond are counted, so that a file with a million
 /// mistakes neither fills the memory nor the terminal.
@@ -112,6 +112,12 @@ impl Findings {
         if *count <= MAX_DIAGNOSTICS {
             self.kept.push(diagnostic);
         }
+    }
+
+    /// How many errors and warnings were added.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.errors, self.warnings)
     }
 
     /// True once an error was added.
@@ -332,11 +338,11 @@ impl<'a> Lines<'a> {
 
 /// Remembers where a value was first given, to show both places of a repetition.
 #[derive(Debug)]
-pub(super) struct FirstPlaces<K>(HashMap<K, Span>);
+pub(super) struct FirstPlaces<K>(FxHashMap<K, Span>);
 
 impl<K: Eq + std::hash::Hash> FirstPlaces<K> {
     pub(super) fn new() -> Self {
-        Self(HashMap::new())
+        Self(FxHashMap::default())
     }
 
     /// The place where `key` was given before, if it was; otherwise remembers this one.

@@ -36,21 +36,40 @@ pub(super) fn place(base: u32, span: std::ops::Range<usize>) -> Span {
     Span { start: offset(span.start), end: offset(span.end) }
 }
 
-/// Calls `read` with each block in turn; mistakes in the syntax go to `findings`.
-pub(super) fn for_each_block<'t>(
+/// The blocks of a text, one after the other.
+pub(super) struct Blocks<'t> {
     text: &'t str,
-    findings: &mut Findings,
-    mut read: impl FnMut(Block<'t>, &mut Findings),
-) {
-    let mut start = 0;
-    let mut headed = false;
-    for next in header_starts(text).chain([text.len()]) {
-        // The text above the first header may be empty, and a header at the very start is not preceded by a block.
-        if next > start {
-            let block = parse(text, start..next, headed, findings);
-            read(block, findings);
-        }
-        (start, headed) = (next, true);
+    /// Where the next block starts.
+    at: usize,
+    /// True if that is at a header.
+    headed: bool,
+}
+
+impl<'t> Blocks<'t> {
+    /// All blocks.
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, at: 0, headed: false }
+    }
+
+    /// What is still to be read, and where that starts.
+    pub(super) fn rest(&self) -> (&'t str, u32) {
+        (self.text.get(self.at..).unwrap_or_default(), u32::try_from(self.at).unwrap_or(u32::MAX))
+    }
+
+    /// Passes a block that was read by other means, up to the next header.
+    pub(super) fn pass(&mut self, length: usize) {
+        (self.at, self.headed) = (self.at + length, true);
+    }
+
+    /// The next block; mistakes in the syntax go to `findings`.
+    pub(super) fn next(&mut self, findings: &mut Findings) -> Option<Block<'t>> {
+        let rest = self.rest().0;
+        // The text above the first header may be empty.
+        let next = header_starts(rest).find(|next| *next > 0).unwrap_or(rest.len());
+        let headed = self.headed || rest.starts_with('[');
+        let range = self.at..self.at + next;
+        self.pass(next);
+        (next > 0).then(|| parse(self.text, range, headed, findings))
     }
 }
 

@@ -7,9 +7,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::bridges::BridgeDraft;
 use super::diagnostic::{Diagnostic, Findings, Span};
-use super::document::{Block, for_each_block, place};
+use super::document::{Block, Blocks, place};
 use super::model;
 use super::neighbours::NeighbourDraft;
+use super::plain;
 use super::ports::PortDraft;
 use super::reader::Reader;
 use super::schema::{self, Form, SECTIONS, Section};
@@ -38,7 +39,37 @@ pub(super) struct Draft<'t> {
 impl<'t> Draft<'t> {
     /// Reads a file's text.
     pub(super) fn read(text: &'t str, findings: &mut Findings) -> Self {
-        let mut draft = Self {
+        let mut draft = Self::empty();
+        let mut blocks = Blocks::new(text);
+        loop {
+            let (rest, base) = blocks.rest();
+            if let Some((entry, length)) = plain::static_entry(rest, base) {
+                draft.static_entries.push(entry);
+                blocks.pass(length);
+            } else if let Some(block) = blocks.next(findings) {
+                draft.block(block, findings);
+            } else {
+                break;
+            }
+        }
+        draft.absent_sections(findings);
+        draft
+    }
+
+    /// As [`Draft::read`], without the fast lane.
+    #[cfg(test)]
+    pub(super) fn read_ordinarily(text: &'t str, findings: &mut Findings) -> Self {
+        let mut draft = Self::empty();
+        let mut blocks = Blocks::new(text);
+        while let Some(block) = blocks.next(findings) {
+            draft.block(block, findings);
+        }
+        draft.absent_sections(findings);
+        draft
+    }
+
+    fn empty() -> Self {
+        Self {
             sound: true,
             vtep: None,
             dpdk: None,
@@ -51,10 +82,7 @@ impl<'t> Draft<'t> {
             stats: None,
             api: None,
             seen: HashMap::new(),
-        };
-        for_each_block(text, findings, |block, findings| draft.block(block, findings));
-        draft.absent_sections(findings);
-        draft
+        }
     }
 
     fn block(&mut self, block: Block<'t>, findings: &mut Findings) {

@@ -10,7 +10,7 @@ use super::addresses::remote_vtep;
 use super::bridges::{Bridges, distinct};
 use super::diagnostic::{Diagnostic, Diagnostics, Findings, Span};
 use super::draft::Draft;
-use super::model::{Api, Config};
+use super::model::{Api, Config, StaticEntries};
 use super::neighbours::Neighbours;
 use super::ports::Ports;
 use super::singles::{DpdkDraft, WorkersDraft};
@@ -148,7 +148,7 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
         ports: ports.finish()?,
         neighbours: neighbours.finish()?,
         fdb: draft.fdb?,
-        static_entries: static_entries?,
+        static_entries: StaticEntries::new(static_entries?),
         stats: draft.stats?,
         api: Api { socket },
     })

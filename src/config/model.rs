@@ -26,7 +26,7 @@ pub struct Config {
     /// The forwarding database's bounds.
     pub fdb: Fdb,
     /// Static FDB entries.
-    pub static_entries: Vec<StaticEntry>,
+    pub static_entries: StaticEntries,
     /// The scrape endpoint.
     pub stats: Stats,
     /// The control socket.
@@ -189,6 +189,36 @@ pub struct StaticEntry {
     pub mac: MacAddr,
     /// Where it is.
     pub place: StaticPlace,
+}
+
+impl StaticEntry {
+    /// What no two entries of a config have in common, and what they are sorted by: the bridge, and the address as
+    /// [`MacAddr::to_u64`] gives it.
+    #[must_use]
+    pub const fn station(&self) -> (Vni, u64) {
+        (self.vni, self.mac.to_u64())
+    }
+}
+
+/// Static entries in the order of VNI and MAC address, so that those of two configs are compared in one pass.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StaticEntries(Vec<StaticEntry>);
+
+impl StaticEntries {
+    /// Sorts entries, no two of one station.
+    #[must_use]
+    pub fn new(mut entries: Vec<StaticEntry>) -> Self {
+        entries.sort_by_key(StaticEntry::station);
+        Self(entries)
+    }
+}
+
+impl std::ops::Deref for StaticEntries {
+    type Target = [StaticEntry];
+
+    fn deref(&self) -> &[StaticEntry] {
+        &self.0
+    }
 }
 
 /// Where a static entry's station is.

@@ -1,8 +1,9 @@
 //! `[[neighbour]]`: the next hops, and the remote VTEPs that have none.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::net::IpAddr;
+
+use rustc_hash::FxHashSet;
 
 use super::addresses::remote_vtep;
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces};
@@ -35,7 +36,7 @@ impl<'t> NeighbourDraft<'t> {
 pub(super) struct Neighbours {
     /// What is right of them.
     list: Vec<Option<Neighbour>>,
-    addresses: HashSet<IpAddr>,
+    addresses: FxHashSet<IpAddr>,
     /// True if there is none whose address is not known.
     complete: bool,
 }

@@ -1,7 +1,8 @@
 //! `[[port]]`, and the names by which the rest of the file speaks of ports.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+
+use rustc_hash::FxHashMap;
 
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
 use super::model::{Port, PortRole};
@@ -109,7 +110,7 @@ pub(super) fn is_a_station(mac: &Located<MacAddr>, whose: &str) -> Result<(), Di
 /// All ports, and their names.
 pub(super) struct Ports<'t> {
     drafts: Vec<PortDraft<'t>>,
-    by_name: HashMap<Cow<'t, str>, PortIndex>,
+    by_name: FxHashMap<Cow<'t, str>, PortIndex>,
     /// True if there is no port whose name is not known.
     complete: bool,
 }
@@ -119,7 +120,7 @@ impl<'t> Ports<'t> {
     pub(super) fn new(drafts: Vec<PortDraft<'t>>, sound: bool, findings: &mut Findings) -> Self {
         let mut names = FirstPlaces::new();
         let mut devices = FirstPlaces::new();
-        let mut by_name = HashMap::new();
+        let mut by_name = FxHashMap::default();
         let twice = |span: Span, first: Span, message: String| {
             Diagnostic::error(span, message).label("given again here").related(first, "given here first")
         };

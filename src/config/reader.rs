@@ -9,7 +9,7 @@ use super::value::{FromValue, Located, convert, default_value};
 use super::wording::{listed, most_alike, quoted};
 
 /// What became of a key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Field<T> {
     /// It is not there, and need not be.
     Absent,

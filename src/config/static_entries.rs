@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::addresses::remote_vtep;
 use super::bridges::Bridges;
-use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
+use super::diagnostic::{Diagnostic, Findings, Span};
 use super::model::{Fdb, PortRole, StaticEntry, StaticPlace};
 use super::ports::{Ports, is_a_station};
 use super::reader::{Field, Reader};
@@ -13,6 +13,7 @@ use super::value::Located;
 use crate::wire::{MacAddr, Vni};
 
 /// A `[[static]]` by itself.
+#[derive(Debug, PartialEq)]
 pub(super) struct StaticDraft<'t> {
     span: Span,
     vni: Option<Located<u32>>,
@@ -30,6 +31,20 @@ impl<'t> StaticDraft<'t> {
             port: reader.get("port", findings),
             remote: reader.get("remote", findings),
         }
+    }
+
+    /// One of which every key has been read and is right by itself; `None` if there is something to say of it.
+    pub(super) fn plain(
+        span: Span,
+        vni: Located<u32>,
+        mac: Located<MacAddr>,
+        port: Field<Cow<'t, str>>,
+        remote: Field<IpAddr>,
+    ) -> Option<Self> {
+        let in_one_place =
+            matches!((&port, &remote), (Field::Given(_), Field::Absent) | (Field::Absent, Field::Given(_)));
+        let right = in_one_place && mac.value.is_station();
+        right.then_some(Self { span, vni: Some(vni), mac: Some(mac), port, remote })
     }
 
     /// The remote VTEP that the station is behind, if it is behind one.
@@ -50,20 +65,9 @@ impl<'t> Surroundings<'_, 't> {
     /// Relates the entries to their surroundings and to each other; the entries, if all are right.
     pub(super) fn relate(&self, drafts: &[StaticDraft<'t>], findings: &mut Findings) -> Option<Vec<StaticEntry>> {
         self.check_count(drafts, findings);
-        let mut places = FirstPlaces::new();
+        check_stations(drafts, findings);
         let mut entries = Some(Vec::with_capacity(drafts.len()));
         for draft in drafts {
-            if let (Some(vni), Some(mac)) = (draft.vni, draft.mac)
-                && let Some(first) = places.earlier((vni.value, mac.value), mac.span)
-            {
-                let message = format!("`{}` is in the bridge with VNI {} twice", mac.value, vni.value);
-                findings.push(
-                    Diagnostic::error(mac.span, message)
-                        .label("given again here")
-                        .related(first, "given here first")
-                        .remedy("a station is in one place: remove one of the two"),
-                );
-            }
             match (self.entry(draft, findings), &mut entries) {
                 (Some(entry), Some(entries)) => entries.push(entry),
                 _ => entries = None,
@@ -123,5 +127,28 @@ impl<'t> Surroundings<'_, 't> {
             }
             (Field::Bad, _) | (_, Field::Bad) => None,
         }
+    }
+}
+
+/// No station of a bridge is given twice. Sorted, those that are lie side by side, and what a program wrote is mostly
+/// sorted already: a million entries take neither a hash map nor long.
+fn check_stations(drafts: &[StaticDraft<'_>], findings: &mut Findings) {
+    let station = |draft: &StaticDraft<'_>| Some((draft.vni?.value, draft.mac?.value.to_u64(), draft.mac?.span));
+    let mut stations: Vec<_> = drafts.iter().filter_map(station).collect();
+    stations.sort_by_key(|&(vni, mac, _)| (vni, mac));
+    let mut repeated = Vec::new();
+    for same in stations.chunk_by(|one, next| (one.0, one.1) == (next.0, next.1)) {
+        if let [first, again @ ..] = same {
+            repeated.extend(again.iter().map(|&(vni, mac, span)| (span, vni, MacAddr::from_u64(mac), first.2)));
+        }
+    }
+    repeated.sort_unstable_by_key(|(span, ..)| *span);
+    for (span, vni, mac, first) in repeated {
+        findings.push(
+            Diagnostic::error(span, format!("`{mac}` is in the bridge with VNI {vni} twice"))
+                .label("given again here")
+                .related(first, "given here first")
+                .remedy("a station is in one place: remove one of the two"),
+        );
     }
 }

@@ -22,7 +22,7 @@ impl Config {
         for neighbour in &self.neighbours {
             self.write_neighbour(&mut file, neighbour);
         }
-        for entry in &self.static_entries {
+        for entry in self.static_entries.iter() {
             self.write_static(&mut file, entry);
         }
         file.text

@@ -14,7 +14,7 @@ use super::wording::most_alike;
 use crate::wire::MacAddr;
 
 /// A value and its place in the file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Located<T> {
     pub(super) value: T,
     pub(super) span: Span,
@@ -173,7 +173,7 @@ fn type_of(value: &DeValue<'_>) -> &'static str {
 }
 
 /// Why a value does not fit a kind.
-struct Misfit {
+pub(super) struct Misfit {
     label: String,
     remedy: Option<String>,
 }
@@ -194,6 +194,11 @@ impl Misfit {
 }
 
 fn from_integer<'t>(kind: Kind, written: &DeInteger<'_>) -> Result<Value<'t>, Misfit> {
+    from_number(kind, u64::from_str_radix(written.as_str(), written.radix()).ok())
+}
+
+/// Takes a number as what a kind says; `None` is one that no kind takes.
+pub(super) fn from_number<'t>(kind: Kind, number: Option<u64>) -> Result<Value<'t>, Misfit> {
     let (least, most) = match kind {
         Kind::Integer(least, most) | Kind::Numbers(least, most) => (least, most),
         Kind::Dscp => (0, 63),
@@ -202,7 +207,6 @@ fn from_integer<'t>(kind: Kind, written: &DeInteger<'_>) -> Result<Value<'t>, Mi
         }
         _ => return Err(Misfit::new("this is a number")),
     };
-    let number = u64::from_str_radix(written.as_str(), written.radix()).ok();
     let Some(number) = number.filter(|number| (least..=most).contains(number)) else {
         return Err(Misfit::new("out of range").remedy(format!("choose a number from {least} to {most}")));
     };
@@ -214,7 +218,8 @@ fn from_integer<'t>(kind: Kind, written: &DeInteger<'_>) -> Result<Value<'t>, Mi
     })
 }
 
-fn from_text(kind: Kind, text: Cow<'_, str>) -> Result<Value<'_>, Misfit> {
+/// Takes a text as what a kind says.
+pub(super) fn from_text(kind: Kind, text: Cow<'_, str>) -> Result<Value<'_>, Misfit> {
     match kind {
         Kind::Text(most) => text_of(most, text),
         Kind::Choice(choices) if choices.contains(&&*text) => Ok(Value::Text(text)),

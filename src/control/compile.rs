@@ -1,11 +1,13 @@
 //! From a checked config to the snapshot that workers read.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::registry::{Exhausted, Registry};
 use crate::config::Config;
-use crate::config::model::{self, Dscp, PortRole, StaticPlace, Tags, UdpChecksum};
+use crate::config::model::{self, Dscp, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum};
 use crate::tables::access_map::AccessMap;
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::remote_map::RemoteMap;
@@ -32,16 +34,18 @@ pub struct PortFacts {
 /// # Errors
 /// [`Exhausted`] where the config has more of something than there are indices; `registry` is then of no use.
 pub fn compile(config: &Config, facts: &[PortFacts], registry: &mut Registry) -> Result<Snapshot, Exhausted> {
+    let fixed = static_remotes(config);
+    let remotes = all_remotes(config, &fixed);
     registry.assign(
         config.bridges.iter().map(|bridge| bridge.vni),
         config.bridges.iter().flat_map(member_names),
-        remotes(config).into_iter(),
+        remotes.iter().copied(),
     )?;
     let (bridges, members, tunnels) = registry.table_lengths();
     let next_hops = compile_next_hops(config, facts, registry, tunnels);
-    let tunnels = compile_tunnels(config, registry, tunnels);
+    let tunnels = compile_tunnels(config, &remotes, registry, tunnels);
     let members = compile_members(config, facts, registry, members);
-    let (bridges, domains) = compile_bridges(config, registry, bridges);
+    let (bridges, domains) = compile_bridges(config, &fixed, registry, bridges);
     let vtep = LocalVtep {
         address: config.vtep.address,
         udp_port: config.vtep.udp_port,
@@ -53,7 +57,7 @@ pub fn compile(config: &Config, facts: &[PortFacts], registry: &mut Registry) ->
         strict: config.vtep.strict,
     };
     let pairs = config.bridges.iter().filter_map(|bridge| Some((bridge.vni, registry.bridge(bridge.vni)?)));
-    let named = remotes(config).into_iter().filter_map(|address| Some((address, registry.tunnel(address)?)));
+    let named = remotes.iter().filter_map(|address| Some((*address, registry.tunnel(*address)?)));
     Ok(Snapshot {
         ports: compile_ports(config, facts, registry, &vtep),
         vtep,
@@ -67,24 +71,42 @@ pub fn compile(config: &Config, facts: &[PortFacts], registry: &mut Registry) ->
     })
 }
 
-/// Every remote VTEP that the config names, in order of address.
+/// Every remote VTEP that the config names, in order of address, none twice.
 #[must_use]
-pub fn remotes(config: &Config) -> BTreeSet<IpAddr> {
-    let fixed = config.static_entries.iter().filter_map(|entry| match entry.place {
+pub fn remotes(config: &Config) -> Vec<IpAddr> {
+    all_remotes(config, &static_remotes(config))
+}
+
+/// The remote VTEPs that the static entries of each bridge name, none twice: they may send to their bridge also when no
+/// flood goes to them.
+type StaticRemotes = FxHashMap<Vni, FxHashSet<IpAddr>>;
+
+fn static_remotes(config: &Config) -> StaticRemotes {
+    let remote = |entry: &StaticEntry| match entry.place {
         StaticPlace::Remote(address) => Some(address),
         StaticPlace::Port(_) => None,
-    });
-    let neighbours = config.neighbours.iter().map(|neighbour| neighbour.address);
-    config.bridges.iter().flat_map(|bridge| bridge.remotes.iter().copied()).chain(neighbours).chain(fixed).collect()
+    };
+    // Bridge by bridge: a set of a few addresses stays in the cache while thousands of entries go by.
+    let bridges = config.static_entries.chunk_by(|one, next| one.vni == next.vni);
+    bridges.filter_map(|entries| Some((entries.first()?.vni, entries.iter().filter_map(remote).collect()))).collect()
+}
+
+fn all_remotes(config: &Config, fixed: &StaticRemotes) -> Vec<IpAddr> {
+    let flooded_to = config.bridges.iter().flat_map(|bridge| &bridge.remotes);
+    let neighbours = config.neighbours.iter().map(|neighbour| &neighbour.address);
+    let named: FxHashSet<IpAddr> = flooded_to.chain(neighbours).chain(fixed.values().flatten()).copied().collect();
+    let mut named: Vec<IpAddr> = named.into_iter().collect();
+    named.sort_unstable();
+    named
 }
 
 fn member_names(bridge: &model::Bridge) -> impl Iterator<Item = super::registry::MemberName> + '_ {
     bridge.ports.iter().map(|port| (bridge.vni, *port, bridge.vlan))
 }
 
-fn compile_tunnels(config: &Config, registry: &Registry, length: usize) -> Vec<Tunnel> {
+fn compile_tunnels(config: &Config, remotes: &[IpAddr], registry: &Registry, length: usize) -> Vec<Tunnel> {
     let mut tunnels = vec![Tunnel { address: config.vtep.address }; length];
-    for address in remotes(config) {
+    for &address in remotes {
         let place = registry.tunnel(address).and_then(|index| tunnels.get_mut(usize::from(index.0)));
         if let Some(tunnel) = place {
             *tunnel = Tunnel { address };
@@ -140,17 +162,21 @@ fn compile_members(config: &Config, facts: &[PortFacts], registry: &Registry, le
     members
 }
 
-fn compile_bridges(config: &Config, registry: &Registry, length: usize) -> (Vec<Bridge>, Vec<BroadcastDomain>) {
+fn compile_bridges(
+    config: &Config,
+    fixed: &StaticRemotes,
+    registry: &Registry,
+    length: usize,
+) -> (Vec<Bridge>, Vec<BroadcastDomain>) {
     let nobody = Bridge { vni: Vni::default(), policy: BridgePolicy::CLOSED };
     let mut bridges = vec![nobody; length];
     let mut domains = vec![BroadcastDomain::default(); length];
-    let fixed = static_sources(config, registry);
     for bridge in &config.bridges {
         let Some(index) = registry.bridge(bridge.vni) else { continue };
         let flood_list: Box<[TunnelIndex]> =
             bridge.remotes.iter().filter_map(|address| registry.tunnel(*address)).collect();
-        let fixed = fixed.get(&bridge.vni).into_iter().flatten();
-        let sources: BTreeSet<TunnelIndex> = flood_list.iter().chain(fixed).copied().collect();
+        let fixed = fixed.get(&bridge.vni).into_iter().flatten().filter_map(|address| registry.tunnel(*address));
+        let sources: BTreeSet<TunnelIndex> = flood_list.iter().copied().chain(fixed).collect();
         let members: Box<[MemberIndex]> = member_names(bridge).filter_map(|name| registry.member(&name)).collect();
         let place = usize::from(index.0);
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
@@ -159,19 +185,6 @@ fn compile_bridges(config: &Config, registry: &Registry, length: usize) -> (Vec<
         }
     }
     (bridges, domains)
-}
-
-/// Remote VTEPs that static entries name: they may send to their bridge also when no flood goes to them.
-fn static_sources(config: &Config, registry: &Registry) -> HashMap<Vni, Vec<TunnelIndex>> {
-    let mut sources: HashMap<_, Vec<_>> = HashMap::new();
-    for entry in &config.static_entries {
-        if let StaticPlace::Remote(address) = entry.place
-            && let Some(tunnel) = registry.tunnel(address)
-        {
-            sources.entry(entry.vni).or_default().push(tunnel);
-        }
-    }
-    sources
 }
 
 fn policy(bridge: &model::Bridge) -> BridgePolicy {

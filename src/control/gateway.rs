@@ -1,6 +1,5 @@
 //! The gateway's state and its rounds: what the control thread runs.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,13 +11,11 @@ use tracing::warn;
 use super::compile::{PortFacts, compile};
 use super::learning::{Learning, Limits};
 use super::registry::{Exhausted, Registry};
+use super::static_entries::StaticChanges;
 use crate::config::Config;
-use crate::config::model::StaticPlace;
-use crate::tables::fdb::{FdbKey, FdbValue, InsertError};
 use crate::tables::learning::LearnRing;
-use crate::tables::{Location, Snapshot, Tables};
+use crate::tables::{Snapshot, Tables};
 use crate::telemetry::ControlTelemetry;
-use crate::wire::{MacAddr, Vni};
 
 /// The config that runs, with the indices its parts have. Published as a whole at each reload.
 #[derive(Clone, Debug)]
@@ -67,6 +64,8 @@ pub struct Gateway {
     telemetry: Arc<ControlTelemetry>,
     /// Snapshots that workers may still hold. They are freed here, when nobody does.
     retired: Vec<Arc<Snapshot>>,
+    /// True while static entries are missing that the FDB had no room for.
+    static_missing: bool,
     clock: Ticking,
     last_round: Instant,
 }
@@ -94,11 +93,12 @@ impl Gateway {
             learning: Learning::new(writer, rings, Arc::clone(&telemetry)),
             telemetry,
             retired: Vec::new(),
+            static_missing: false,
             running: Arc::new(ArcSwap::new(Arc::clone(&running))),
             clock: Ticking { number: 0, since: now, length: tick_length(running.config.fdb.ageing) },
             last_round: now,
         };
-        gateway.settle(&running, &HashMap::new());
+        gateway.settle(&running, &StaticChanges::all(&running));
         Ok(gateway)
     }
 
@@ -127,10 +127,16 @@ impl Gateway {
         let mut registry = before.registry.clone();
         let snapshot = compile(&config, &before.ports, &mut registry)?;
         let running = Arc::new(Running { config, ports: before.ports.clone(), registry });
-        self.retired.push(self.tables.snapshot.swap(Arc::new(snapshot)));
+        let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::clone(&running));
-        self.learning.flush(&self.tables.snapshot.load());
-        self.settle(&running, &static_entries(&before));
+        self.learning.flush(&replaced, &self.tables.snapshot.load());
+        self.retired.push(replaced);
+        let mut changes = StaticChanges::between(&before, &running);
+        if self.static_missing {
+            // There may be room now for those that had none.
+            changes.due = StaticChanges::all(&running).due;
+        }
+        self.settle(&running, &changes);
         Ok(())
     }
 
@@ -139,9 +145,8 @@ impl Gateway {
         if applied { self.telemetry.reloads.increment() } else { self.telemetry.reload_failures.increment() }
     }
 
-    /// Brings limits and static entries to what a config says, `before` being the static entries of the one before.
-    /// One that the FDB had no room for is tried again.
-    fn settle(&mut self, running: &Running, before: &HashMap<FdbKey, Location>) {
+    /// Brings limits and static entries to what a config says.
+    fn settle(&mut self, running: &Running, changes: &StaticChanges) {
         let mut per_bridge = Vec::new();
         for bridge in &running.config.bridges {
             let Some(index) = running.registry.bridge(bridge.vni) else { continue };
@@ -154,21 +159,12 @@ impl Gateway {
             }
         }
         self.learning.set_limits(Limits { per_bridge, ageing: running.config.fdb.ageing });
-        let entries = static_entries(running);
-        for key in before.keys().filter(|key| !entries.contains_key(key)) {
-            self.learning.remove_static(*key);
-        }
-        let refused = entries
-            .iter()
-            .filter(|(key, location)| self.learning.lookup(**key) != Some(FdbValue::fixed(**location)))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .filter_map(|(key, location)| self.learning.install_static(*key, *location).err());
-        if let Some((count, error)) = refused
-            .fold(None, |sum: Option<(u64, InsertError)>, error| Some((sum.map_or(0, |(count, _)| count) + 1, error)))
-        {
+        changes.gone.iter().for_each(|key| self.learning.remove_static(*key));
+        let refused = self.learning.install_static(&changes.due);
+        if let Some((count, error)) = refused {
             warn!(entries = count, %error, "static entries were not installed; raise `[fdb] max_entries`");
         }
+        self.static_missing = refused.is_some();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.telemetry.config_applied.set(now.as_secs());
     }
@@ -233,19 +229,6 @@ pub fn tick_length(ageing: Option<Duration>) -> Duration {
     let Some(ageing) = ageing else { return Duration::from_secs(4) };
     let fine = (ageing / 32).clamp(Duration::from_millis(50), Duration::from_secs(4));
     fine.max(ageing / 16384)
-}
-
-/// The static entries of a config, by the indices of its registry.
-fn static_entries(running: &Running) -> HashMap<FdbKey, Location> {
-    let vlans: HashMap<Vni, _> = running.config.bridges.iter().map(|bridge| (bridge.vni, bridge.vlan)).collect();
-    let entry = |vni: Vni, mac: MacAddr, place: StaticPlace| {
-        let location = match place {
-            StaticPlace::Port(port) => Location::access(running.registry.member(&(vni, port, *vlans.get(&vni)?))?),
-            StaticPlace::Remote(address) => Location::tunnel(running.registry.tunnel(address)?),
-        };
-        Some((FdbKey::new(running.registry.bridge(vni)?, mac), location))
-    };
-    running.config.static_entries.iter().filter_map(|fixed| entry(fixed.vni, fixed.mac, fixed.place)).collect()
 }
 
 /// The first section that differs and is read only at the start.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use tracing::{info, warn};
 
 use crate::tables::fdb::{AgeTick, FdbKey, FdbValue, FdbWriter, InsertError, Inserted};
@@ -42,6 +43,9 @@ pub struct Learning {
 /// Events that one round takes from each ring: a whole ring, but not what arrives meanwhile.
 const EVENTS_PER_ROUND: usize = LearnRing::CAPACITY;
 
+/// Entries whose buckets are brought into the cache at once.
+const BATCH: usize = 32;
+
 impl Learning {
     /// A writer for what these workers report.
     #[must_use]
@@ -73,11 +77,18 @@ impl Learning {
     /// Applies what the workers reported, and gives how many events that were.
     pub fn drain(&mut self, snapshot: &Snapshot, now: AgeTick) -> usize {
         let mut taken = 0;
+        let mut batch = ArrayVec::<LearnEvent, BATCH>::new();
         for index in 0..self.rings.len() {
-            for _ in 0..EVENTS_PER_ROUND {
-                let Some(event) = self.rings.get(index).and_then(|ring| ring.take()) else { break };
-                taken += 1;
-                self.learn(event, snapshot, now);
+            for _ in 0..EVENTS_PER_ROUND.div_ceil(BATCH) {
+                let Some(ring) = self.rings.get(index) else { break };
+                batch.extend(std::iter::from_fn(|| ring.take()).take(BATCH));
+                taken += batch.len();
+                batch.iter().for_each(|event| self.writer.prefetch(event.key));
+                let was_full = batch.is_full();
+                batch.drain(..).for_each(|event| self.learn(event, snapshot, now));
+                if !was_full {
+                    break;
+                }
             }
         }
         taken
@@ -131,31 +142,31 @@ impl Learning {
         }
     }
 
-    /// Installs a static entry over whatever is there (conformance row B1).
-    ///
-    /// # Errors
-    /// [`InsertError`] where the table has no room.
-    pub fn install_static(&mut self, key: FdbKey, location: Location) -> Result<(), InsertError> {
-        match self.writer.insert(key, FdbValue::fixed(location))? {
-            Inserted::New => self.count(key.bridge(), 0, 1),
-            Inserted::Replaced(old) if old.is_static() => {}
-            Inserted::Replaced(_) => self.count(key.bridge(), -1, 0),
+    /// Installs static entries over whatever is there (conformance row B1), and gives how many the table had no room
+    /// for, with the last reason; `None` where it had room for all.
+    pub fn install_static(&mut self, entries: &[(FdbKey, Location)]) -> Option<(u64, InsertError)> {
+        let mut refused = None;
+        // The buckets of a batch come into the cache side by side.
+        for batch in entries.chunks(BATCH) {
+            batch.iter().for_each(|(key, _)| self.writer.prefetch(*key));
+            for (key, location) in batch {
+                match self.writer.insert(*key, FdbValue::fixed(*location)) {
+                    Ok(Inserted::New) => self.count(key.bridge(), 0, 1),
+                    Ok(Inserted::Replaced(old)) if old.is_static() => {}
+                    Ok(Inserted::Replaced(_)) => self.count(key.bridge(), -1, 0),
+                    Err(error) => refused = Some((refused.map_or(0, |(count, _)| count) + 1, error)),
+                }
+            }
         }
-        Ok(())
+        refused
     }
 
     /// Removes a static entry. A learned one of that key stays.
     pub fn remove_static(&mut self, key: FdbKey) {
-        if self.lookup(key).is_some_and(FdbValue::is_static) {
+        let fdb = self.writer.fdb();
+        if fdb.lookup(&fdb.probe(key)).is_some_and(FdbValue::is_static) {
             self.remove(key);
         }
-    }
-
-    /// What the table says of a key.
-    #[must_use]
-    pub fn lookup(&self, key: FdbKey) -> Option<FdbValue> {
-        let fdb = self.writer.fdb();
-        fdb.lookup(&fdb.probe(key))
     }
 
     fn remove(&mut self, key: FdbKey) {
@@ -164,16 +175,23 @@ impl Learning {
         }
     }
 
-    /// Removes what a new snapshot has no place for: entries of bridges, members and remote VTEPs that left.
-    pub fn flush(&mut self, snapshot: &Snapshot) {
+    /// Removes what a new snapshot has no place for: entries of bridges, members and remote VTEPs that left. Each entry
+    /// has a place by the snapshot `before`, so only those of bridges that differ are looked at more closely, and none
+    /// where no bridge does.
+    pub fn flush(&mut self, before: &Snapshot, after: &Snapshot) {
+        let changed = changed_bridges(before, after);
+        if !changed.contains(&true) {
+            return;
+        }
         let fdb = Arc::clone(self.writer.fdb());
-        let before = self.telemetry.fdb.events(FdbEvent::Flushed);
+        let counted = self.telemetry.fdb.events(FdbEvent::Flushed);
         for (key, value) in fdb.iter() {
-            if !is_place_of(key, value.location(), snapshot) {
+            let changed = changed.get(usize::from(key.bridge().0)).copied().unwrap_or(true);
+            if changed && !is_place_of(key, value.location(), after) {
                 self.remove(key);
             }
         }
-        let flushed = self.telemetry.fdb.events(FdbEvent::Flushed) - before;
+        let flushed = self.telemetry.fdb.events(FdbEvent::Flushed) - counted;
         if flushed > 0 {
             info!(entries = flushed, "flushed what the new config has no place for");
         }
@@ -271,6 +289,23 @@ pub fn is_place_of(key: FdbKey, location: Location, snapshot: &Snapshot) -> bool
             domain.accepts(tunnel) || (!bridge.policy.source_check && is_in_use(tunnel, snapshot))
         }
     }
+}
+
+/// By index, the bridges where a station may not be any more in a place where it could be.
+fn changed_bridges(before: &Snapshot, after: &Snapshot) -> Vec<bool> {
+    let left = |index| is_in_use(TunnelIndex(index), before) && !is_in_use(TunnelIndex(index), after);
+    let remote_left = (0..before.tunnels.len()).any(|index| left(index as u16));
+    let changed = |index: usize| {
+        let bridges = (before.bridges.get(index), after.bridges.get(index));
+        let domains = (before.domains.get(index), after.domains.get(index));
+        let ((Some(old), Some(new)), (Some(old_domain), Some(new_domain))) = (bridges, domains) else { return true };
+        old.vni != new.vni
+            || old.policy.source_check != new.policy.source_check
+            || (remote_left && !new.policy.source_check)
+            || old_domain.members != new_domain.members
+            || old_domain.sources != new_domain.sources
+    };
+    (0..before.bridges.len()).map(changed).collect()
 }
 
 /// True for a remote VTEP of the config; its place in the table outlives it.

@@ -7,6 +7,7 @@ pub mod compile;
 pub mod gateway;
 pub mod learning;
 pub mod registry;
+mod static_entries;
 
 pub use compile::{PortFacts, compile};
 pub use gateway::{Gateway, Running};

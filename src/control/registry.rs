@@ -4,10 +4,11 @@
 //! way refer to it. The index of an owner that left is not given to another before all fresh ones are used up, so that
 //! what still refers to it finds nothing rather than something else.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::Hash;
 use std::net::IpAddr;
 
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use crate::tables::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
@@ -88,7 +89,7 @@ impl Registry {
 struct Indices<K> {
     what: &'static str,
     limit: u32,
-    given: HashMap<K, u32>,
+    given: FxHashMap<K, u32>,
     next: u32,
     /// Indices whose owner left, the longest gone first.
     left: VecDeque<u32>,
@@ -96,7 +97,7 @@ struct Indices<K> {
 
 impl<K: Eq + Hash> Indices<K> {
     fn new(what: &'static str, limit: u32) -> Self {
-        Self { what, limit, given: HashMap::new(), next: 0, left: VecDeque::new() }
+        Self { what, limit, given: FxHashMap::default(), next: 0, left: VecDeque::new() }
     }
 
     fn get(&self, key: &K) -> Option<u32> {

@@ -1,6 +1,6 @@
 //! Start, the control loop, and stop.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -17,7 +17,7 @@ use super::summary::summary;
 use super::view::{ReloadRequest, View, describe};
 use crate::api::{Endpoints, ServeError, StatsThread};
 use crate::config::model::Idle;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, ConfigError, Loaded};
 use crate::control::Gateway;
 use crate::control::gateway::StartError;
 use crate::dpdk::{Eal, EalError, EalOptions, PacketPool, PoolError, PortError, WorkerThread};
@@ -203,15 +203,17 @@ fn work(worker: Worker, eal: &Eal, number: usize, core: usize, stop: &AtomicBool
 
 /// Runs until a signal says stop. Takes the requests, so that nobody waits for an answer any more when it ends.
 fn control_loop(gateway: &mut Gateway, file: &Path, signals: &Signals, requests: Receiver<ReloadRequest>) {
-    let file: PathBuf = file.to_owned();
+    let mut reading: Option<Reading> = None;
     while !signals.stop.load(Ordering::Relaxed) {
-        if signals.reload.swap(false, Ordering::Relaxed) {
-            // The outcome is in the log; nobody waits for it.
-            let _ = reload(gateway, &file);
+        if reading.is_none() {
+            let signalled = signals.reload.swap(false, Ordering::Relaxed);
+            let request = requests.try_recv().ok();
+            if signalled || request.is_some() {
+                reading = Some(Reading::begin(file, request));
+            }
         }
-        if let Ok(answer) = requests.try_recv() {
-            // Whoever asked may have gone: the outcome is in the log as well.
-            let _ = answer.send(reload(gateway, &file));
+        if let Some(read) = reading.take_if(|reading| reading.is_over()) {
+            read.apply(gateway, file);
         }
         if gateway.round() == 0 {
             std::thread::sleep(PAUSE);
@@ -219,18 +221,47 @@ fn control_loop(gateway: &mut Gateway, file: &Path, signals: &Signals, requests:
     }
 }
 
-/// Reads the config file again and applies it, or says why not and leaves everything as it was.
-fn reload(gateway: &mut Gateway, file: &Path) -> Result<String, String> {
-    let applied = Config::load(file).map_err(|error| error.render(false)).and_then(|Loaded { config, warnings }| {
-        let description = describe(&config);
-        gateway.apply(config).map_err(|error| format!("{}: {error}", file.display()))?;
-        let warnings = if warnings.is_empty() { String::new() } else { format!("\n{}", warnings.render(false)) };
-        Ok(format!("{} applied: {description}{warnings}", file.display()))
-    });
-    gateway.count_reload(applied.is_ok());
-    match &applied {
-        Ok(summary) => info!("{summary}"),
-        Err(wrong) => error!("the config was not reloaded; the running one is unchanged\n{wrong}"),
+/// A config file that is being read again, by a thread of its own: with a million static entries that takes a while, in
+/// which control goes on learning.
+struct Reading {
+    thread: std::io::Result<JoinHandle<Result<Loaded, ConfigError>>>,
+    /// Who wants to hear of it; after a signal nobody does, and the outcome is in the log.
+    request: Option<ReloadRequest>,
+}
+
+impl Reading {
+    fn begin(file: &Path, request: Option<ReloadRequest>) -> Self {
+        let file = file.to_owned();
+        // It keeps to the control thread's cores, as whatever that one starts.
+        let thread = std::thread::Builder::new().name("vtepd-config".to_owned()).spawn(move || Config::load(&file));
+        Self { thread, request }
     }
-    applied
+
+    fn is_over(&self) -> bool {
+        self.thread.as_ref().map_or(true, JoinHandle::is_finished)
+    }
+
+    /// Applies what was read, or says why not and leaves everything as it was.
+    fn apply(self, gateway: &mut Gateway, file: &Path) {
+        let loaded = match self.thread.map(JoinHandle::join) {
+            Ok(Ok(loaded)) => loaded.map_err(|error| error.render(false)),
+            Ok(Err(_)) => Err("reading the config file failed".to_owned()),
+            Err(error) => Err(format!("the system refuses a thread to read the config file: {error}")),
+        };
+        let applied = loaded.and_then(|Loaded { config, warnings }| {
+            let description = describe(&config);
+            gateway.apply(config).map_err(|error| format!("{}: {error}", file.display()))?;
+            let warnings = if warnings.is_empty() { String::new() } else { format!("\n{}", warnings.render(false)) };
+            Ok(format!("{} applied: {description}{warnings}", file.display()))
+        });
+        gateway.count_reload(applied.is_ok());
+        match &applied {
+            Ok(summary) => info!("{summary}"),
+            Err(wrong) => error!("the config was not reloaded; the running one is unchanged\n{wrong}"),
+        }
+        if let Some(answer) = self.request {
+            // Whoever asked may have gone.
+            let _ = answer.send(applied);
+        }
+    }
 }

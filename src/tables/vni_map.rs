@@ -1,33 +1,45 @@
-//! VNI to bridge: two levels of 4096 entries, so that the whole 24-bit space is reached by two loads and only the
-//! pages in use take memory (8 KiB each).
+//! VNI to bridge: one flat table, so that a lookup takes one load of one cache line, wherever in the 24-bit space the
+//! VNIs in use lie.
 
 use super::BridgeIndex;
 use crate::wire::Vni;
 
-const PAGE: usize = 4096;
-const NONE: u16 = u16::MAX;
+/// A VNI and its bridge.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    vni: u32,
+    bridge: BridgeIndex,
+}
 
-/// An immutable map from VNI to bridge.
+impl Slot {
+    /// No VNI has this number: they have 24 bits.
+    const NONE: u32 = u32::MAX;
+    const EMPTY: Self = Self { vni: Self::NONE, bridge: BridgeIndex(u16::MAX) };
+}
+
+const _: () = assert!(size_of::<Slot>() == 8);
+
+/// An immutable map from VNI to bridge: an open-addressing table, at most a quarter full, so that a probe seldom looks
+/// at more than one slot. Takes 32 to 64 bytes a bridge.
 #[derive(Clone, Debug)]
 pub struct VniMap {
-    /// Which page holds a VNI's upper 12 bits; page 0 is empty and stands for all that are not in use.
-    directory: Box<[u16; PAGE]>,
-    pages: Vec<[u16; PAGE]>,
+    slots: Box<[Slot]>,
 }
 
 impl VniMap {
     /// The map of these pairs; a VNI given twice keeps the last bridge.
     #[must_use]
     pub fn new(pairs: impl IntoIterator<Item = (Vni, BridgeIndex)>) -> Self {
-        let mut map = Self { directory: Box::new([0; PAGE]), pages: vec![[NONE; PAGE]] };
+        let pairs: Vec<_> = pairs.into_iter().collect();
+        let mut map = Self { slots: vec![Slot::EMPTY; (pairs.len() * 4).next_power_of_two().max(4)].into() };
+        let mask = map.slots.len() - 1;
         for (vni, bridge) in pairs {
-            let (upper, lower) = Self::split(vni.get());
-            if map.directory[upper] == 0 {
-                // At most 4096 pages exist besides the empty one, so the number always fits.
-                map.directory[upper] = map.pages.len() as u16;
-                map.pages.push([NONE; PAGE]);
+            let vni = vni.get();
+            let mut slot = map.home(vni);
+            while map.slots[slot].vni != Slot::NONE && map.slots[slot].vni != vni {
+                slot = (slot + 1) & mask;
             }
-            map.pages[usize::from(map.directory[upper])][lower] = bridge.0;
+            map.slots[slot] = Slot { vni, bridge };
         }
         map
     }
@@ -36,17 +48,27 @@ impl VniMap {
     #[inline]
     #[must_use]
     pub fn get(&self, vni: Vni) -> Option<BridgeIndex> {
-        let (upper, lower) = Self::split(vni.get());
-        let page = self.pages.get(usize::from(self.directory[upper]))?;
-        match page[lower] {
-            NONE => None,
-            bridge => Some(BridgeIndex(bridge)),
+        let vni = vni.get();
+        let mut at = self.home(vni);
+        // Ends at an empty slot: three quarters of them are.
+        while let Some(slot) = self.slots.get(at) {
+            if slot.vni == vni {
+                return Some(slot.bridge);
+            }
+            if slot.vni == Slot::NONE {
+                return None;
+            }
+            at = (at + 1) & (self.slots.len() - 1);
         }
+        None
     }
 
+    /// Where a VNI is if its place was free. Multiplied by the golden ratio, numbers that follow each other, or that lie
+    /// a power of two apart, come to lie apart.
     #[inline]
-    const fn split(vni: u32) -> (usize, usize) {
-        ((vni >> 12) as usize % PAGE, vni as usize % PAGE)
+    fn home(&self, vni: u32) -> usize {
+        let mixed = u64::from(vni).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 32) as usize & (self.slots.len() - 1)
     }
 }
 
@@ -66,5 +88,20 @@ mod tests {
         for vni in [2, 4097, 0x0012_3457, Vni::MAX - 1].map(vni) {
             assert_eq!(map.get(vni), None, "VNI {vni}");
         }
+    }
+
+    #[test]
+    fn as_many_bridges_as_there_can_be_are_found_however_their_vnis_lie_and_no_probe_is_long() {
+        for stride in [1, 2, 16, 100, 256] {
+            let vni = |number: u32| Vni::new(number * stride % (Vni::MAX + 1)).expect("24 bits");
+            let map = VniMap::new((0..65_535).map(|number| (vni(number), BridgeIndex(number as u16))));
+            for number in 0..65_535 {
+                assert_eq!(map.get(vni(number)), Some(BridgeIndex(number as u16)));
+            }
+            let runs = map.slots.chunk_by(|one, next| (one.vni == Slot::NONE) == (next.vni == Slot::NONE));
+            let longest = runs.filter(|run| run[0].vni != Slot::NONE).map(<[Slot]>::len).max();
+            assert!(longest < Some(32), "{longest:?} slots in a row for a stride of {stride}");
+        }
+        assert_eq!(VniMap::new([]).get(Vni::default()), None);
     }
 }

@@ -5,6 +5,7 @@
 
 mod ageing;
 mod desk;
+mod difference;
 mod learning;
 mod limits;
 mod model;

@@ -41,14 +41,34 @@ pub(super) struct Place {
     pub(super) slot: usize,
 }
 
+/// A [`Place`] in a quarter of the memory, for a million of them in a queue: the slot's number in the whole table, which
+/// has at most 2^30 buckets.
+#[derive(Clone, Copy, Debug)]
+struct SlotNumber(u32);
+
+impl From<Place> for SlotNumber {
+    fn from(place: Place) -> Self {
+        Self((place.bucket * SLOTS + place.slot) as u32)
+    }
+}
+
+impl From<SlotNumber> for Place {
+    fn from(number: SlotNumber) -> Self {
+        let number = number.0 as usize;
+        Self { bucket: number / SLOTS, slot: number % SLOTS }
+    }
+}
+
 /// What waits for every worker to pass a burst boundary.
 #[derive(Clone, Copy, Debug)]
 enum Waiting {
     /// A retired slot, to become empty.
-    Reuse(Place),
+    Reuse(SlotNumber),
     /// A slot that displacement filled, to be displaced from again.
-    Displacement(Place),
+    Displacement(SlotNumber),
 }
+
+const _: () = assert!(size_of::<Waiting>() == 8);
 
 /// The right to change an [`Fdb`]. There is one for each table; its owner is the control thread.
 #[derive(Debug)]
@@ -77,6 +97,14 @@ impl FdbWriter {
     #[must_use]
     pub fn fdb(&self) -> &Arc<Fdb> {
         &self.fdb
+    }
+
+    /// Starts to bring both buckets of a key into the cache: only who looks into both knows that a key is new. To be
+    /// called for a batch of keys before they are inserted one by one, so that their buckets come side by side.
+    pub fn prefetch(&self, key: FdbKey) {
+        for bucket in self.fdb.homes(&self.fdb.probe(key)) {
+            self.fdb.buckets.prefetch(bucket);
+        }
     }
 
     /// Inserts an entry, or replaces what the entry of that key says.
@@ -149,11 +177,11 @@ impl FdbWriter {
         for waiting in self.closed.drain(..self.closed.len().min(Self::RECLAIM_BATCH)) {
             match waiting {
                 Waiting::Reuse(place) => {
-                    self.fdb.key_at(place).store(FdbKey::EMPTY, Ordering::Release);
+                    self.fdb.key_at(place.into()).store(FdbKey::EMPTY, Ordering::Release);
                     emptied += 1;
                 }
                 Waiting::Displacement(place) => {
-                    self.settled.remove(&place);
+                    self.settled.remove(&place.into());
                 }
             }
         }
@@ -187,13 +215,13 @@ impl FdbWriter {
     /// Lets displacement alone with a slot that it filled until workers have passed.
     pub(super) fn settle(&mut self, place: Place) {
         self.settled.insert(place);
-        self.open.push_back(Waiting::Displacement(place));
+        self.open.push_back(Waiting::Displacement(place.into()));
     }
 
     /// Takes the key off a slot whose value is dead.
     fn retire(&mut self, place: Place) {
         self.fdb.key_at(place).store(FdbKey::RETIRED, Ordering::Release);
-        self.open.push_back(Waiting::Reuse(place));
+        self.open.push_back(Waiting::Reuse(place.into()));
         let entries = self.fdb.counters.entries.load(Ordering::Relaxed);
         self.fdb.counters.entries.store(entries - 1, Ordering::Relaxed);
     }

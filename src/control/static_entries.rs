@@ -1,0 +1,83 @@
+//! What a new config changes of the static entries: of a million that stay as they are, none is touched.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::gateway::Running;
+use crate::config::model::{StaticEntry, StaticPlace};
+use crate::tables::{BridgeIndex, FdbKey, Location};
+use crate::wire::{VlanId, Vni};
+
+/// The difference between the static entries of two configs.
+#[derive(Debug, Default)]
+pub struct StaticChanges {
+    /// Entries that are not in the new config.
+    pub gone: Vec<FdbKey>,
+    /// Entries that are new, or elsewhere.
+    pub due: Vec<(FdbKey, Location)>,
+}
+
+impl StaticChanges {
+    /// All entries of a config, as if there were none before.
+    #[must_use]
+    pub fn all(running: &Running) -> Self {
+        let bridges = Bridges::of(running);
+        let entries = running.config.static_entries.iter();
+        Self { gone: Vec::new(), due: entries.filter_map(|entry| bridges.locate(entry)).collect() }
+    }
+
+    /// What `after` changes of `before`, whose registry it has taken over: so every bridge, remote VTEP and access
+    /// member that is in both has one index in both. One pass over both lists, which are in the same order.
+    #[must_use]
+    pub fn between(before: &Running, after: &Running) -> Self {
+        let mut changes = Self::default();
+        let (old_bridges, new_bridges) = (Bridges::of(before), Bridges::of(after));
+        let changed = new_bridges.unlike(&old_bridges);
+        let mut old = before.config.static_entries.iter().peekable();
+        for new in after.config.static_entries.iter() {
+            while let Some(left) = old.next_if(|old| old.station() < new.station()) {
+                changes.gone.extend(old_bridges.key(left));
+            }
+            let same = old.next_if(|old| old.station() == new.station()).is_some_and(|old| old.place == new.place);
+            if !same || changed.contains(&new.vni) {
+                changes.due.extend(new_bridges.locate(new));
+            }
+        }
+        changes.gone.extend(old.filter_map(|left| old_bridges.key(left)));
+        changes
+    }
+}
+
+/// What the place of an entry depends on besides itself: the index of its bridge, and the VLAN of the bridge's members.
+struct Bridges<'a> {
+    running: &'a Running,
+    by_vni: FxHashMap<Vni, (BridgeIndex, Option<VlanId>)>,
+}
+
+impl<'a> Bridges<'a> {
+    fn of(running: &'a Running) -> Self {
+        let bridges = running.config.bridges.iter();
+        let named =
+            bridges.filter_map(|bridge| Some((bridge.vni, (running.registry.bridge(bridge.vni)?, bridge.vlan))));
+        Self { running, by_vni: named.collect() }
+    }
+
+    /// The bridges that are new, or whose members are others than they were.
+    fn unlike(&self, before: &Self) -> FxHashSet<Vni> {
+        let differs = |(vni, bridge): &(&Vni, &(BridgeIndex, Option<VlanId>))| before.by_vni.get(vni) != Some(bridge);
+        self.by_vni.iter().filter(differs).map(|(vni, _)| *vni).collect()
+    }
+
+    fn key(&self, entry: &StaticEntry) -> Option<FdbKey> {
+        Some(FdbKey::new(self.by_vni.get(&entry.vni)?.0, entry.mac))
+    }
+
+    fn locate(&self, entry: &StaticEntry) -> Option<(FdbKey, Location)> {
+        let (bridge, vlan) = *self.by_vni.get(&entry.vni)?;
+        let registry = &self.running.registry;
+        let location = match entry.place {
+            StaticPlace::Port(port) => Location::access(registry.member(&(entry.vni, port, vlan))?),
+            StaticPlace::Remote(address) => Location::tunnel(registry.tunnel(address)?),
+        };
+        Some((FdbKey::new(bridge, entry.mac), location))
+    }
+}
