@@ -103,7 +103,7 @@ impl Wired {
         let control = Arc::new(ControlTelemetry::new());
         let gateway = Gateway::start(config, facts, rings.clone(), Arc::clone(&control)).expect("gateway");
         let telemetry: Vec<_> = rings.iter().map(|_| Arc::new(WorkerTelemetry::new())).collect();
-        let ports = receive.into_iter().enumerate().map(|(index, queue)| (index, queue));
+        let ports = receive.into_iter().enumerate();
         let mut ports: Vec<WorkerPort> =
             ports.map(|(index, queue)| WorkerPort { index: PortIndex(index as u16), queue }).collect();
         let mut outlets: Vec<Outlet> = transmit.into_iter().map(Outlet::queue).collect();
