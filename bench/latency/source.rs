@@ -10,11 +10,11 @@ use vtepd::telemetry::CycleHistogram;
 
 use crate::testbed::Fallible;
 
-/// The most packets put into a ring at once: a burst. Fewer are due at a time as long as this thread keeps up.
-const HEAP: u64 = BURST as u64;
-/// Packets by which a lane may be behind its pace. More means that this thread was held up, and a link does not send
-/// later what it did not send.
-const BEHIND: u64 = 4 * HEAP;
+/// The most packets put into a ring at once: a burst.
+const MOST: u64 = BURST as u64;
+/// A second has so many turns of this thread at least, when nothing holds it up. What became due in a longer time than
+/// one of them is not sent: from a link it would have come meanwhile, not in a heap afterwards.
+const TURNS: u64 = 500_000;
 /// The bytes of a time.
 const STAMP: usize = size_of::<u64>();
 
@@ -82,14 +82,14 @@ impl Source {
         let mut next_aside = began;
         self.lanes.iter_mut().for_each(|lane| lane.due = 0);
         let share = rate / self.lanes.len().max(1) as f64;
-        let places = self.lanes.len();
+        let (places, turn) = (self.lanes.len(), clock::cycles_per_second() / TURNS);
         loop {
             let passed = clock::cycles() - began;
             if passed >= cycles {
                 break;
             }
             for place in 0..places {
-                self.feed_due(place, passed, share);
+                self.feed_due(place, passed, share, turn);
                 self.drain(place);
             }
             if began + passed >= next_aside {
@@ -126,20 +126,17 @@ impl Source {
         Some(clock::cycles() - began)
     }
 
-    fn feed_due(&mut self, place: usize, passed: u64, share: f64) {
+    fn feed_due(&mut self, place: usize, passed: u64, share: f64, turn: u64) {
         let Some(lane) = self.lanes.get_mut(place) else { return };
         if share.is_infinite() {
-            self.feed(place, HEAP / 2);
+            self.feed(place, MOST / 2);
             return;
         }
         let total = (passed as f64 * share) as u64;
-        let behind = total - lane.due;
-        if behind > BEHIND {
-            self.tally.skipped += behind - HEAP;
-            lane.due = total - HEAP;
-        }
-        let count = (total - lane.due).min(HEAP);
-        lane.due += count;
+        let heap = ((share * turn as f64) as u64).clamp(1, MOST);
+        let count = (total - lane.due).min(heap);
+        self.tally.skipped += total - lane.due - count;
+        lane.due = total;
         if count > 0 {
             self.feed(place, count);
         }
