@@ -27,6 +27,11 @@ fn what_threads_share_begins_and_ends_with_pairs_of_lines() {
     assert!(has_pairs_of_its_own::<Quiescence>());
     assert!(has_pairs_of_its_own::<Tables>());
     assert!(has_pairs_of_its_own::<Fdb>());
+    #[cfg(feature = "dpdk")]
+    {
+        assert!(has_pairs_of_its_own::<vtepd::worker::Worker>());
+        assert!(has_pairs_of_its_own::<vtepd::worker::outlet::Gathering>());
+    }
     assert!(has_pairs_of_its_own::<crossbeam::queue::ArrayQueue<u64>>(), "a hand-over ring");
     assert!(has_pairs_of_its_own::<crossbeam::utils::CachePadded<std::sync::atomic::AtomicBool>>(), "the stop flag");
 }

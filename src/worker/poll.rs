@@ -26,7 +26,8 @@ pub struct WorkerPort {
     pub queue: ReceiveQueue,
 }
 
-/// A worker, ready to run on the thread that it is given to.
+/// A worker, ready to run on the thread that it is given to. On lines of its own, wherever it lies.
+#[repr(align(128))]
 pub struct Worker {
     ports: Vec<WorkerPort>,
     /// What other workers hand over for transmit queues of this one.
