@@ -9,7 +9,7 @@ use arc_swap::Cache;
 use super::idle::Backoff;
 use super::outlet::{HandoverRing, Outlets};
 use crate::config::model::Idle;
-use crate::dpdk::{Burst, Mbuf, ReceiveQueue, clock};
+use crate::dpdk::{Burst, ReceiveQueue, clock};
 use crate::forwarding::{Egress, Forwarder, Moment, PacketBuffer, Surroundings};
 use crate::tables::learning::LearnRing;
 use crate::tables::{PortIndex, Reader, Snapshot, Tables};
