@@ -4,8 +4,9 @@
 #   docker run --network host --cap-add NET_ADMIN --cap-add NET_RAW --cap-add IPC_LOCK --cap-add SYS_NICE \
 #       --device /dev/net/tun -v /dev/hugepages:/dev/hugepages -v ./gateway.toml:/etc/vtepd/vtepd.toml:ro vtepd
 #
-# and for NICs on vfio-pci also --device /dev/vfio. SYS_NICE is for DPDK's memory policy. With hugepages, the config
-# needs eal_arguments = ["--huge-unlink"], so that a container that is killed leaves none behind.
+# and for NICs on vfio-pci also --device /dev/vfio, for AF_XDP also --cap-add SYS_ADMIN. SYS_NICE is for DPDK's memory
+# policy. With hugepages, the config needs eal_arguments = ["--huge-unlink"], so that a container that is killed leaves
+# none behind.
 
 FROM debian:bookworm-slim AS build
 WORKDIR /src

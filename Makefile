@@ -1,4 +1,5 @@
-# Each target is one line of `make help`. The work is done by scripts: tests/run, dpdk-config/install, dpdk-config/demo, bench/run.
+# Each target is one line of `make help`. The work is done by scripts: tests/run, dpdk-config/install, dpdk-config/demo,
+# bench/run, bench/kernel.
 
 SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -7,7 +8,7 @@ QUICK ?=
 OVS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build lint unit e2e fuzz-smoke bench install-packages clean
+.PHONY: help run test build lint unit e2e fuzz-smoke bench bench-kernel install-packages clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +43,10 @@ fuzz-smoke: ## Slow: each fuzz target for a minute
 bench: ## Cycles per packet beside plain io and Open vSwitch (QUICK=1: two minutes; OVS=1 installs it, OVS=0 does not)
 	@dpdk-config/install build run
 	@OVS=$(OVS) bench/run $(if $(QUICK),--quick)
+
+bench-kernel: build ## TCP, UDP and round trips over TAP, AF_XDP and AF_PACKET beside the kernel's vxlan (QUICK=1: a minute; root)
+	@dpdk-config/install test
+	@bench/kernel $(if $(QUICK),--quick)
 
 install-packages: ## Installs the Debian packages that are missing
 	@dpdk-config/install

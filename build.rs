@@ -17,7 +17,7 @@ mod dpdk {
     const SHIM: &str = "src/dpdk/shim.c";
 
     /// What `src/dpdk` calls. All of DPDK would be thousands of items, some of which Rust cannot lay out.
-    const FUNCTIONS: [&str; 34] = [
+    const FUNCTIONS: [&str; 35] = [
         "vtepd_.*",
         "rte_dev_probe",
         "rte_version",
@@ -39,6 +39,7 @@ mod dpdk {
         "rte_eth_dev_start",
         "rte_eth_dev_stop",
         "rte_eth_macaddr_get",
+        "rte_eth_promiscuous_disable",
         "rte_eth_promiscuous_enable",
         "rte_eth_rx_queue_setup",
         "rte_eth_stats_get",

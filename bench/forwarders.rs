@@ -16,12 +16,14 @@ use vtepd::telemetry::WorkerTelemetry;
 use vtepd::worker::Worker;
 use vtepd::worker::outlet::Outlets;
 
+use crate::preemption::Preemption;
 use crate::testbed::Fallible;
 
 /// A thread that forwards on a core of its own.
 pub struct Forwarding {
     /// What it counts.
     pub telemetry: Arc<WorkerTelemetry>,
+    core: usize,
     stop: Arc<AtomicBool>,
     thread_id: Arc<AtomicI32>,
     thread: Option<JoinHandle<()>>,
@@ -53,7 +55,7 @@ impl Forwarding {
         while thread_id.load(Ordering::Acquire) == 0 && !thread.is_finished() {
             std::thread::yield_now();
         }
-        Ok(Self { telemetry, stop, thread_id, thread: Some(thread) })
+        Ok(Self { telemetry, core, stop, thread_id, thread: Some(thread) })
     }
 
     /// Forwards what one queue receives to the other queue of the pair, and looks at nothing.
@@ -86,11 +88,12 @@ impl Forwarding {
         pool: &PacketPool,
         learn: Arc<LearnRing>,
         tables: &Arc<Tables>,
+        idle: Idle,
     ) -> Fallible<Self> {
         let telemetry = Arc::new(WorkerTelemetry::new());
         let ports = queues.outlets;
         let outlets = Outlets { ports, pool: pool.clone(), telemetry: Arc::clone(&telemetry), exception: None };
-        let worker = Worker::new(queues.ports, queues.inlets, outlets, learn, Arc::clone(tables), Idle::Poll);
+        let worker = Worker::new(queues.ports, queues.inlets, outlets, learn, Arc::clone(tables), idle);
         Self::spawn(eal, core, telemetry, move |stop| worker.run(stop))
     }
 
@@ -104,6 +107,14 @@ impl Forwarding {
         let clock = ClockId::from_raw(!self.thread_id.load(Ordering::Relaxed) << 3 | 0b110);
         let time = clock_gettime(clock)?;
         Ok(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
+    }
+
+    /// What kept the thread from its core so far.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn preemption(&self) -> Fallible<Preemption> {
+        Preemption::of(self.thread_id.load(Ordering::Relaxed), self.core)
     }
 }
 

@@ -83,7 +83,7 @@ struct Pipeline {
     writer: FdbWriter,
     telemetry: Box<WorkerTelemetry>,
     learn: LearnRing,
-    forwarder: Forwarder<Mbuf>,
+    forwarder: Forwarder,
 }
 
 /// Forwards the packets of one task.

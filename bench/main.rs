@@ -7,10 +7,12 @@ mod forwarders;
 mod hugepages;
 mod instructions;
 mod interrupt;
+mod latency;
 mod measure;
 mod measurement;
 mod open_vswitch;
 mod plot;
+mod preemption;
 mod report;
 mod rig;
 mod rounds;
@@ -24,6 +26,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::hugepages::Reservation;
 use crate::instructions::Task;
+use crate::latency::{Latency, Policy};
 use crate::measurement::{Case, Direction, Means, Variant};
 use crate::report::{Machine, Report};
 use crate::rounds::Progress;
@@ -72,6 +75,18 @@ enum Command {
         /// How long each measures, in milliseconds
         #[arg(long, default_value_t = 1000)]
         milliseconds: u64,
+    },
+    /// Times of bursts and packets at 10, 50 and 90 % of the maximum rate, and of the first packet after a silence
+    Latency(Latency),
+    /// One round of `latency` in this process; prints JSON
+    LatencyRound {
+        /// What the worker does when nothing arrives: measures silences, and where it is not given, loads
+        #[arg(long)]
+        idle: Option<Policy>,
+        #[command(flatten)]
+        case: Case,
+        #[command(flatten)]
+        means: Means,
     },
     /// One scenario in this process; prints JSON
     Scenario {
@@ -150,6 +165,8 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Some(Command::Measure { variant, case, means }) => print_measurement(variant, &case, &means),
         Some(Command::Budget { update, details }) => interrupt::install().and_then(|()| budget::check(update, details)),
+        Some(Command::Latency(options)) => latency::run(&options),
+        Some(Command::LatencyRound { idle, case, means }) => print_latency(idle, &case, &means),
         Some(Command::Scenarios { scenarios, core, milliseconds }) => run_scenarios(scenarios, core, milliseconds),
         Some(Command::Scenario { scenario, means }) => print_scenario(scenario, &means),
         Some(Command::Instructions { task }) => instructions::run(task),
@@ -166,6 +183,15 @@ fn main() -> ExitCode {
 
 fn print_measurement(variant: Variant, case: &Case, means: &Means) -> Fallible<()> {
     println!("{}", serde_json::to_string(&measure::measure(variant, case, means)?)?);
+    Ok(())
+}
+
+fn print_latency(idle: Option<Policy>, case: &Case, means: &Means) -> Fallible<()> {
+    let said = match idle {
+        None => serde_json::to_string(&latency::round::measure(case, means)?)?,
+        Some(policy) => serde_json::to_string(&latency::round::measure_idling(case, means, policy.into())?)?,
+    };
+    println!("{said}");
     Ok(())
 }
 

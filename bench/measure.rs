@@ -144,7 +144,9 @@ pub fn sample(workers: &[Forwarding], means: &Means, mut control: impl FnMut(Dur
     let packets: u64 = last.iter().zip(&first).map(|(last, first)| last.packets - first.packets).sum();
     let cycles = last.first().zip(first.first()).map_or(0, |(last, first)| last.cycles - first.cycles);
     if packets == 0 {
-        return Err("nothing was forwarded".into());
+        let had: u64 = last.iter().zip(&first).map(|(last, first)| last.time - first.time).sum();
+        let why = if had == 0 { ": other processes had the worker's core all the time" } else { "" };
+        return Err(format!("nothing was forwarded{why}").into());
     }
     Ok(Outcome {
         cycles: median(&windows),

@@ -64,6 +64,16 @@ impl Case {
         Traffic { set: self.set, frames: self.frames, underlay: self.underlay, seed }
     }
 
+    /// As on the command line of a measurement.
+    pub fn arguments(&self) -> Vec<String> {
+        let [set, frames, underlay] = [name_of(&self.set), name_of(&self.frames), name_of(&self.underlay)];
+        let direction = name_of(&self.direction);
+        [("--set", set), ("--frames", frames), ("--underlay", underlay), ("--direction", direction)]
+            .into_iter()
+            .flat_map(|(name, value)| [name.to_owned(), value])
+            .collect()
+    }
+
     /// In words.
     pub fn title(&self) -> String {
         let [set, frames, underlay] = [name_of(&self.set), name_of(&self.frames), name_of(&self.underlay)];
@@ -86,6 +96,17 @@ pub struct Means {
     /// Packets lie in hugepages
     #[arg(long)]
     pub hugepages: bool,
+}
+
+impl Means {
+    /// As on the command line of a measurement.
+    pub fn arguments(&self) -> Vec<String> {
+        let numbers = [("--core", self.core as u64), ("--seed", self.seed), ("--milliseconds", self.milliseconds)];
+        let mut arguments: Vec<String> =
+            numbers.into_iter().flat_map(|(name, value)| [name.to_owned(), value.to_string()]).collect();
+        arguments.extend(self.hugepages.then(|| "--hugepages".to_owned()));
+        arguments
+    }
 }
 
 /// What one round of one variant showed. Cycles are those of the time-stamp counter.

@@ -1,5 +1,7 @@
 //! Open vSwitch with DPDK as a rival: its own database and daemon, in a folder and a network namespace of their own.
 
+mod tally;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use self::tally::Tally;
 use crate::interrupt;
 use crate::measurement::{Case, Direction, Means, Outcome, median};
 use crate::testbed::{Fallible, traffic_folder};
@@ -173,26 +176,25 @@ impl OpenVswitch {
         sleep(SETTLING);
         let hz = cycles_per_second()?;
         let statistics = self.poll_thread_statistics()?;
-        let read = || -> Fallible<(u64, u64, Instant)> {
-            let packets = self.packets()?;
+        let read = || -> Fallible<(Tally, u64, Instant)> {
+            let tally = self.tally()?;
             let times = fs::read_to_string(&statistics)?;
-            Ok((packets, times.split(' ').next().unwrap_or_default().parse()?, Instant::now()))
+            Ok((tally, times.split(' ').next().unwrap_or_default().parse()?, Instant::now()))
         };
         let first = read()?;
-        let (mut last, mut windows) = (first, Vec::new());
+        let (mut last, mut windows) = (first.clone(), Vec::new());
         while first.2.elapsed() < Duration::from_millis(means.milliseconds).max(5 * WINDOW) {
             sleep(WINDOW);
             interrupt::check()?;
             let now = read()?;
-            if now.0 > last.0 {
-                windows.push((now.1 - last.1) as f64 * hz as f64 / 1e9 / (now.0 - last.0) as f64);
+            let packets = now.0.sent() - last.0.sent();
+            if packets > 0 {
+                windows.push((now.1 - last.1) as f64 * hz as f64 / 1e9 / packets as f64);
             }
             last = now;
         }
-        let packets = last.0 - first.0;
-        if packets == 0 {
-            return Err("it forwarded nothing".into());
-        }
+        last.0.refuse_losses(&first.0)?;
+        let packets = last.0.sent() - first.0.sent();
         Ok(Outcome {
             cycles: median(&windows),
             least: windows.iter().copied().fold(f64::INFINITY, f64::min),
@@ -204,11 +206,9 @@ impl OpenVswitch {
         })
     }
 
-    /// Packets its ports received so far.
-    fn packets(&self) -> Fallible<u64> {
-        let said = self.ask(&["dpif-netdev/pmd-stats-show"])?;
-        let line = said.lines().find_map(|line| line.trim().strip_prefix("packets received: "));
-        Ok(line.ok_or("it does not say what it received")?.parse()?)
+    /// What it did so far.
+    fn tally(&self) -> Fallible<Tally> {
+        Tally::read(&self.ask(&["dpctl/show", "-s"])?, &self.ask(&["coverage/show"])?)
     }
 
     /// The file whose first number is the processor time of its poll-mode thread, in nanoseconds, as of the last

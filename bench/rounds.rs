@@ -119,14 +119,7 @@ fn measure_open_vswitch(running: &mut Option<OpenVswitch>, case: &Case, means: &
 /// One measurement in a process of its own.
 fn measure_apart(variant: Variant, case: &Case, means: &Means) -> Fallible<Outcome> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["measure", &name_of(&variant)]);
-    command.args(["--set", &name_of(&case.set), "--frames", &name_of(&case.frames)]);
-    command.args(["--underlay", &name_of(&case.underlay), "--direction", &name_of(&case.direction)]);
-    command.args(["--core", &means.core.to_string(), "--seed", &means.seed.to_string()]);
-    command.args(["--milliseconds", &means.milliseconds.to_string()]);
-    if means.hugepages {
-        command.arg("--hugepages");
-    }
+    command.args(["measure", &name_of(&variant)]).args(case.arguments()).args(means.arguments());
     let output =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?.wait_with_output()?;
     if !output.status.success() {

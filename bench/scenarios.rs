@@ -95,11 +95,7 @@ pub fn run_apart(scenarios: &[Scenario], means: &Means) -> Fallible<()> {
         let name = name_of(scenario);
         eprintln!("{name}");
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["scenario", &name, "--core", &means.core.to_string(), "--seed", &means.seed.to_string()]);
-        command.args(["--milliseconds", &means.milliseconds.to_string()]);
-        if means.hugepages {
-            command.arg("--hugepages");
-        }
+        command.args(["scenario", &name]).args(means.arguments());
         let output = command.stdin(Stdio::null()).output()?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);

@@ -45,7 +45,10 @@ fn each_failure_names_the_port_and_the_remedy() {
     assert!(folder.exists(), "the second process took the first one's folder away");
     says(Eal::start(&before_dpdk), &["already started", "new process"]);
     says(Device::probe(&eal, "uplink0", "net_nosuch0,x=1"), &["`uplink0`", "net_nosuch", "apt-cache search"]);
-    says(Device::probe(&eal, "uplink0", "net_af_packet0,iface=nosuch9"), &["`uplink0`", "net_af_packet0", "arguments"]);
+    says(
+        Device::probe(&eal, "uplink0", "net_af_packet0,iface=nosuch9"),
+        &["`uplink0`", "net_af_packet0", "no interface `nosuch9`"],
+    );
     says(Device::probe(&eal, "uplink0", "net_pcap0,rx_pcap=/nonexistent.pcap"), &["`uplink0`", "/nonexistent.pcap"]);
     says(
         Device::probe(&eal, "trunk0", "fa17:01:10.0"),

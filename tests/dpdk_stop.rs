@@ -37,6 +37,7 @@ fn nothing() -> Snapshot {
         domains: Vec::new(),
         members: Vec::new(),
         tunnels: Vec::new(),
+        next_hops: Vec::new(),
         vnis: VniMap::new([]),
         remotes: RemoteMap::new([]),
         exception: ExceptionPath::default(),

@@ -233,7 +233,7 @@ fn forwarding_bursts_allocates_nothing() {
         gateway.know(VNI, station(2), far);
         let here = gateway.member(VNI, TRUNK0);
         gateway.know(VNI, station(8), here);
-        let mut forwarder = Forwarder::<PoolPacket>::new(CYCLES_PER_SECOND);
+        let mut forwarder = Forwarder::new(CYCLES_PER_SECOND);
         let mut burst = ArrayVec::new();
         let mut wire = Wire::default();
         let traffic = traffic(family);

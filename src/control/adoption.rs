@@ -4,6 +4,9 @@
 //! first. What the device has of flood lists and remote VTEPs shapes the snapshot; stations go into the FDB one by one.
 //! Nothing here does I/O: changes of the mirror come in, and what follows from them is asked for.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};

@@ -71,7 +71,8 @@ pub fn compile_with(
         remotes.iter().copied(),
     )?;
     let (bridges, members, tunnels) = registry.table_lengths();
-    let tunnels = compile_tunnels(config, &remotes, facts, registry, tunnels);
+    let next_hops = compile_next_hops(config, facts, registry, tunnels);
+    let tunnels = compile_tunnels(config, &remotes, registry, tunnels);
     let members = compile_members(config, facts, registry, members);
     let (bridges, domains) = compile_bridges(config, kernel, &fixed, registry, bridges);
     let vtep = LocalVtep {
@@ -96,6 +97,7 @@ pub fn compile_with(
         domains,
         members,
         tunnels,
+        next_hops,
     })
 }
 
@@ -132,28 +134,26 @@ fn member_names(bridge: &model::Bridge) -> impl Iterator<Item = super::registry:
     bridge.ports.iter().map(|port| (bridge.vni, *port, bridge.vlan))
 }
 
-fn compile_tunnels(
-    config: &Config,
-    remotes: &[IpAddr],
-    facts: &[PortFacts],
-    registry: &Registry,
-    length: usize,
-) -> Vec<Tunnel> {
-    let nobody = Tunnel { address: config.vtep.address, next_hop: None };
-    let mut tunnels = vec![nobody; length];
+fn compile_tunnels(config: &Config, remotes: &[IpAddr], registry: &Registry, length: usize) -> Vec<Tunnel> {
+    let mut tunnels = vec![Tunnel { address: config.vtep.address }; length];
     for &address in remotes {
         let place = registry.tunnel(address).and_then(|index| tunnels.get_mut(usize::from(index.0)));
         if let Some(tunnel) = place {
-            *tunnel = Tunnel { address, next_hop: None };
-        }
-    }
-    for neighbour in &config.neighbours {
-        let place = registry.tunnel(neighbour.address).and_then(|index| tunnels.get_mut(usize::from(index.0)));
-        if let Some(tunnel) = place {
-            tunnel.next_hop = next_hop(config, neighbour, facts, u16::MAX);
+            *tunnel = Tunnel { address };
         }
     }
     tunnels
+}
+
+fn compile_next_hops(config: &Config, facts: &[PortFacts], registry: &Registry, length: usize) -> Vec<NextHop> {
+    let mut next_hops = vec![NextHop::UNKNOWN; length];
+    for neighbour in &config.neighbours {
+        let place = registry.tunnel(neighbour.address).and_then(|index| next_hops.get_mut(usize::from(index.0)));
+        if let (Some(place), Some(way)) = (place, next_hop(config, neighbour, facts, u16::MAX)) {
+            *place = way;
+        }
+    }
+    next_hops
 }
 
 /// The way to a remote VTEP by a neighbour, for IP packets of at most `mtu` bytes, or what its port takes if less.
@@ -205,10 +205,7 @@ fn compile_bridges(
     registry: &Registry,
     length: usize,
 ) -> (Vec<Bridge>, Vec<BroadcastDomain>) {
-    let nobody = Bridge {
-        vni: Vni::default(),
-        policy: BridgePolicy { learning: false, source_check: true, carry_tags: false, link_local: false },
-    };
+    let nobody = Bridge { vni: Vni::default(), policy: BridgePolicy::CLOSED };
     let mut bridges = vec![nobody; length];
     let mut domains = vec![BroadcastDomain::default(); length];
     for bridge in &config.bridges {

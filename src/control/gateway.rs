@@ -217,8 +217,12 @@ impl Gateway {
     pub fn round_at(&mut self, now: Instant) -> usize {
         self.telemetry.rounds.increment();
         let tick = tick_length(self.learning.ageing());
+        let number = self.clock.number;
         self.clock.turn(now, tick);
-        self.tables.age.set(self.clock.number);
+        // Only when it changes: every worker reads it for every burst, and a store takes the line from all of them.
+        if self.clock.number != number {
+            self.tables.age.set(self.clock.number);
+        }
         let now_tick = self.tables.age.now();
         let followed = self.follow_on(now);
         let events = self.learning.drain(&self.tables.snapshot.load(), now_tick);

@@ -7,6 +7,9 @@
 //!
 //! Nothing here does I/O: see [`super::kernel`].
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::channel::{Receiver, bounded};
+use crossbeam::utils::CachePadded;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use thiserror::Error;
 use tracing::{error, info, warn};
@@ -193,7 +194,8 @@ fn start_eal(config: &Config, verbose: bool) -> Result<Eal, EalError> {
 
 /// The worker threads.
 struct Crew {
-    stop: Arc<AtomicBool>,
+    /// Every worker reads it each round, so it lies with nothing that anyone writes.
+    stop: Arc<CachePadded<AtomicBool>>,
     threads: Vec<JoinHandle<()>>,
 }
 

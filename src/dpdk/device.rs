@@ -11,7 +11,8 @@ use super::mempool::DATA_ROOM;
 use super::port::{Attached, Port};
 use super::port_error::{PortError, PortFault};
 use super::{
-    PacketPool, ReceiveQueue, TransmitQueue, describe_status, dpdk_sys as sys, log_capture, tap_interface, tap_mtu,
+    PacketPool, ReceiveQueue, TransmitQueue, describe_status, dpdk_sys as sys, kernel_interface, log_capture,
+    packet_mtu, tap_mtu,
 };
 use crate::wire::MacAddr;
 
@@ -24,6 +25,12 @@ const FRAME_OVERHEAD: u32 = 14 + 2 * 4 + FCS;
 /// Drivers that take packets of several segments and, in 22.11, do not say so.
 const CHAINS_UNANNOUNCED: [&str; 2] = ["net_null", "net_pcap"];
 
+/// Drivers that want as many transmit as receive queues.
+const QUEUES_IN_PAIRS: [&str; 2] = ["net_tap", "net_af_xdp"];
+
+/// What the kernel keeps free in front of a frame in each buffer it fills for `net_af_xdp` (XDP_PACKET_HEADROOM).
+const XDP_HEADROOM: u32 = 256;
+
 /// What a device can do.
 #[derive(Clone, Debug)]
 pub struct Capabilities {
@@ -33,7 +40,7 @@ pub struct Capabilities {
     pub max_rx_queues: u16,
     /// The most transmit queues.
     pub max_tx_queues: u16,
-    /// The driver wants as many transmit as receive queues (`net_tap`).
+    /// The driver wants as many transmit as receive queues (`net_tap`, `net_af_xdp`).
     pub queues_in_pairs: bool,
     /// The device can spread flows over several receive queues by their IP addresses or ports.
     pub rss: bool,
@@ -127,11 +134,7 @@ impl Device {
             Some(address) => full_pci_address(address),
             None => device.split(',').next().unwrap_or_default().to_owned(),
         };
-        // The kernel would give it to both, and each would get a part of the packets.
-        if let Some(interface) = tap_interface::name(device).filter(|interface| tap_interface::is_in_use(interface)) {
-            let interface = interface.to_owned();
-            return Err(PortError::new(name, PortFault::InterfaceInUse { device: device.to_owned(), interface }));
-        }
+        check_interface(name, device)?;
         let nul = |_| PortError::new(name, PortFault::Nul { device: device.to_owned() });
         let arguments = CString::new(device).map_err(nul)?;
         let dpdk_name = CString::new(dpdk_name).map_err(nul)?;
@@ -158,10 +161,16 @@ impl Device {
         let capabilities = Capabilities {
             max_rx_queues: info.max_rx_queues,
             max_tx_queues: info.max_tx_queues,
-            queues_in_pairs: driver == "net_tap",
+            queues_in_pairs: QUEUES_IN_PAIRS.contains(&driver.as_str()),
             rss: info.flow_type_rss_offloads & sys::VTEPD_RSS_FLOWS != 0,
             min_mtu: info.min_mtu,
-            max_mtu: if tap_mtu::is_known(&driver) { tap_mtu::LARGEST } else { largest_mtu(&info) },
+            max_mtu: match driver.as_str() {
+                "net_tap" if tap_mtu::IS_KNOWN => tap_mtu::LARGEST,
+                // The driver thinks of buffers of a page. A frame that these do not hold would be lost unseen.
+                "net_af_xdp" => largest_mtu(&info).min((DATA_ROOM as u32 + FCS - XDP_HEADROOM - FRAME_OVERHEAD) as u16),
+                _ if packet_mtu::is_known(&driver, device) => packet_mtu::LARGEST,
+                _ => largest_mtu(&info),
+            },
             driver,
         };
         Ok(Self { attached, info, capabilities })
@@ -187,23 +196,26 @@ impl Device {
         self.check(options, mtu)?;
         let (rx_offloads, tx_offloads) = self.offloads(mtu);
         port.keep_pool(pool);
-        // What DPDK takes; `net_tap` is given the rest once it runs.
+        // What DPDK takes; `net_tap` and `net_af_packet` are given the rest once they run.
         let accepted = mtu.min(largest_mtu(&self.info));
         self.configure(options, accepted, rx_offloads, tx_offloads)?;
         self.set_up_queues(options, pool)?;
         if options.mtu.is_some() {
             self.set_mtu(accepted)?;
         }
-        if let Some(mac) = options.mac {
-            self.set_mac(mac)?;
-        }
+        let deaf = match options.mac {
+            Some(mac) => !self.set_mac(mac)?,
+            None => false,
+        };
         // SAFETY: the port is configured and has its queues.
         port.step("start", "see what its driver says", || unsafe { sys::rte_eth_dev_start(id) })?;
-        if accepted < mtu && !tap_mtu::set(port, mtu, accepted) {
+        if accepted < mtu && packet_mtu::is_known(&self.capabilities.driver, &port.device) {
+            packet_mtu::set(port, mtu)?;
+        } else if accepted < mtu && !tap_mtu::set(port, mtu, accepted) {
             let least = self.capabilities.min_mtu;
             return Err(PortError::new(&port.name, PortFault::MtuRange { mtu, least, most: accepted }));
         }
-        self.widen_reception(options)?;
+        self.widen_reception(options, deaf)?;
         let largest_frame = u32::from(port.mtu().unwrap_or(mtu)) + FRAME_OVERHEAD - FCS;
         let chains = tx_offloads & sys::VTEPD_TX_OFFLOAD_MULTI_SEGS != 0
             || CHAINS_UNANNOUNCED.contains(&self.capabilities.driver.as_str());
@@ -284,16 +296,25 @@ impl Device {
         port.step("adjust its number of descriptors", "change `descriptors`", || unsafe {
             sys::rte_eth_dev_adjust_nb_rx_tx_desc(port.id, &raw mut rx_descriptors, &raw mut tx_descriptors)
         })?;
+        if self.capabilities.driver == "net_af_xdp" {
+            // The kernel's rings, which the driver does not say.
+            rx_descriptors = rx_descriptors.checked_next_power_of_two().unwrap_or(rx_descriptors);
+        }
         const ANY_SOCKET: u32 = u32::MAX;
+        const MEMORY: &str = "lower `descriptors`, or raise `memory_mib` in [dpdk]";
+        const XDP: &str = "see what libxdp and libbpf say above; no other XDP program may be on the interface (ip link \
+                           set dev NAME xdp off), both ends of a veth need an MTU below 3500, `packet_buffers` must be \
+                           enough, and the user needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK and CAP_SYS_ADMIN";
+        let remedy = if self.capabilities.driver == "net_af_xdp" { XDP } else { MEMORY };
         for queue in 0..options.rx_queues {
             // SAFETY: the port is configured and stopped; `port` keeps the pool. Null is the driver's default.
-            port.step("set up a receive queue", "lower `descriptors`, or raise `memory_mib` in [dpdk]", || unsafe {
+            port.step("set up a receive queue", remedy, || unsafe {
                 sys::rte_eth_rx_queue_setup(port.id, queue, rx_descriptors, ANY_SOCKET, ptr::null(), pool.raw())
             })?;
         }
         for queue in 0..options.tx_queues {
             // SAFETY: as above. The default never frees without counting holders.
-            port.step("set up a transmit queue", "lower `descriptors`, or raise `memory_mib` in [dpdk]", || unsafe {
+            port.step("set up a transmit queue", MEMORY, || unsafe {
                 sys::rte_eth_tx_queue_setup(port.id, queue, tx_descriptors, ANY_SOCKET, ptr::null())
             })?;
         }
@@ -308,8 +329,8 @@ impl Device {
         Ok(())
     }
 
-    /// A software driver that keeps its address receives every frame all the same, so that the port may have another.
-    fn set_mac(&self, mac: MacAddr) -> Result<(), PortError> {
+    /// A software driver that keeps its address may still receive for another. False where its interface does not.
+    fn set_mac(&self, mac: MacAddr) -> Result<bool, PortError> {
         let port = &self.attached;
         let mut address = sys::rte_ether_addr { addr_bytes: mac.0 };
         const STEP: &str = "take its MAC address";
@@ -317,17 +338,19 @@ impl Device {
         // SAFETY: DPDK copies the address.
         let mut set = || unsafe { sys::rte_eth_dev_default_mac_addr_set(port.id, &raw mut address) };
         if port.is_pci() {
-            port.step(STEP, REMEDY, set)
+            port.step(STEP, REMEDY, set).map(|()| true)
         } else {
-            port.step_or_unsupported(STEP, REMEDY, &mut set).map(drop)
+            let taken = port.step_or_unsupported(STEP, REMEDY, &mut set)?;
+            Ok(taken || kernel_interface::borrowed(&port.device).is_none() || port.mac()? == mac)
         }
     }
 
-    /// Software drivers that know no filters receive everything; a NIC that refuses would lose frames unseen.
-    fn widen_reception(&self, options: &PortOptions) -> Result<(), PortError> {
+    /// Software drivers that know no filters receive everything; a NIC that refuses would lose frames unseen. `deaf`:
+    /// the interface does not receive what is for the port's own address.
+    fn widen_reception(&self, options: &PortOptions, deaf: bool) -> Result<(), PortError> {
         let port = &self.attached;
         const TRUST: &str = "for a VF, let its PF trust it (ip link set PF vf N trust on), or use the PF itself";
-        if options.promiscuous {
+        if options.promiscuous || deaf {
             // SAFETY: the port runs.
             let done = port.step_or_unsupported("receive for other stations", TRUST, || unsafe {
                 sys::rte_eth_promiscuous_enable(port.id)
@@ -351,6 +374,31 @@ impl Device {
         }
         Ok(())
     }
+}
+
+/// Refuses an interface of the kernel's that the device names and cannot have.
+fn check_interface(name: &str, device: &str) -> Result<(), PortError> {
+    let refuse = |fault: fn(String, String) -> PortFault, interface: &str| {
+        Err(PortError::new(name, fault(device.to_owned(), interface.to_owned())))
+    };
+    if let Some(interface) = kernel_interface::of_tap(device)
+        && kernel_interface::is_running(interface)
+    {
+        // The kernel would give it to both, and each would get a part of the packets.
+        return refuse(|device, interface| PortFault::InterfaceInUse { device, interface }, interface);
+    }
+    if let Some(interface) = kernel_interface::borrowed(device) {
+        if !kernel_interface::exists(interface) {
+            return refuse(|device, interface| PortFault::NoInterface { device, interface }, interface);
+        }
+        if !kernel_interface::is_up(interface) {
+            tracing::warn!(
+                "port `{name}`: the interface `{interface}` is down, and nothing passes until it is up: ip link set \
+                 {interface} up"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The largest MTU DPDK accepts: the device's, or what its largest frame leaves of it.

@@ -10,15 +10,16 @@ pub mod clock;
 pub mod device;
 pub mod dpdk_sys;
 pub mod eal;
+mod kernel_interface;
 mod log_capture;
 pub mod mbuf;
 pub mod mempool;
 mod multicast;
+mod packet_mtu;
 pub mod port;
 pub mod port_error;
 pub mod queue;
 mod segment;
-mod tap_interface;
 mod tap_mtu;
 pub mod thread;
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::eal::{Eal, EalHold};
 use super::port_error::{PortError, PortFault};
-use super::{PacketPool, describe_status, dpdk_sys as sys, log_capture, tap_interface};
+use super::{PacketPool, describe_status, dpdk_sys as sys, kernel_interface, log_capture};
 use crate::wire::MacAddr;
 
 /// The state of a port's link.
@@ -49,6 +49,10 @@ pub(super) struct Attached {
     virtual_name: Option<CString>,
     /// Drivers need not take calls of several threads about one port.
     control: Mutex<()>,
+    /// The MTU, where DPDK takes only a smaller one.
+    mtu: OnceLock<u16>,
+    /// Whether the interface that the device borrows was promiscuous before; it will be as it was.
+    promiscuous_before: Option<bool>,
     /// The buffers in the receive queues are of this pool.
     pool: OnceLock<PacketPool>,
     eal: EalHold,
@@ -72,6 +76,8 @@ impl Attached {
             id,
             virtual_name,
             control: Mutex::new(()),
+            mtu: OnceLock::new(),
+            promiscuous_before: kernel_interface::borrowed(device).map(kernel_interface::is_promiscuous),
             pool: OnceLock::new(),
             eal,
         }))
@@ -80,6 +86,11 @@ impl Attached {
     pub(super) fn keep_pool(&self, pool: &PacketPool) {
         // A device is opened once: `Device::open` consumes it.
         let _kept = self.pool.set(pool.clone());
+    }
+
+    pub(super) fn keep_mtu(&self, mtu: u16) {
+        // As above.
+        let _kept = self.mtu.set(mtu);
     }
 
     pub(super) fn is_pci(&self) -> bool {
@@ -126,7 +137,19 @@ impl Attached {
         Ok(supported)
     }
 
+    pub(super) fn mac(&self) -> Result<MacAddr, PortError> {
+        let mut address = sys::rte_ether_addr::default();
+        // SAFETY: the port is attached; a place for an address.
+        self.step("tell its MAC address", "see whether the device is still there", || unsafe {
+            sys::rte_eth_macaddr_get(self.id, &raw mut address)
+        })?;
+        Ok(MacAddr(address.addr_bytes))
+    }
+
     pub(super) fn mtu(&self) -> Result<u16, PortError> {
+        if let Some(mtu) = self.mtu.get() {
+            return Ok(*mtu);
+        }
         let mut mtu = 0;
         // SAFETY: the port is attached; a place for a number.
         self.step("tell its MTU", "see what its driver says", || unsafe {
@@ -139,6 +162,20 @@ impl Attached {
 impl Drop for Attached {
     fn drop(&mut self) {
         let name = &self.name;
+        if let Some(before) = self.promiscuous_before {
+            // SAFETY: the port is attached.
+            let (restored, _said) = log_capture::during(|| unsafe {
+                if before {
+                    sys::rte_eth_promiscuous_enable(self.id)
+                } else {
+                    sys::rte_eth_promiscuous_disable(self.id)
+                }
+            });
+            if restored < 0 {
+                let reason = describe_status(restored);
+                tracing::warn!("port `{name}`: its interface is not set back (promisc): {reason}");
+            }
+        }
         // SAFETY: every queue holds the port, so none is left that could be polled.
         let ((stopped, closed), _said) =
             log_capture::during(|| unsafe { (sys::rte_eth_dev_stop(self.id), sys::rte_eth_dev_close(self.id)) });
@@ -193,12 +230,7 @@ impl Port {
     /// # Errors
     /// [`PortFault::Step`], where the device has gone.
     pub fn mac(&self) -> Result<MacAddr, PortError> {
-        let mut address = sys::rte_ether_addr::default();
-        // SAFETY: the port is attached; a place for an address.
-        self.attached.step("tell its MAC address", "see whether the device is still there", || unsafe {
-            sys::rte_eth_macaddr_get(self.attached.id, &raw mut address)
-        })?;
-        Ok(MacAddr(address.addr_bytes))
+        self.attached.mac()
     }
 
     /// Its MTU, in bytes.
@@ -220,11 +252,14 @@ impl Port {
         self.attached.step("tell its link state", "see whether the device is still there", || unsafe {
             sys::vtepd_link_get(self.attached.id, &raw mut link)
         })?;
-        if self.driver == "net_tap" && tap_interface::has_left(&self.attached.device) {
+        // A TAP that was moved to another network namespace cannot be asked.
+        if kernel_interface::of_tap(&self.attached.device).is_some_and(|name| !kernel_interface::exists(name)) {
             link.up = true;
         }
         let known = link.speed_mbps != 0 && link.speed_mbps != sys::VTEPD_LINK_SPEED_UNKNOWN;
-        Ok(Link { up: link.up, speed_mbps: known.then_some(link.speed_mbps), full_duplex: link.full_duplex })
+        // The drivers of borrowed interfaces say that theirs is up, whatever became of it.
+        let carrier = kernel_interface::borrowed(&self.attached.device).is_none_or(kernel_interface::is_running);
+        Ok(Link { up: link.up && carrier, speed_mbps: known.then_some(link.speed_mbps), full_duplex: link.full_duplex })
     }
 
     /// Its counters. Some drivers ask the hardware: milliseconds, not for the fast path.

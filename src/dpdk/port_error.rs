@@ -34,10 +34,16 @@ pub enum PortFault {
          it, perhaps another gateway, or choose another name behind `iface=`"
     )]
     InterfaceInUse { device: String, interface: String },
+    /// The interface that the device would borrow is not there.
+    #[error(
+        "device `{device}`: there is no interface `{interface}` in this network namespace (ip link lists them): create \
+         it first, or correct the name behind `iface=`"
+    )]
+    NoInterface { device: String, interface: String },
     /// No driver claims the virtual device's name.
     #[error(
         "device `{device}`: DPDK has no driver `{driver}`; use net_tap0,iface=NAME, \
-         net_af_packet0,iface=NAME or a PCI address, or install that driver's package (apt-cache search librte-net)"
+         net_af_xdp0,iface=NAME, net_af_packet0,iface=NAME or a PCI address, or install that driver's package (apt-cache search librte-net)"
     )]
     NoDriver { device: String, driver: String },
     /// The driver of a virtual device would not make it.

@@ -25,6 +25,14 @@ uint16_t vtepd_transmit(uint16_t port, uint16_t queue, struct rte_mbuf **packets
 	return rte_eth_tx_burst(port, queue, packets, count);
 }
 
+/*
+ * A thread's cache in a pool begins on a line of its own, and of its room for buffers the last 256 places, which begin
+ * behind the most that it may hold (512 and half as many again, mempool.rs), are never written. So no thread writes a
+ * line of another's cache, nor the neighbour of one.
+ */
+_Static_assert(sizeof(struct rte_mempool_cache) % RTE_CACHE_LINE_SIZE == 0, "caches begin on a line");
+_Static_assert(sizeof(((struct rte_mempool_cache *)0)->objs) / sizeof(void *) >= 768 + 256, "caches have unused ends");
+
 struct rte_mbuf *vtepd_mbuf_allocate(struct rte_mempool *pool)
 {
 	return rte_pktmbuf_alloc(pool);

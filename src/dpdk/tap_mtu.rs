@@ -7,7 +7,7 @@
 //! than that, and no less, for jumbo frames are what an overlay needs first.
 
 use super::port::Attached;
-use super::{dpdk_sys as sys, tap_interface};
+use super::{dpdk_sys as sys, kernel_interface};
 
 /// The largest MTU of a TAP interface that leaves room for an Ethernet header in 16 bits.
 pub(super) const LARGEST: u16 = 65_000;
@@ -30,8 +30,8 @@ pub(super) fn set(port: &Attached, mtu: u16, refused_over: u16) -> bool {
     }
     // SAFETY: as above; it is the port's MTU.
     unsafe { place.write(mtu) };
-    if let Some(interface) = tap_interface::name(&port.device)
-        && let Err(error) = tap_interface::set_mtu(interface, mtu)
+    if let Some(interface) = kernel_interface::of_tap(&port.device)
+        && let Err(error) = kernel_interface::set_mtu(interface, mtu)
     {
         // Frames longer than the kernel's end takes are dropped there, and counted there.
         tracing::warn!(port = port.name, %error, "could not set the MTU of the kernel's end");
@@ -40,6 +40,4 @@ pub(super) fn set(port: &Attached, mtu: u16, refused_over: u16) -> bool {
 }
 
 /// True where this DPDK's `net_tap` takes an MTU by [`set`].
-pub(super) fn is_known(driver: &str) -> bool {
-    driver == "net_tap" && sys::VTEPD_TAP_MTU_IS_KNOWN
-}
+pub(super) const IS_KNOWN: bool = sys::VTEPD_TAP_MTU_IS_KNOWN;

@@ -1,18 +1,19 @@
 //! Stage 2: where a frame goes, and what its source teaches.
 
 use super::forwarder::Surroundings;
-use super::framing::{ADDRESSES, FramePlace};
+use super::framing::{Addresses, FramePlace};
 use super::packet::PacketBuffer;
-use crate::tables::fdb::{FdbKey, FdbValue, Probe};
+use super::uplink::Refusal;
+use crate::tables::fdb::{Fdb, FdbKey, FdbValue, Probe};
 use crate::tables::learning::LearnEvent;
-use crate::tables::snapshot::{BridgePolicy, UNKNOWN_TUNNEL};
+use crate::tables::snapshot::UNKNOWN_TUNNEL;
 use crate::tables::{BridgeIndex, Location, LocationKind};
-use crate::telemetry::{DropReason, Event};
+use crate::telemetry::{DropReason, Event, WorkerTelemetry};
 use crate::wire::MacAddr;
 use crate::wire::ethernet::{ETHERNET_HEADER, MAX_VLAN_TAGS, VLAN_TAG};
 
 /// A frame that stage 1 admitted: plain Ethernet, of this bridge, from there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Admission {
     /// The bridge.
     pub bridge: BridgeIndex,
@@ -24,54 +25,17 @@ pub struct Admission {
     pub place: FramePlace,
 }
 
-/// A frame's MAC addresses, as [`MacAddr::to_u64`] gives them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Addresses {
-    destination: u64,
-    source: u64,
-}
-
-impl Addresses {
-    /// Reads them off a frame's header, of any length from 12 bytes on.
-    #[inline(always)]
-    #[must_use]
-    pub fn of<const HEADER: usize>(header: &[u8; HEADER]) -> Self {
-        const { assert!(HEADER >= ADDRESSES) };
-        let (destination, source) = header.first_chunk().map_or((0, 0), MacAddr::pair_to_u64);
-        Self { destination, source }
-    }
-
-    /// True for a frame to a group: multicast or broadcast.
-    #[inline(always)]
-    #[must_use]
-    pub fn to_group(&self) -> bool {
-        self.destination & MacAddr::GROUP_BIT != 0
-    }
-
-    /// Refuses what a bridge does not forward: a source that is no station (conformance row B4), a reserved link-local
-    /// destination (B5).
-    ///
-    /// # Errors
-    /// The reason why the frame is dropped.
-    #[inline(always)]
-    pub fn check(self, policy: BridgePolicy) -> Result<Self, DropReason> {
-        if self.source & MacAddr::GROUP_BIT != 0 || self.source == 0 {
-            return Err(DropReason::InvalidSourceMac);
-        }
-        if self.to_group() && MacAddr::from_u64(self.destination).is_link_local_group() && !policy.link_local {
-            return Err(DropReason::LinkLocal);
-        }
-        Ok(self)
-    }
-}
-
-/// What is to be done with a frame.
+/// What is to be done with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// Stage 2 decides: it is a bridged frame.
+    Undecided,
     /// Send it there.
     Forward(Location),
     /// Send it to every member of the bridge but the one it came from, by the rules of split horizon.
     Flood,
+    /// It is not bridged: the gateway answers it, the kernel gets it, or nobody.
+    Refuse(Refusal),
     /// Drop it.
     Drop(DropReason),
 }
@@ -90,37 +54,46 @@ pub(super) fn check_front<P: PacketBuffer>(packet: &P, place: FramePlace) -> Res
     if head < packet.len() && head < place.start() + FRONT { Err(DropReason::HeadersScattered) } else { Ok(()) }
 }
 
-/// What the later stages know of a frame, with its two FDB lookups prepared, so that their memory can be asked for early.
+/// What the stages know of a packet; of a bridged frame, with its two FDB lookups prepared, so that their memory can be
+/// asked for early.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
+    /// What is to be done with it. Where stage 1 has decided that, it has set nothing else.
+    pub verdict: Verdict,
     /// Where the frame came from.
     pub source: Location,
     /// Where it is in its packet.
     pub place: FramePlace,
-    /// It is for a group: multicast or broadcast.
-    pub to_group: bool,
     source_probe: Probe,
     destination_probe: Probe,
 }
 
 impl Frame {
-    /// Prepares the lookups of an admitted frame and asks for their memory.
+    /// Of no packet.
+    pub(super) const NONE: Self = Self {
+        verdict: Verdict::Undecided,
+        source: Location::tunnel(UNKNOWN_TUNNEL),
+        place: FramePlace::NOWHERE,
+        source_probe: Probe::NOWHERE,
+        destination_probe: Probe::NOWHERE,
+    };
+
+    /// Takes down what stage 1 found out of an admitted frame, prepares its lookups and asks for their memory.
     #[inline(always)]
+    pub fn admit(&mut self, admission: &Admission, fdb: &Fdb) {
+        let Admission { bridge, source, addresses, place } = *admission;
+        self.verdict = Verdict::Undecided;
+        (self.source, self.place) = (source, place);
+        self.source_probe = fdb.probe(FdbKey::from_bits(bridge, addresses.source));
+        self.destination_probe = fdb.probe(FdbKey::from_bits(bridge, addresses.destination));
+        fdb.prefetch_first(&self.source_probe);
+        fdb.prefetch_first(&self.destination_probe);
+    }
+
+    /// The same frame at another place in its packet.
     #[must_use]
-    pub fn prepare(admission: &Admission, around: &Surroundings<'_>) -> Self {
-        let probe = |mac| {
-            let probe = around.fdb.probe(FdbKey::from_bits(admission.bridge, mac));
-            around.fdb.prefetch_first(&probe);
-            probe
-        };
-        let Admission { source, addresses, place, .. } = *admission;
-        Self {
-            source,
-            place,
-            to_group: addresses.to_group(),
-            source_probe: probe(addresses.source),
-            destination_probe: probe(addresses.destination),
-        }
+    pub fn placed(&self, place: FramePlace) -> Self {
+        Self { place, ..*self }
     }
 
     /// The bridge.
@@ -129,61 +102,129 @@ impl Frame {
     pub fn bridge(&self) -> BridgeIndex {
         self.source_probe.key().bridge()
     }
+
+    /// The frame's addresses.
+    #[inline(always)]
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        Addresses { destination: self.destination_probe.key().to_word(), source: self.source_probe.key().to_word() }
+    }
+
+    /// It is for a group: multicast or broadcast.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_to_group(&self) -> bool {
+        self.destination_probe.key().to_word() & MacAddr::GROUP_BIT != 0
+    }
 }
 
-/// Learns from a frame's source and decides where the frame goes.
+/// Decides where the usual frame goes: from a known station to another that it may send to, both of them in the first of
+/// their two buckets. False, and nothing done but that the second buckets are asked for, for any other, which is for
+/// [`decide_unusual`] when their memory has had the time to arrive.
 #[inline(always)]
-#[must_use]
-pub fn decide(frame: &Frame, around: &Surroundings<'_>) -> Verdict {
-    let known = around.fdb.lookup(&frame.source_probe);
-    let is_here = |value: FdbValue| {
-        // The tick of a static entry stands still.
-        value.is_current(frame.source, around.now.tick) || (value.is_static() && value.location() == frame.source)
+pub fn decide_usual(frame: &mut Frame, around: &Surroundings<'_>) -> bool {
+    let source = around.fdb.glance(&frame.source_probe).filter(|value| is_here(*value, frame, around));
+    let destination = around.fdb.glance(&frame.destination_probe).map(FdbValue::location);
+    let Some(to) = destination.filter(|to| source.is_some() && frame.source.may_send_to(*to)) else {
+        around.fdb.prefetch_second(&frame.source_probe);
+        around.fdb.prefetch_second(&frame.destination_probe);
+        return false;
     };
-    if !known.is_some_and(is_here)
+    count_received(frame, around.telemetry);
+    frame.verdict = Verdict::Forward(to);
+    true
+}
+
+/// What the FDB says of a frame's source is that it is where the frame came from, and was heard in this tick. The tick of
+/// a static entry stands still.
+#[inline(always)]
+fn is_here(value: FdbValue, frame: &Frame, around: &Surroundings<'_>) -> bool {
+    value.is_current(frame.source, around.now.tick) || (value.is_static() && value.location() == frame.source)
+}
+
+/// Learns from any frame's source, counts the frame as received by its bridge, and decides where it goes. Of a frame that
+/// [`decide_usual`] decides on, it says the same.
+#[inline(never)]
+pub fn decide_unusual(frame: &mut Frame, around: &Surroundings<'_>) {
+    let known = around.fdb.lookup(&frame.source_probe);
+    if !known.is_some_and(|value| is_here(value, frame, around))
         && let Err(reason) = meet_source(frame, known, around)
     {
-        return Verdict::Drop(reason);
+        frame.verdict = Verdict::Drop(reason);
+        return;
     }
-    if frame.to_group {
-        return Verdict::Flood;
+    if frame.is_to_group() {
+        return decide_group(frame, around);
     }
-    match around.fdb.lookup(&frame.destination_probe) {
+    count_received(frame, around.telemetry);
+    frame.verdict = match around.fdb.lookup(&frame.destination_probe).map(FdbValue::location) {
+        Some(to) if frame.source.may_send_to(to) => Verdict::Forward(to),
+        Some(to) => Verdict::Drop(refusal(frame.source, to)),
         None => Verdict::Flood,
-        Some(value) => direct(frame.source, value.location()),
+    };
+}
+
+/// Multicasts and broadcasts are flooded.
+fn decide_group(frame: &mut Frame, around: &Surroundings<'_>) {
+    if let Err(reason) = check_group(frame, around) {
+        frame.verdict = Verdict::Drop(reason);
+        return;
+    }
+    count_received(frame, around.telemetry);
+    frame.verdict = Verdict::Flood;
+}
+
+/// Why a frame for a known station does not go there: never from tunnel to tunnel (RFC 8365, 6: split horizon;
+/// conformance row V10), and never back where it came from.
+fn refusal(source: Location, destination: Location) -> DropReason {
+    match (source.kind(), destination.kind()) {
+        (LocationKind::Tunnel(_), LocationKind::Tunnel(_)) => DropReason::SplitHorizon,
+        _ => DropReason::SamePort,
     }
 }
 
-/// A frame for a known station goes there, but never back where it came from and never from tunnel to tunnel
-/// (RFC 8365, 6: split horizon; conformance row V10).
 #[inline(always)]
-fn direct(source: Location, destination: Location) -> Verdict {
-    match (source.kind(), destination.kind()) {
-        (LocationKind::Tunnel(_), LocationKind::Tunnel(_)) => Verdict::Drop(DropReason::SplitHorizon),
-        _ if source == destination => Verdict::Drop(DropReason::SamePort),
-        _ => Verdict::Forward(destination),
+fn count_received(frame: &Frame, telemetry: &WorkerTelemetry) {
+    let bytes = frame.place.length();
+    let bridge = telemetry.bridge(frame.bridge());
+    match frame.source.kind() {
+        LocationKind::Access(_) => bridge.access_received().count(bytes),
+        LocationKind::Tunnel(tunnel) => {
+            bridge.tunnel_received().count(bytes);
+            telemetry.remote(tunnel).received().count(bytes);
+        }
     }
+}
+
+/// Refuses reserved link-local destinations, unless the bridge forwards them (conformance row B5).
+fn check_group(frame: &Frame, around: &Surroundings<'_>) -> Result<(), DropReason> {
+    let destination = frame.destination_probe.key().mac();
+    let refused = destination.is_link_local_group() && !around.snapshot.policy(frame.bridge()).link_local;
+    if refused { Err(DropReason::LinkLocal) } else { Ok(()) }
 }
 
 /// The source is not known to be here, or was last heard of some ticks ago.
 ///
-/// A source whose entry names this very place was checked when it was learned, so the check of the remote VTEP costs
-/// nothing for known stations.
-#[cold]
+/// What is checked of a source is checked here alone: one that no station can have is never in the FDB (row B4), and one
+/// whose entry names this very place was checked, its remote VTEP included, when it was learned. So known stations are
+/// spared all of it.
 fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>) -> Result<(), DropReason> {
+    let key = frame.source_probe.key();
+    if !key.mac().is_station() {
+        return Err(DropReason::InvalidSourceMac);
+    }
+    check_group(frame, around)?;
     if let Some(value) = known.filter(|value| value.location() == frame.source) {
         if around.fdb.refresh(&frame.source_probe, value, around.now.tick) {
             around.telemetry.event(Event::AgeRefreshed);
         }
         return Ok(());
     }
-    let place = usize::from(frame.bridge().0);
-    let (Some(bridge), Some(domain)) = (around.snapshot.bridges.get(place), around.snapshot.domains.get(place)) else {
-        return Err(DropReason::UnknownVni);
-    };
-    let mut learnable = bridge.policy.learning;
+    let policy = around.snapshot.policy(frame.bridge());
+    let mut learnable = policy.learning;
     if let LocationKind::Tunnel(tunnel) = frame.source.kind() {
-        if bridge.policy.source_check && !domain.accepts(tunnel) {
+        let domain = around.snapshot.domains.get(usize::from(frame.bridge().0));
+        if policy.source_check && !domain.is_some_and(|domain| domain.accepts(tunnel)) {
             return Err(DropReason::UnknownRemote);
         }
         learnable &= tunnel != UNKNOWN_TUNNEL;
@@ -191,8 +232,7 @@ fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>
     if known.is_some_and(FdbValue::is_static) {
         around.telemetry.event(Event::StaticConflict);
     } else if learnable {
-        let event = LearnEvent { key: frame.source_probe.key(), location: frame.source };
-        let sent = around.learn.send(event);
+        let sent = around.learn.send(LearnEvent { key, location: frame.source });
         around.telemetry.event(if sent { Event::LearnSent } else { Event::LearnLost });
     }
     Ok(())

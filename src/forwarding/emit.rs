@@ -1,13 +1,14 @@
 //! Stage 3 for a frame with one destination: put around it what the destination asks for, and send it.
 
+use super::bridging::Frame;
 use super::egress::Egress;
 use super::encapsulate::encapsulate;
 use super::forwarder::Surroundings;
-use super::framing::{ADDRESSES, AddressBytes, FramePlace};
+use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
 use crate::tables::snapshot::{Member, PortSide};
 use crate::tables::tunnel::NextHop;
-use crate::tables::{BridgeIndex, Location, MemberIndex, TunnelIndex};
+use crate::tables::{Location, MemberIndex, TunnelIndex};
 use crate::telemetry::{DropReason, Event};
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERNET_MINIMUM, ETHERTYPE_VLAN, VLAN_TAG, network_header};
 
@@ -39,6 +40,7 @@ impl<P> From<DropReason> for Undelivered<P> {
 pub fn to_member<P: PacketBuffer>(
     mut packet: P,
     place: FramePlace,
+    addresses: Addresses,
     index: MemberIndex,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
@@ -50,23 +52,23 @@ pub fn to_member<P: PacketBuffer>(
     let place = pad(&mut packet, place, around)?;
     if member.vlan == 0 {
         check_own_tag(place.behind_addresses(&packet).unwrap_or_default(), index, member, around)?;
-        place.extract(&mut packet).ok_or(DropReason::NoHeadroom)?;
+        place.extract(&mut packet, addresses).ok_or(DropReason::NoHeadroom)?;
     } else {
-        let addresses = place.addresses(&packet).ok_or(DropReason::HeadersScattered)?;
-        *place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)? = tagged_front(addresses, member.vlan);
+        write_tagged_front(place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?, addresses, member.vlan);
     }
     around.telemetry.bridge(member.bridge).access_sent().count(place.length());
     egress.transmit(member.port, packet);
     Ok(())
 }
 
-/// The front of a tagged frame: its addresses, and the 802.1Q tag of a VLAN (IEEE 802.1Q, 9.6).
+/// Writes the front of a tagged frame, as two words: its addresses, and the 802.1Q tag of a VLAN (IEEE 802.1Q, 9.6).
 #[inline(always)]
-pub(super) fn tagged_front(addresses: AddressBytes, vlan: u16) -> [u8; ADDRESSES + VLAN_TAG] {
-    let mut front = [0; ADDRESSES + VLAN_TAG];
-    front[..ADDRESSES].copy_from_slice(&addresses);
-    front[ADDRESSES..].copy_from_slice(&(u32::from(ETHERTYPE_VLAN) << 16 | u32::from(vlan)).to_be_bytes());
-    front
+pub(super) fn write_tagged_front(front: &mut [u8; ADDRESSES + VLAN_TAG], addresses: Addresses, vlan: u16) {
+    let tag = u64::from(ETHERTYPE_VLAN) << 16 | u64::from(vlan);
+    let words = [addresses.first_word(), addresses.source << 32 | tag];
+    for (bytes, word) in front.as_chunks_mut().0.iter_mut().zip(words) {
+        *bytes = word.to_be_bytes();
+    }
 }
 
 /// The length of what a frame carries behind its Ethernet header and its tags, in bytes.
@@ -94,7 +96,7 @@ pub(super) fn check_own_tag(
         Some(PortSide::Access(vlans))
             if vlans
                 .get(u16::from_be_bytes([*v0, *v1]))
-                .is_some_and(|owner| owner.source == Location::access(index)) =>
+                .is_some_and(|owner| owner.source() == Location::access(index)) =>
         {
             Ok(())
         }
@@ -125,14 +127,25 @@ pub(super) fn pad<P: PacketBuffer>(
     Ok(place.grown_to(ETHERNET_MINIMUM))
 }
 
-/// The way to a remote VTEP.
+/// The way to a remote VTEP for a frame of this length.
 ///
 /// # Errors
-/// [`DropReason::NoNextHop`] where no way is known.
+/// [`DropReason::NoNextHop`] where no way is known; [`DropReason::TooBigForTunnel`] where the frame does not fit.
 #[inline(always)]
-pub(super) fn way_to<'a>(index: TunnelIndex, around: &Surroundings<'a>) -> Result<&'a NextHop, DropReason> {
-    let tunnel = around.snapshot.tunnels.get(usize::from(index.0));
-    tunnel.and_then(|tunnel| tunnel.next_hop.as_ref()).ok_or(DropReason::NoNextHop)
+pub(super) fn way_to<'a>(
+    index: TunnelIndex,
+    length: usize,
+    around: &Surroundings<'a>,
+) -> Result<&'a NextHop, DropReason> {
+    let way = around.snapshot.next_hops.get(usize::from(index.0)).ok_or(DropReason::NoNextHop)?;
+    // A way that is none takes no frame.
+    if length <= way.max_frame() {
+        Ok(way)
+    } else if way.is_unknown() {
+        Err(DropReason::NoNextHop)
+    } else {
+        Err(DropReason::TooBigForTunnel)
+    }
 }
 
 /// Sends a frame of a bridge to a remote VTEP.
@@ -142,21 +155,28 @@ pub(super) fn way_to<'a>(index: TunnelIndex, around: &Surroundings<'a>) -> Resul
 #[inline(always)]
 pub fn to_tunnel<P: PacketBuffer>(
     mut packet: P,
-    place: FramePlace,
+    frame: &Frame,
     index: TunnelIndex,
-    bridge: BridgeIndex,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) -> Result<(), Undelivered<P>> {
-    let way = way_to(index, around)?;
+    let length = frame.place.length();
+    let way = match way_to(index, length, around) {
+        Ok(way) => way,
+        Err(DropReason::TooBigForTunnel) => return Err(too_big(packet, index, around)),
+        Err(reason) => return Err(reason.into()),
+    };
+    let bridge = frame.bridge();
     let vni = around.snapshot.bridges.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?.vni;
-    let length = place.length();
-    if length > way.max_frame() {
-        return Err(Undelivered::TooBig { packet, max_frame: way.max_frame() });
-    }
-    encapsulate(&mut packet, place, way, vni, &around.snapshot.vtep).ok_or(DropReason::NoHeadroom)?;
+    encapsulate(&mut packet, frame, way, vni, &around.snapshot.vtep).ok_or(DropReason::NoHeadroom)?;
     around.telemetry.bridge(bridge).tunnel_sent().count(length);
     around.telemetry.remote(index).sent().count(length);
     egress.transmit(way.port(), packet);
     Ok(())
+}
+
+#[cold]
+fn too_big<P>(packet: P, index: TunnelIndex, around: &Surroundings<'_>) -> Undelivered<P> {
+    let way = around.snapshot.next_hops.get(usize::from(index.0));
+    Undelivered::TooBig { packet, max_frame: way.map_or(0, NextHop::max_frame) }
 }

@@ -1,6 +1,7 @@
 //! Outer headers in front of a frame (RFC 7348, 5).
 
-use super::framing::{ADDRESSES, AddressBytes, FramePlace};
+use super::bridging::Frame;
+use super::framing::{ADDRESSES, Addresses};
 use super::packet::PacketBuffer;
 use crate::tables::snapshot::LocalVtep;
 use crate::tables::tunnel::{Header, NextHop, OUTER_IPV4, OUTER_IPV6};
@@ -51,7 +52,7 @@ pub struct Front {
     /// The frame's flow.
     pub flow: Flow,
     /// The frame's addresses.
-    pub addresses: AddressBytes,
+    pub addresses: Addresses,
     /// The frame's length in bytes, at most [`NextHop::max_frame`]: the length fields have 16 bits.
     pub length: usize,
 }
@@ -62,7 +63,8 @@ impl Front {
     pub fn write_ipv4(&self, front: &mut [u8; FRONT_IPV4], header: &[u8; OUTER_IPV4], way: &NextHop) {
         let (outer, addresses) = front.split_at_mut(OUTER_IPV4);
         if let (Some(outer), Some(addresses)) = (outer.first_chunk_mut(), addresses.first_chunk_mut()) {
-            (*outer, *addresses) = (*header, self.addresses);
+            *outer = *header;
+            self.addresses.write(addresses);
             let udp_length = (OUTER_IPV4 - ETHERNET_HEADER - IPV4_HEADER + self.length) as u16;
             write_ipv4(outer, way, self.flow, udp_length + IPV4_HEADER as u16);
             write_udp_vxlan(outer, ETHERNET_HEADER + IPV4_HEADER, self.vni, self.flow, udp_length);
@@ -74,7 +76,8 @@ impl Front {
     pub fn write_ipv6(&self, front: &mut [u8; FRONT_IPV6], header: &[u8; OUTER_IPV6]) {
         let (outer, addresses) = front.split_at_mut(OUTER_IPV6);
         if let (Some(outer), Some(addresses)) = (outer.first_chunk_mut(), addresses.first_chunk_mut()) {
-            (*outer, *addresses) = (*header, self.addresses);
+            *outer = *header;
+            self.addresses.write(addresses);
             let udp_length = (OUTER_IPV6 - ETHERNET_HEADER - IPV6_HEADER + self.length) as u16;
             write_ipv6(outer, self.flow, udp_length);
             write_udp_vxlan(outer, ETHERNET_HEADER + IPV6_HEADER, self.vni, self.flow, udp_length);
@@ -129,14 +132,14 @@ pub fn write_ipv6_udp_checksum(front: &mut [u8], way: &NextHop, behind: Checksum
 #[must_use]
 pub fn encapsulate<P: PacketBuffer>(
     packet: &mut P,
-    place: FramePlace,
+    frame: &Frame,
     way: &NextHop,
     vni: Vni,
     vtep: &LocalVtep,
 ) -> Option<()> {
-    match place.behind_addresses(packet).and_then(InnerFlow::of_plain_ipv4) {
-        Some(inner) => put_on(packet, place, way, vni, Flow::new(inner, vtep), vtep),
-        None => encapsulate_any(packet, place, way, vni, vtep),
+    match frame.place.behind_addresses(packet).and_then(InnerFlow::of_plain_ipv4) {
+        Some(inner) => put_on(packet, frame, way, vni, Flow::new(inner, vtep), vtep),
+        None => encapsulate_any(packet, frame, way, vni, vtep),
     }
 }
 
@@ -144,26 +147,27 @@ pub fn encapsulate<P: PacketBuffer>(
 #[inline(never)]
 fn encapsulate_any<P: PacketBuffer>(
     packet: &mut P,
-    place: FramePlace,
+    frame: &Frame,
     way: &NextHop,
     vni: Vni,
     vtep: &LocalVtep,
 ) -> Option<()> {
-    let place = place.extract(packet)?;
+    let place = frame.place.extract(packet, frame.addresses())?;
     let flow = Flow::of(packet.head(), vtep);
-    put_on(packet, place, way, vni, flow, vtep)
+    put_on(packet, &frame.placed(place), way, vni, flow, vtep)
 }
 
 #[inline(always)]
 fn put_on<P: PacketBuffer>(
     packet: &mut P,
-    place: FramePlace,
+    frame: &Frame,
     way: &NextHop,
     vni: Vni,
     flow: Flow,
     vtep: &LocalVtep,
 ) -> Option<()> {
-    let front = Front { vni, flow, addresses: place.addresses(packet)?, length: place.length() };
+    let place = frame.place;
+    let front = Front { vni, flow, addresses: frame.addresses(), length: place.length() };
     match way.header() {
         Header::Ipv4(header) => front.write_ipv4(place.exchange(packet)?, header, way),
         Header::Ipv6(header) => {

@@ -3,14 +3,15 @@
 //! The copies share the payload. The frame is split behind its MAC addresses; each copy is a small buffer with its own
 //! outer headers or access tag and the addresses, chained to the same payload (conformance row B8).
 
+use super::bridging::Frame;
 use super::egress::Egress;
-use super::emit::{self, Undelivered, check_access_mtu, check_own_tag, layer3_length, pad, tagged_front, way_to};
+use super::emit::{self, Undelivered, check_access_mtu, check_own_tag, layer3_length, pad, way_to, write_tagged_front};
 use super::encapsulate::{Flow, Front, sum_behind, write_ipv6_udp_checksum};
 use super::forwarder::Surroundings;
-use super::framing::{ADDRESSES, AddressBytes, FramePlace};
+use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
 use crate::tables::snapshot::BroadcastDomain;
-use crate::tables::tunnel::Header;
+use crate::tables::tunnel::{Header, NextHop};
 use crate::tables::{BridgeIndex, Location, LocationKind, MemberIndex, TunnelIndex};
 use crate::telemetry::{DropReason, Event};
 use crate::wire::checksum::Checksum;
@@ -36,33 +37,35 @@ pub fn shortest_limit(
     around: &Surroundings<'_>,
 ) -> Option<usize> {
     let limit = |destination: Location| match destination.kind() {
-        LocationKind::Tunnel(tunnel) => Some(way_to(tunnel, around).ok()?.max_frame()),
+        LocationKind::Tunnel(tunnel) => around.snapshot.next_hops.get(usize::from(tunnel.0)),
         LocationKind::Access(_) => None,
     };
-    destinations(source, domain).filter_map(limit).filter(|limit| length > *limit).min()
+    let known = destinations(source, domain).filter_map(limit).filter(|way| !way.is_unknown());
+    known.map(NextHop::max_frame).filter(|limit| length > *limit).min()
 }
 
-/// Sends a frame to every destination of a flood. A copy that cannot be sent is counted as dropped.
+/// Sends a frame, which is all of its packet, to every destination of a flood. A copy that cannot be sent is counted as
+/// dropped.
 ///
 /// # Errors
 /// Why there was no copy at all.
 pub fn flood<P: PacketBuffer>(
     packet: P,
-    source: Location,
-    bridge: BridgeIndex,
+    frame: &Frame,
     domain: &BroadcastDomain,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) -> Result<(), DropReason> {
+    let (source, bridge, addresses) = (frame.source, frame.bridge(), frame.addresses());
     let mut all = destinations(source, domain);
     let first = all.next().ok_or(DropReason::NoMember)?;
     around.telemetry.event(Event::FloodedFrame);
     if all.next().is_none() {
         let place = FramePlace::whole(&packet);
         match first.kind() {
-            LocationKind::Access(member) => emit::to_member(packet, place, member, around, egress)?,
+            LocationKind::Access(member) => emit::to_member(packet, place, addresses, member, around, egress)?,
             LocationKind::Tunnel(tunnel) => {
-                let sent = emit::to_tunnel(packet, place, tunnel, bridge, around, egress);
+                let sent = emit::to_tunnel(packet, &frame.placed(place), tunnel, around, egress);
                 sent.map_err(|undelivered| match undelivered {
                     Undelivered::Dropped(reason) => reason,
                     Undelivered::TooBig { .. } => DropReason::TooBigForTunnel,
@@ -74,7 +77,7 @@ pub fn flood<P: PacketBuffer>(
     }
     // Floods from a tunnel go to no tunnel: nothing then needs the sum of all bytes.
     let to_tunnels = matches!(source.kind(), LocationKind::Access(_)) && !domain.flood_list.is_empty();
-    let payload = Payload::split(packet, to_tunnels, around)?;
+    let payload = Payload::split(packet, addresses, to_tunnels, around)?;
     for destination in destinations(source, domain) {
         let sent = match destination.kind() {
             LocationKind::Access(member) => payload.copy_to_member(member, around, egress),
@@ -92,7 +95,7 @@ pub fn flood<P: PacketBuffer>(
 struct Payload<P> {
     /// What all copies share.
     shared: P,
-    addresses: AddressBytes,
+    addresses: Addresses,
     flow: Flow,
     /// The frame's length, addresses included.
     length: usize,
@@ -103,9 +106,13 @@ struct Payload<P> {
 }
 
 impl<P: PacketBuffer> Payload<P> {
-    fn split(mut packet: P, to_tunnels: bool, around: &Surroundings<'_>) -> Result<Self, DropReason> {
+    fn split(
+        mut packet: P,
+        addresses: Addresses,
+        to_tunnels: bool,
+        around: &Surroundings<'_>,
+    ) -> Result<Self, DropReason> {
         let vtep = &around.snapshot.vtep;
-        let addresses = *packet.head().first_chunk::<ADDRESSES>().ok_or(DropReason::HeadersScattered)?;
         let flow = Flow::of(packet.head(), vtep);
         let layer3_length = layer3_length(&packet, FramePlace::whole(&packet));
         // Padding has to be there before the payload is shared; to the remote VTEPs it does no harm.
@@ -140,9 +147,9 @@ impl<P: PacketBuffer> Payload<P> {
         check_access_mtu(self.layer3_length, member)?;
         let copy = if member.vlan == 0 {
             check_own_tag(self.shared.head(), index, member, around)?;
-            self.copy(egress, |front| *front = self.addresses)?
+            self.copy(egress, |front| self.addresses.write(front))?
         } else {
-            self.copy(egress, |front| *front = tagged_front(self.addresses, member.vlan))?
+            self.copy(egress, |front| write_tagged_front(front, self.addresses, member.vlan))?
         };
         around.telemetry.bridge(member.bridge).access_sent().count(self.length);
         egress.transmit(member.port, copy);
@@ -156,11 +163,8 @@ impl<P: PacketBuffer> Payload<P> {
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) -> Result<(), DropReason> {
-        let way = way_to(index, around)?;
+        let way = way_to(index, self.length, around)?;
         let vni = around.snapshot.bridges.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?.vni;
-        if self.length > way.max_frame() {
-            return Err(DropReason::TooBigForTunnel);
-        }
         let front = Front { vni, flow: self.flow, addresses: self.addresses, length: self.length };
         let copy = match way.header() {
             Header::Ipv4(header) => self.copy(egress, |bytes| front.write_ipv4(bytes, header, way))?,

@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::bridging::{Admission, Frame, Verdict, decide};
+use super::bridging::{Frame, Verdict, decide_unusual, decide_usual};
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::exception::Exceptions;
@@ -17,6 +17,7 @@ use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::snapshot::{Port, PortSide};
 use crate::tables::{LocationKind, PortIndex, Snapshot};
 use crate::telemetry::{DropReason, WorkerTelemetry};
+use crate::wire::ecn::Ecn;
 
 /// When a burst is forwarded.
 #[derive(Clone, Copy, Debug)]
@@ -43,27 +44,20 @@ pub struct Surroundings<'a> {
     pub now: Moment,
 }
 
-/// A frame on its way from stage 1 to stage 3.
-struct InFlight<P> {
-    packet: P,
-    frame: Frame,
-    verdict: Verdict,
-}
-
 /// One worker's pipeline.
-pub struct Forwarder<P> {
-    /// The frames that stage 1 admitted.
-    frames: ArrayVec<InFlight<P>, BURST>,
+pub struct Forwarder {
+    /// What is known of each packet of the burst, in its place.
+    frames: Box<[Frame; BURST]>,
     too_big: TooBigLimiter,
     exceptions: Exceptions,
 }
 
-impl<P: PacketBuffer> Forwarder<P> {
+impl Forwarder {
     /// A pipeline whose clock runs at this many cycles a second.
     #[must_use]
     pub fn new(cycles_per_second: u64) -> Self {
         Self {
-            frames: ArrayVec::new(),
+            frames: Box::new([Frame::NONE; BURST]),
             too_big: TooBigLimiter::new(cycles_per_second),
             exceptions: Exceptions::new(cycles_per_second),
         }
@@ -71,7 +65,7 @@ impl<P: PacketBuffer> Forwarder<P> {
 
     /// Forwards the packets that the port `ingress` received, and leaves `burst` empty. Every packet is given to
     /// `egress`, or dropped and counted under one reason.
-    pub fn forward(
+    pub fn forward<P: PacketBuffer>(
         &mut self,
         ingress: PortIndex,
         burst: &mut ArrayVec<P, BURST>,
@@ -83,123 +77,135 @@ impl<P: PacketBuffer> Forwarder<P> {
             burst.clear();
             return;
         };
-        self.admit(ingress, port, burst, around, egress);
-        self.decide(around);
-        self.emit(around, egress);
-    }
-
-    /// Stage 1.
-    #[inline(never)]
-    fn admit(
-        &mut self,
-        ingress: PortIndex,
-        port: &Port,
-        burst: &mut ArrayVec<P, BURST>,
-        around: &Surroundings<'_>,
-        egress: &mut impl Egress<P>,
-    ) {
         burst.iter().for_each(PacketBuffer::prefetch_head);
         match &port.side {
             PortSide::Uplink(pattern) if pattern.is_ipv6() => {
-                self.admit_from_uplink::<true>(ingress, port, pattern, burst, around, egress);
+                self.admit_from_uplink::<true, P>(port, pattern, burst, around)
             }
-            PortSide::Uplink(pattern) => {
-                self.admit_from_uplink::<false>(ingress, port, pattern, burst, around, egress);
-            }
+            PortSide::Uplink(pattern) => self.admit_from_uplink::<false, P>(port, pattern, burst, around),
             PortSide::Access(vlans) => self.admit_from_access(vlans, burst, around),
         }
+        self.decide(burst.len(), around);
+        self.emit(ingress, port, burst, around, egress);
     }
 
+    /// Stage 1 of an uplink.
     #[inline(never)]
-    fn admit_from_uplink<const IPV6: bool>(
+    fn admit_from_uplink<const IPV6: bool, P: PacketBuffer>(
         &mut self,
-        ingress: PortIndex,
         port: &Port,
         pattern: &OuterPattern,
-        burst: &mut ArrayVec<P, BURST>,
+        burst: &mut [P],
         around: &Surroundings<'_>,
-        egress: &mut impl Egress<P>,
     ) {
-        for mut packet in burst.drain(..) {
-            match uplink::admit_usual::<IPV6, P>(&mut packet, pattern, around.snapshot, around.telemetry) {
-                Some(Ok(admission)) => self.take_on(packet, &admission, around),
-                Some(Err(reason)) => around.telemetry.count_drop(reason),
-                None => self.admit_unusual(packet, ingress, port, around, egress),
+        for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
+            match uplink::admit_usual::<IPV6, P>(packet, pattern, around.snapshot) {
+                Some((admission, ecn)) => {
+                    frame.admit(&admission, around.fdb);
+                    if ecn != Ecn::NotEct {
+                        take_congestion_over(packet, frame, ecn, around);
+                    }
+                }
+                None => admit_unusual_from_uplink(packet, frame, port, around),
             }
         }
     }
 
+    /// Stage 1 of an access port.
     #[inline(never)]
-    fn admit_unusual(
-        &mut self,
-        mut packet: P,
-        ingress: PortIndex,
-        port: &Port,
-        around: &Surroundings<'_>,
-        egress: &mut impl Egress<P>,
-    ) {
-        match uplink::admit_unusual(&mut packet, port, around.snapshot, around.telemetry) {
-            Ok(admission) => self.take_on(packet, &admission, around),
-            Err(refusal) => self.exceptions.take(packet, refusal, ingress, port, around, egress),
-        }
-    }
-
-    #[inline(never)]
-    fn admit_from_access(&mut self, vlans: &AccessMap, burst: &mut ArrayVec<P, BURST>, around: &Surroundings<'_>) {
-        for packet in burst.drain(..) {
-            match access::admit(&packet, vlans, around.snapshot) {
-                Ok(admission) => self.take_on(packet, &admission, around),
-                Err(reason) => around.telemetry.count_drop(reason),
+    fn admit_from_access<P: PacketBuffer>(&mut self, vlans: &AccessMap, burst: &[P], around: &Surroundings<'_>) {
+        for (packet, frame) in burst.iter().zip(self.frames.iter_mut()) {
+            match access::admit_usual(packet, vlans) {
+                Some(admission) => frame.admit(&admission, around.fdb),
+                None => admit_unusual_from_access(packet, frame, vlans, around),
             }
         }
-    }
-
-    /// The end of stage 1 for a frame that goes on.
-    #[inline(always)]
-    fn take_on(&mut self, packet: P, admission: &Admission, around: &Surroundings<'_>) {
-        let frame = Frame::prepare(admission, around);
-        self.frames.push(InFlight { packet, frame, verdict: Verdict::Flood });
     }
 
     /// Stage 2.
     #[inline(never)]
-    fn decide(&mut self, around: &Surroundings<'_>) {
-        for InFlight { frame, verdict, .. } in &mut self.frames {
-            *verdict = decide(frame, around);
-            if *verdict != Verdict::Drop(DropReason::UnknownRemote) {
-                count_received(frame, around.telemetry);
+    fn decide(&mut self, packets: usize, around: &Surroundings<'_>) {
+        let frames = self.frames.get_mut(..packets).unwrap_or_default();
+        let mut unusual = ArrayVec::<&mut Frame, BURST>::new();
+        for frame in frames.iter_mut().filter(|frame| frame.verdict == Verdict::Undecided) {
+            if !decide_usual(frame, around) {
+                unusual.push(frame);
             }
         }
+        unusual.into_iter().for_each(|frame| decide_unusual(frame, around));
     }
 
     /// Stage 3.
     #[inline(never)]
-    fn emit(&mut self, around: &Surroundings<'_>, egress: &mut impl Egress<P>) {
-        for InFlight { packet, frame, verdict } in self.frames.drain(..) {
-            let place = frame.place;
-            let sent = match verdict {
-                Verdict::Drop(reason) => Err(Undelivered::Dropped(reason)),
+    fn emit<P: PacketBuffer>(
+        &mut self,
+        ingress: PortIndex,
+        port: &Port,
+        burst: &mut ArrayVec<P, BURST>,
+        around: &Surroundings<'_>,
+        egress: &mut impl Egress<P>,
+    ) {
+        for (packet, frame) in burst.drain(..).zip(self.frames.iter()) {
+            let sent = match frame.verdict {
                 Verdict::Forward(location) => match location.kind() {
                     LocationKind::Access(member) => {
-                        emit::to_member(packet, place, member, around, egress).map_err(Undelivered::Dropped)
+                        emit::to_member(packet, frame.place, frame.addresses(), member, around, egress)
+                            .map_err(Undelivered::Dropped)
                     }
-                    LocationKind::Tunnel(tunnel) => {
-                        emit::to_tunnel(packet, place, tunnel, frame.bridge(), around, egress)
-                    }
+                    LocationKind::Tunnel(tunnel) => emit::to_tunnel(packet, frame, tunnel, around, egress),
                 },
-                Verdict::Flood => {
-                    flood_frame(packet, &frame, &mut self.too_big, around, egress).map_err(Undelivered::Dropped)
+                // Stage 2 leaves none undecided.
+                Verdict::Flood | Verdict::Undecided => {
+                    flood_frame(packet, frame, &mut self.too_big, around, egress).map_err(Undelivered::Dropped)
                 }
+                Verdict::Refuse(refusal) => {
+                    self.exceptions.take(packet, refusal, ingress, port, around, egress);
+                    Ok(())
+                }
+                Verdict::Drop(reason) => Err(Undelivered::Dropped(reason)),
             };
             match sent {
                 Ok(()) => {}
                 Err(Undelivered::Dropped(reason)) => around.telemetry.count_drop(reason),
                 Err(Undelivered::TooBig { packet, max_frame }) => {
-                    tell_sender(packet, &frame, max_frame, &mut self.too_big, around, egress);
+                    tell_sender(packet, frame, max_frame, &mut self.too_big, around, egress);
                     around.telemetry.count_drop(DropReason::TooBigForTunnel);
                 }
             }
         }
+    }
+}
+
+#[inline(never)]
+fn take_congestion_over<P: PacketBuffer>(packet: &mut P, frame: &mut Frame, ecn: Ecn, around: &Surroundings<'_>) {
+    if let Err(reason) = uplink::take_congestion_over(packet, frame.place, ecn, around.telemetry) {
+        frame.verdict = Verdict::Drop(reason);
+    }
+}
+
+#[inline(never)]
+fn admit_unusual_from_uplink<P: PacketBuffer>(
+    packet: &mut P,
+    frame: &mut Frame,
+    port: &Port,
+    around: &Surroundings<'_>,
+) {
+    match uplink::admit_unusual(packet, port, around.snapshot, around.telemetry) {
+        Ok(admission) => frame.admit(&admission, around.fdb),
+        Err(refusal) => frame.verdict = Verdict::Refuse(refusal),
+    }
+}
+
+#[inline(never)]
+fn admit_unusual_from_access<P: PacketBuffer>(
+    packet: &P,
+    frame: &mut Frame,
+    vlans: &AccessMap,
+    around: &Surroundings<'_>,
+) {
+    match access::admit_unusual(packet, vlans, around.snapshot) {
+        Ok(admission) => frame.admit(&admission, around.fdb),
+        Err(reason) => frame.verdict = Verdict::Drop(reason),
     }
 }
 
@@ -214,14 +220,15 @@ fn flood_frame<P: PacketBuffer>(
 ) -> Result<(), DropReason> {
     let bridge = frame.bridge();
     let domain = around.snapshot.domains.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
-    frame.place.extract(&mut packet).ok_or(DropReason::NoHeadroom)?;
+    let addresses = frame.addresses();
+    frame.place.extract(&mut packet, addresses).ok_or(DropReason::NoHeadroom)?;
     if let LocationKind::Access(sender) = frame.source.kind()
-        && !frame.to_group
+        && !frame.is_to_group()
         && let Some(max_frame) = flood::shortest_limit(packet.len(), frame.source, domain, around)
     {
         limiter.tell(&packet, max_frame, sender, around, egress);
     }
-    flood::flood(packet, frame.source, bridge, domain, around, egress)
+    flood::flood(packet, frame, domain, around, egress)
 }
 
 /// Tells the sender of a frame that is too big for its way.
@@ -235,21 +242,8 @@ fn tell_sender<P: PacketBuffer>(
     egress: &mut impl Egress<P>,
 ) {
     if let LocationKind::Access(sender) = frame.source.kind()
-        && frame.place.extract(&mut packet).is_some()
+        && frame.place.extract(&mut packet, frame.addresses()).is_some()
     {
         limiter.tell(&packet, max_frame, sender, around, egress);
-    }
-}
-
-#[inline(always)]
-fn count_received(frame: &Frame, telemetry: &WorkerTelemetry) {
-    let bytes = frame.place.length();
-    let bridge = telemetry.bridge(frame.bridge());
-    match frame.source.kind() {
-        LocationKind::Access(_) => bridge.access_received().count(bytes),
-        LocationKind::Tunnel(tunnel) => {
-            bridge.tunnel_received().count(bytes);
-            telemetry.remote(tunnel).received().count(bytes);
-        }
     }
 }

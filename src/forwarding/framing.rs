@@ -2,15 +2,47 @@
 //!
 //! Stage 1 finds the frame in its packet but leaves everything where it is; stage 3 takes off what came around it and
 //! puts on what its destination asks for, in one step. So each packet's front is read as it arrived and written once.
+//! The frame's addresses go along as [`Addresses`], for a tag may stand between them and the rest.
 
 use super::packet::PacketBuffer;
 use crate::wire::MacAddr;
 
-/// The two addresses at a frame's front, as they are on the wire.
-pub type AddressBytes = [u8; ADDRESSES];
-
-/// The length of the two addresses, in bytes.
+/// The length of the two addresses at a frame's front, in bytes.
 pub const ADDRESSES: usize = 2 * size_of::<MacAddr>();
+
+/// A frame's MAC addresses. The lower 48 bits of each are as [`MacAddr::to_u64`] gives them, the upper ones anything.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// The station or group the frame is for.
+    pub destination: u64,
+    /// The station that sent it.
+    pub source: u64,
+}
+
+impl Addresses {
+    /// Reads them off a frame's front.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(front: &[u8; ADDRESSES]) -> Self {
+        let (destination, source) = MacAddr::pair_to_u64(front);
+        Self { destination, source }
+    }
+
+    /// Writes them to a frame's front, as two words.
+    #[inline(always)]
+    pub fn write(self, front: &mut [u8; ADDRESSES]) {
+        let [a, b, c, d, e, f, g, h] = self.first_word().to_be_bytes();
+        let [i, j, k, l] = (self.source as u32).to_be_bytes();
+        *front = [a, b, c, d, e, f, g, h, i, j, k, l];
+    }
+
+    /// The first eight bytes of the frame.
+    #[inline(always)]
+    #[must_use]
+    pub fn first_word(self) -> u64 {
+        self.destination << 16 | self.source << 16 >> 48
+    }
+}
 
 /// Where in a packet the bridged frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +50,6 @@ pub struct FramePlace {
     /// Where the frame begins once its addresses are in their place, in bytes from the packet's first. The first segment
     /// reaches behind the addresses from there.
     start: u16,
-    /// Where the addresses are: at the start, or further ahead, with a tag between them and the rest that comes off.
-    addresses: u16,
     /// The frame's length, in bytes.
     length: u32,
 }
@@ -29,23 +59,19 @@ impl FramePlace {
     #[inline(always)]
     #[must_use]
     pub fn whole<P: PacketBuffer>(packet: &P) -> Self {
-        Self::behind(0, packet)
+        Self::without(0, packet)
     }
 
-    /// The frame is what is behind so many bytes.
+    /// The frame is the packet but for so many bytes, either in front of the addresses or behind them.
     #[inline(always)]
     #[must_use]
-    pub fn behind<P: PacketBuffer>(bytes: u16, packet: &P) -> Self {
-        Self { addresses: bytes, ..Self::around_tag(bytes, packet) }
-    }
-
-    /// The frame is the packet, but for so many bytes behind its addresses.
-    #[inline(always)]
-    #[must_use]
-    pub fn around_tag<P: PacketBuffer>(bytes: u16, packet: &P) -> Self {
+    pub fn without<P: PacketBuffer>(bytes: u16, packet: &P) -> Self {
         // A packet is shorter than 64 KiB by far, and what is in front of the frame is among it.
-        Self { start: bytes, addresses: 0, length: (packet.len() as u32).wrapping_sub(bytes.into()) }
+        Self { start: bytes, length: (packet.len() as u32).wrapping_sub(bytes.into()) }
     }
+
+    /// No frame.
+    pub(super) const NOWHERE: Self = Self { start: 0, length: 0 };
 
     /// Where the frame begins once its addresses are in their place, in bytes from the packet's first.
     #[inline(always)]
@@ -68,13 +94,6 @@ impl FramePlace {
         Self { length: length as u32, ..self }
     }
 
-    /// The frame's addresses; none where the first segment has not all of them.
-    #[inline(always)]
-    #[must_use]
-    pub fn addresses<P: PacketBuffer>(self, packet: &P) -> Option<AddressBytes> {
-        packet.head().get(self.addresses.into()..)?.first_chunk().copied()
-    }
-
     /// The frame's bytes in the first segment, from behind the addresses on; none where the segment ends before.
     #[inline(always)]
     #[must_use]
@@ -92,9 +111,8 @@ impl FramePlace {
 
     /// Makes the packet the frame. None, and nothing changed, where the packet cannot be changed.
     #[must_use]
-    pub fn extract<P: PacketBuffer>(self, packet: &mut P) -> Option<Self> {
-        let addresses = self.addresses(packet)?;
-        *self.exchange::<ADDRESSES, P>(packet)? = addresses;
+    pub fn extract<P: PacketBuffer>(self, packet: &mut P, addresses: Addresses) -> Option<Self> {
+        addresses.write(self.exchange::<ADDRESSES, P>(packet)?);
         Some(Self::whole(packet))
     }
 }

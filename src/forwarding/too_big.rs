@@ -3,7 +3,7 @@
 use super::egress::Egress;
 use super::emit;
 use super::forwarder::Surroundings;
-use super::framing::FramePlace;
+use super::framing::{Addresses, FramePlace};
 use super::packet::PacketBuffer;
 use super::token_bucket::TokenBucket;
 use crate::tables::MemberIndex;
@@ -59,7 +59,9 @@ impl TooBigLimiter {
             packet.grow_back_zeroed(answer.len()) && {
                 packet.head_mut().copy_from_slice(answer);
                 let place = FramePlace::whole(&packet);
-                emit::to_member(packet, place, sender, around, egress).is_ok()
+                let addresses = packet.head().first_chunk().map(Addresses::of);
+                addresses
+                    .is_some_and(|addresses| emit::to_member(packet, place, addresses, sender, around, egress).is_ok())
             }
         });
         around.telemetry.event(if sent { Event::TooBigSent } else { Event::TooBigSuppressed });

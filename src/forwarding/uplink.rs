@@ -1,8 +1,8 @@
 //! Stage 1 for packets from an uplink: validate the outer headers and find the frame behind them.
 
 use super::access::short;
-use super::bridging::{Addresses, Admission, check_front};
-use super::framing::FramePlace;
+use super::bridging::{Admission, check_front};
+use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::{ChecksumVerdict, PacketBuffer};
 use crate::tables::outer_pattern::{OuterPattern, PATTERN};
 use crate::tables::snapshot::{Port, Snapshot, UNKNOWN_TUNNEL};
@@ -39,7 +39,7 @@ impl From<DropReason> for Refusal {
 }
 
 /// What the outer headers of a valid VXLAN packet say, and the inner Ethernet header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct Outer {
     /// The remote VTEP that sent it.
     source: TunnelIndex,
@@ -47,39 +47,34 @@ struct Outer {
     vni: Vni,
     /// Where the inner frame is in the packet, which ends with it.
     place: FramePlace,
-    inner: InnerHeader,
-}
-
-/// The inner Ethernet header. It is taken apart where it is read: bytes that are copied in other pieces than they are
-/// read again make the processor wait for the copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct InnerHeader {
     addresses: Addresses,
     ethertype: u16,
 }
 
-impl InnerHeader {
-    #[inline(always)]
-    fn of(header: &[u8; ETHERNET_HEADER]) -> Self {
-        let ethertype = u16::from_be_bytes([header[ETHERTYPE_AT], header[ETHERTYPE_AT + 1]]);
-        Self { addresses: Addresses::of(header), ethertype }
-    }
+/// The inner Ethernet header's addresses and EtherType. They are taken apart where they are read: bytes that are copied
+/// in other pieces than they are read again make the processor wait for the copy.
+#[inline(always)]
+fn inner_header(header: &[u8; ETHERNET_HEADER]) -> (Addresses, u16) {
+    let ethertype = u16::from_be_bytes([header[ETHERTYPE_AT], header[ETHERTYPE_AT + 1]]);
+    let addresses = header.first_chunk::<ADDRESSES>().map(Addresses::of);
+    (addresses.unwrap_or(Addresses { destination: 0, source: 0 }), ethertype)
 }
 
 /// Admits the usual packet from an underlay of this family: valid VXLAN for this gateway, in the form that nearly all
-/// packets have. None for any other, which is for [`admit_unusual`].
-///
-/// # Errors
-/// The reason why it is dropped.
+/// packets have, of a known VNI and from a known remote VTEP, with no tag inside; with the outer ECN field, which is for
+/// [`take_congestion_over`] unless it is Not-ECT. None for any other packet, which is for [`admit_unusual`].
 #[inline(always)]
 pub fn admit_usual<const IPV6: bool, P: PacketBuffer>(
-    packet: &mut P,
+    packet: &P,
     pattern: &OuterPattern,
     snapshot: &Snapshot,
-    telemetry: &WorkerTelemetry,
-) -> Option<Result<Admission, DropReason>> {
-    let outer = usual::<IPV6, P>(packet, pattern, snapshot)?;
-    Some(open(packet, &outer, snapshot, telemetry))
+) -> Option<(Admission, Ecn)> {
+    let Outer { source, ecn, vni, place, addresses, ethertype } = usual::<IPV6, P>(packet, pattern, snapshot)?;
+    let bridge = snapshot.vnis.get(vni)?;
+    if is_vlan_ethertype(ethertype) {
+        return None;
+    }
+    Some((Admission { bridge, source: Location::tunnel(source), addresses, place }, ecn))
 }
 
 /// Admits any packet that `port` received: if it is VXLAN for this gateway, of a known VNI, what is behind its outer
@@ -96,11 +91,11 @@ pub fn admit_unusual<P: PacketBuffer>(
 ) -> Result<Admission, Refusal> {
     let outer = validate(packet, port, snapshot)?;
     check_front(packet, outer.place)?;
-    Ok(open(packet, &outer, snapshot, telemetry)?)
+    Ok(open(packet, outer, snapshot, telemetry)?)
 }
 
 /// Recognises the usual packet: one segment that fits the pattern, with no byte behind the datagram, right lengths and
-/// right checksums. Of such a packet, [`validate`] would say the same.
+/// right checksums, from a known remote VTEP. Of such a packet, [`validate`] would say the same.
 #[inline(always)]
 fn usual<const IPV6: bool, P: PacketBuffer>(packet: &P, pattern: &OuterPattern, snapshot: &Snapshot) -> Option<Outer> {
     let head = packet.head();
@@ -122,12 +117,14 @@ fn usual_ipv4<P: PacketBuffer>(packet: &P, front: &[u8; PATTERN], snapshot: &Sna
         return None;
     }
     let source = u32::from_be_bytes(*field(front, ETHERNET_HEADER + 12)?);
+    let (addresses, ethertype) = inner_header(field(front, OUTER_IPV4)?);
     Some(Outer {
-        source: snapshot.remotes.get_ipv4(source.into()).unwrap_or(UNKNOWN_TUNNEL),
+        source: snapshot.remotes.get_ipv4(source.into())?,
         ecn: Ecn::from_dscp_ecn(front[ETHERNET_HEADER + 1]),
         vni: vxlan::vni_of(field(front, UDP + UDP_HEADER)?),
-        place: FramePlace::behind(OUTER_IPV4 as u16, packet),
-        inner: InnerHeader::of(field(front, OUTER_IPV4)?),
+        place: FramePlace::without(OUTER_IPV4 as u16, packet),
+        addresses,
+        ethertype,
     })
 }
 
@@ -147,12 +144,14 @@ fn usual_ipv6<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Option<Outer>
         return None;
     }
     let source = u128::from_be_bytes(*field(front, ETHERNET_HEADER + 8)?);
+    let (addresses, ethertype) = inner_header(field(front, OUTER_IPV6)?);
     Some(Outer {
-        source: snapshot.remotes.get_ipv6(source.into()).unwrap_or(UNKNOWN_TUNNEL),
+        source: snapshot.remotes.get_ipv6(source.into())?,
         ecn: Ecn::from_dscp_ecn(front[ETHERNET_HEADER] << 4 | front[ETHERNET_HEADER + 1] >> 4),
         vni: vxlan::vni_of(header),
-        place: FramePlace::behind(OUTER_IPV6 as u16, packet),
-        inner: InnerHeader::of(field(front, OUTER_IPV6)?),
+        place: FramePlace::without(OUTER_IPV6 as u16, packet),
+        addresses,
+        ethertype,
     })
 }
 
@@ -189,14 +188,14 @@ fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -
         return Err(unserved(&ip));
     }
     let (vni, frame) = terminate_vxlan(packet, &ip, snapshot)?;
-    let inner = field(packet.head(), frame.start).map(InnerHeader::of);
-    let inner = inner.ok_or_else(|| short(packet, frame.start + ETHERNET_HEADER))?;
+    let inner = field(packet.head(), frame.start).map(inner_header);
+    let (addresses, ethertype) = inner.ok_or_else(|| short(packet, frame.start + ETHERNET_HEADER))?;
     if !packet.truncate(frame.end) {
         return Err(DropReason::Truncated.into());
     }
     // IPv4 or IPv6 headers with all their options, UDP and VXLAN are far shorter than 64 KiB.
-    let place = FramePlace::behind(frame.start as u16, packet);
-    Ok(Outer { source: ip.source, ecn: ip.ecn, vni, place, inner })
+    let place = FramePlace::without(frame.start as u16, packet);
+    Ok(Outer { source: ip.source, ecn: ip.ecn, vni, place, addresses, ethertype })
 }
 
 /// Validates UDP and VXLAN (RFC 7348, 5); gives the VNI, and where the inner frame lies in the packet.
@@ -243,37 +242,39 @@ fn terminate_vxlan<P: PacketBuffer>(
 }
 
 /// Finds the bridge, and looks at the inner frame.
-#[inline(always)]
 fn open<P: PacketBuffer>(
     packet: &mut P,
-    outer: &Outer,
+    outer: Outer,
     snapshot: &Snapshot,
     telemetry: &WorkerTelemetry,
 ) -> Result<Admission, DropReason> {
-    let index = snapshot.vnis.get(outer.vni).ok_or(DropReason::UnknownVni)?;
-    let bridge = snapshot.bridges.get(usize::from(index.0)).ok_or(DropReason::UnknownVni)?;
-    if outer.source == UNKNOWN_TUNNEL && bridge.policy.source_check {
+    let Outer { source, ecn, vni, place, addresses, ethertype } = outer;
+    let bridge = snapshot.vnis.get(vni).ok_or(DropReason::UnknownVni)?;
+    if source == UNKNOWN_TUNNEL && snapshot.policy(bridge).source_check {
         return Err(DropReason::UnknownRemote);
     }
-    if is_vlan_ethertype(outer.inner.ethertype) && !bridge.policy.carry_tags {
+    if is_vlan_ethertype(ethertype) && !snapshot.policy(bridge).carry_tags {
         return Err(DropReason::InnerTagged);
     }
-    let addresses = outer.inner.addresses.check(bridge.policy)?;
     // An outer Not-ECT never changes the inner packet (RFC 6040, 4.2).
-    if outer.ecn != Ecn::NotEct {
-        take_congestion_over(packet, outer, telemetry)?;
+    if ecn != Ecn::NotEct {
+        take_congestion_over(packet, place, ecn, telemetry)?;
     }
-    Ok(Admission { bridge: index, source: Location::tunnel(outer.source), addresses, place: outer.place })
+    Ok(Admission { bridge, source: Location::tunnel(source), addresses, place })
 }
 
 /// Copies a congestion mark of the outer header to the inner one (RFC 6040, 4.2).
-fn take_congestion_over<P: PacketBuffer>(
+///
+/// # Errors
+/// [`DropReason::EcnCongestion`] where the inner packet cannot carry it.
+pub(super) fn take_congestion_over<P: PacketBuffer>(
     packet: &mut P,
-    outer: &Outer,
+    place: FramePlace,
+    ecn: Ecn,
     telemetry: &WorkerTelemetry,
 ) -> Result<(), DropReason> {
-    let frame = packet.head_mut().get_mut(outer.place.start()..).unwrap_or_default();
-    match copy_congestion(frame, outer.ecn) {
+    let frame = packet.head_mut().get_mut(place.start()..).unwrap_or_default();
+    match copy_congestion(frame, ecn) {
         EcnOutcome::Deliver(_) => {}
         EcnOutcome::DeliverWithWarning(_) => telemetry.event(Event::EcnWarning),
         EcnOutcome::Drop => return Err(DropReason::EcnCongestion),

@@ -54,6 +54,13 @@ impl Location {
         Self(bits)
     }
 
+    /// Whether a frame from here may go there: not from tunnel to tunnel, and not back.
+    #[inline(always)]
+    #[must_use]
+    pub const fn may_send_to(self, destination: Self) -> bool {
+        self.0 & destination.0 & Self::TUNNEL == 0 && self.0 != destination.0
+    }
+
     /// Which of the two it is.
     #[inline]
     #[must_use]

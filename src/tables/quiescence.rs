@@ -161,4 +161,20 @@ mod tests {
         let _late = domain.register();
         assert!(domain.has_passed(epoch));
     }
+
+    #[test]
+    fn what_is_written_lies_on_pairs_of_lines_of_its_own() {
+        const PAIR: usize = 128;
+        let domain = Quiescence::new();
+        let readers: Vec<_> = (0..64).map(|_| domain.register()).collect();
+        let mut pairs: Vec<_> = readers.iter().map(|reader| std::ptr::from_ref(&**reader.mark).addr() / PAIR).collect();
+        // The counts of references in front of a mark, and the lock beside the epoch.
+        pairs.extend(readers.iter().map(|reader| Arc::as_ptr(&reader.mark).addr() / PAIR - 1));
+        pairs
+            .extend([std::ptr::from_ref(&domain.epoch).addr() / PAIR, std::ptr::from_ref(&domain.marks).addr() / PAIR]);
+        let all = pairs.len();
+        pairs.sort_unstable();
+        pairs.dedup();
+        assert_eq!((pairs.len(), align_of::<CachePadded<AtomicU64>>() % PAIR), (all, 0));
+    }
 }

@@ -6,67 +6,116 @@ use super::TunnelIndex;
 
 /// An immutable open-addressing table, at most a quarter full, so that a probe seldom looks at more than one slot.
 #[derive(Clone, Debug)]
-struct AddressTable<A> {
-    slots: Box<[Option<(A, TunnelIndex)>]>,
+struct AddressTable<S> {
+    slots: Box<[S]>,
 }
 
-/// An address that hashes.
-trait Address: Copy + PartialEq {
-    fn fold(self) -> u64;
+/// A place of the table: an address and its tunnel, or nothing.
+trait Slot: Copy {
+    type Address: Copy + PartialEq;
+    const EMPTY: Self;
+
+    fn new(address: Self::Address, tunnel: TunnelIndex) -> Self;
+    /// The tunnel of the address, none where this is another's slot, or the end of the search.
+    fn tunnel_of(self, address: Self::Address) -> Option<TunnelIndex>;
+    fn is_empty(self) -> bool;
+    fn fold(address: Self::Address) -> u64;
 }
 
-impl Address for u32 {
-    #[inline]
-    fn fold(self) -> u64 {
-        u64::from(self)
+/// Bits 0 to 31 are the address, 32 to 47 the tunnel, 48 says that there is one.
+#[derive(Clone, Copy, Debug)]
+struct Ipv4Slot(u64);
+
+impl Slot for Ipv4Slot {
+    type Address = u32;
+    const EMPTY: Self = Self(0);
+
+    fn new(address: u32, tunnel: TunnelIndex) -> Self {
+        Self(1 << 48 | u64::from(tunnel.0) << 32 | u64::from(address))
+    }
+
+    #[inline(always)]
+    fn tunnel_of(self, address: u32) -> Option<TunnelIndex> {
+        (!self.is_empty() && self.0 as u32 == address).then_some(TunnelIndex((self.0 >> 32) as u16))
+    }
+
+    #[inline(always)]
+    fn is_empty(self) -> bool {
+        self.0 == Self::EMPTY.0
+    }
+
+    #[inline(always)]
+    fn fold(address: u32) -> u64 {
+        address.into()
     }
 }
 
-impl Address for u128 {
-    #[inline]
-    fn fold(self) -> u64 {
-        (self as u64) ^ ((self >> 64) as u64).rotate_left(29)
+#[derive(Clone, Copy, Debug)]
+struct Ipv6Slot(Option<(u128, TunnelIndex)>);
+
+impl Slot for Ipv6Slot {
+    type Address = u128;
+    const EMPTY: Self = Self(None);
+
+    fn new(address: u128, tunnel: TunnelIndex) -> Self {
+        Self(Some((address, tunnel)))
+    }
+
+    #[inline(always)]
+    fn tunnel_of(self, address: u128) -> Option<TunnelIndex> {
+        self.0.filter(|(own, _)| *own == address).map(|(_, tunnel)| tunnel)
+    }
+
+    #[inline(always)]
+    fn is_empty(self) -> bool {
+        self.0.is_none()
+    }
+
+    #[inline(always)]
+    fn fold(address: u128) -> u64 {
+        (address as u64) ^ ((address >> 64) as u64).rotate_left(29)
     }
 }
 
-impl<A: Address> AddressTable<A> {
-    fn new(entries: &[(A, TunnelIndex)]) -> Self {
-        let mut table = Self { slots: vec![None; (entries.len() * 4).next_power_of_two().max(4)].into() };
+impl<S: Slot> AddressTable<S> {
+    fn new(entries: &[(S::Address, TunnelIndex)]) -> Self {
+        let mut table = Self { slots: vec![S::EMPTY; (entries.len() * 4).next_power_of_two().max(4)].into() };
         for (address, tunnel) in entries {
             let mut slot = table.home(*address);
-            while table.slots[slot].is_some_and(|(other, _)| other != *address) {
+            while !table.slots[slot].is_empty() && table.slots[slot].tunnel_of(*address).is_none() {
                 slot = (slot + 1) % table.slots.len();
             }
-            table.slots[slot] = Some((*address, *tunnel));
+            table.slots[slot] = S::new(*address, *tunnel);
         }
         table
     }
 
-    #[inline]
-    fn home(&self, address: A) -> usize {
-        let mixed = address.fold().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    #[inline(always)]
+    fn home(&self, address: S::Address) -> usize {
+        let mixed = S::fold(address).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 32) as usize & (self.slots.len() - 1)
     }
 
-    #[inline]
-    fn get(&self, address: A) -> Option<TunnelIndex> {
-        let mut slot = self.home(address);
-        // Ends at an empty slot: three quarters of them are.
-        while let Some(Some((other, tunnel))) = self.slots.get(slot) {
-            if *other == address {
-                return Some(*tunnel);
-            }
-            slot = (slot + 1) & (self.slots.len() - 1);
-        }
-        None
+    #[inline(always)]
+    fn get(&self, address: S::Address) -> Option<TunnelIndex> {
+        let home = self.home(address);
+        let slot = *self.slots.get(home)?;
+        slot.tunnel_of(address).or_else(|| if slot.is_empty() { None } else { self.search_behind(home, address) })
+    }
+
+    /// Ends at an empty slot: three quarters of them are.
+    #[cold]
+    fn search_behind(&self, home: usize, address: S::Address) -> Option<TunnelIndex> {
+        let behind = (1..self.slots.len()).filter_map(|step| self.slots.get((home + step) & (self.slots.len() - 1)));
+        behind.take_while(|slot| !slot.is_empty()).find_map(|slot| slot.tunnel_of(address))
     }
 }
 
 /// An immutable map from address to remote VTEP.
 #[derive(Clone, Debug)]
 pub struct RemoteMap {
-    ipv4: AddressTable<u32>,
-    ipv6: AddressTable<u128>,
+    ipv4: AddressTable<Ipv4Slot>,
+    ipv6: AddressTable<Ipv6Slot>,
 }
 
 impl RemoteMap {
@@ -84,7 +133,7 @@ impl RemoteMap {
     }
 
     /// The remote VTEP with this IPv4 address.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn get_ipv4(&self, address: Ipv4Addr) -> Option<TunnelIndex> {
         self.ipv4.get(address.to_bits())

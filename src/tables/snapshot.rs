@@ -9,7 +9,7 @@ use super::access_map::AccessMap;
 use super::exception_path::ExceptionPath;
 use super::outer_pattern::OuterPattern;
 use super::remote_map::RemoteMap;
-use super::tunnel::Tunnel;
+use super::tunnel::{NextHop, Tunnel};
 use super::vni_map::VniMap;
 use super::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
 use crate::wire::{MacAddr, Vni};
@@ -29,12 +29,23 @@ pub struct Snapshot {
     pub members: Vec<Member>,
     /// The remote VTEPs.
     pub tunnels: Vec<Tunnel>,
+    /// The way to each remote VTEP, in the order of the tunnels.
+    pub next_hops: Vec<NextHop>,
     /// VNI to bridge.
     pub vnis: VniMap,
     /// Address to remote VTEP.
     pub remotes: RemoteMap,
     /// What the kernel gets of what uplinks receive.
     pub exception: ExceptionPath,
+}
+
+impl Snapshot {
+    /// A bridge's switches; of no bridge, those that let nothing through.
+    #[inline]
+    #[must_use]
+    pub fn policy(&self, bridge: BridgeIndex) -> BridgePolicy {
+        self.bridges.get(usize::from(bridge.0)).map_or(BridgePolicy::CLOSED, |bridge| bridge.policy)
+    }
 }
 
 /// This gateway's VXLAN endpoint.
@@ -109,6 +120,11 @@ pub struct BridgePolicy {
     pub carry_tags: bool,
     /// Frames to reserved link-local group addresses are bridged.
     pub link_local: bool,
+}
+
+impl BridgePolicy {
+    /// Nothing is learned, and nothing is let through that a switch could let through.
+    pub const CLOSED: Self = Self { learning: false, source_check: true, carry_tags: false, link_local: false };
 }
 
 /// A bridge, as much of it as every frame needs: eight of them lie in a cache line.

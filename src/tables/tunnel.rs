@@ -21,8 +21,6 @@ pub const OUTER_IPV6: usize = ETHERNET_HEADER + IPV6_HEADER + UDP_HEADER + VXLAN
 pub struct Tunnel {
     /// Its address.
     pub address: IpAddr,
-    /// The way there, if one is known.
-    pub next_hop: Option<NextHop>,
 }
 
 /// What makes the outer headers of a tunnel, besides what each packet brings.
@@ -82,6 +80,22 @@ const _: () = assert!(std::mem::offset_of!(NextHop, header) + OUTER_IPV4 <= 64);
 const _: () = assert!(size_of::<NextHop>() == 128);
 
 impl NextHop {
+    /// No way is known. It takes no frame, not even the shortest.
+    pub const UNKNOWN: Self = Self {
+        partial_sum: 0,
+        max_frame: 0,
+        port: PortIndex(u16::MAX),
+        length: 0,
+        ipv6: false,
+        header: [0; OUTER_IPV6],
+    };
+
+    /// True where no way is known.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.length == 0
+    }
+
     /// The way out of this uplink with these outer headers (RFC 7348, 5; DF is set and the identification 0, RFC 6864,
     /// 4.1).
     #[must_use]

@@ -1,7 +1,7 @@
 //! What the control thread counts: everything here is written by that thread and by nobody else.
 
 use super::FdbEvent;
-use super::counter::{Counter, CounterTable, table_length};
+use super::counter::{Counter, CounterTable};
 use super::kernel::KernelTelemetry;
 use crate::tables::BridgeIndex;
 
@@ -13,7 +13,7 @@ pub struct FdbTelemetry {
     /// Entries there may be: `[fdb] max_entries`.
     pub capacity: Counter,
     events: [Counter; FdbEvent::COUNT],
-    bridge_entries: CounterTable<1, { table_length(1) }>,
+    bridge_entries: CounterTable<Counter>,
 }
 
 impl FdbTelemetry {
@@ -36,8 +36,7 @@ impl FdbTelemetry {
     /// How many entries one bridge has, learned and static. The writer sets it.
     #[must_use]
     pub fn bridge_entries(&self, bridge: BridgeIndex) -> &Counter {
-        let [entries] = self.bridge_entries.row(bridge.0);
-        entries
+        self.bridge_entries.row(bridge.0)
     }
 }
 

@@ -49,52 +49,30 @@ impl Counter {
     }
 }
 
-/// How many rows a `CounterTable` has: one for each value of a `u16` index.
+/// How many rows a [`CounterTable`] has: one for each value of a `u16` index.
 pub const TABLE_ROWS: usize = 1 << 16;
 
-/// How many counters a cache line holds.
-const COUNTERS_PER_LINE: usize = CACHE_LINE / size_of::<Counter>();
-
-/// The `LENGTH` of a [`CounterTable`] with `width` counters a row.
-pub(super) const fn table_length(width: usize) -> usize {
-    TABLE_ROWS * width + COUNTERS_PER_LINE - 1
-}
-
-/// 65536 rows of `WIDTH` counters, where a row never straddles a cache line and a row that was never counted in
-/// costs no memory.
-///
-/// An over-aligned allocation that has to be zero is written to by the allocator, all 4 MiB of it. One of ordinary
-/// alignment comes from the kernel as pages of zeros that take memory on their first write. So the allocation is of
-/// ordinary alignment, seven counters longer than needed, and the rows begin at its first cache-line boundary.
+/// The counters of one object, none of which straddles a cache line: `Row` is as aligned as it is large.
 #[derive(Debug)]
-pub(super) struct CounterTable<const WIDTH: usize, const LENGTH: usize> {
-    counters: Box<[Counter; LENGTH]>,
-    /// The first row's place in `counters`, 0 to 7.
-    first: usize,
-    /// What a row outside the table would be; there is none.
-    outside: [Counter; WIDTH],
-}
+pub(super) struct CounterTable<Row>(Box<[Row; TABLE_ROWS]>);
 
-impl<const WIDTH: usize, const LENGTH: usize> CounterTable<WIDTH, LENGTH> {
+impl<Row: FromZeros> CounterTable<Row> {
     const CHECKED: () = assert!(
-        WIDTH.is_power_of_two() && WIDTH <= COUNTERS_PER_LINE && LENGTH == table_length(WIDTH),
-        "a row must divide a cache line, and the table must hold all rows behind any first boundary"
+        align_of::<Row>() == size_of::<Row>() && CACHE_LINE.is_multiple_of(size_of::<Row>()),
+        "a row must divide a cache line"
     );
 
     /// A table of zeros.
     pub(super) fn new() -> Self {
         let () = Self::CHECKED;
-        let counters = <[Counter; LENGTH]>::new_box_zeroed()
-            .unwrap_or_else(|_| std::alloc::handle_alloc_error(std::alloc::Layout::new::<[Counter; LENGTH]>()));
-        let first = counters.as_ptr().align_offset(CACHE_LINE) % COUNTERS_PER_LINE;
-        Self { counters, first, outside: [const { Counter::new() }; WIDTH] }
+        let rows = <[Row; TABLE_ROWS]>::new_box_zeroed();
+        Self(rows.unwrap_or_else(|_| std::alloc::handle_alloc_error(std::alloc::Layout::new::<[Row; TABLE_ROWS]>())))
     }
 
-    /// One row. Any index is in the table; the mask lets the compiler see it, so that nothing is compared.
+    /// One row. Any index is in the table, so that nothing is compared.
     #[inline(always)]
-    pub(super) fn row(&self, index: u16) -> &[Counter; WIDTH] {
-        let start = self.first % COUNTERS_PER_LINE + usize::from(index) * WIDTH;
-        self.counters.get(start..start + WIDTH).and_then(|row| row.first_chunk()).unwrap_or(&self.outside)
+    pub(super) fn row(&self, index: u16) -> &Row {
+        &self.0[usize::from(index)]
     }
 }
 
@@ -102,7 +80,9 @@ impl<const WIDTH: usize, const LENGTH: usize> CounterTable<WIDTH, LENGTH> {
 mod tests {
     use super::*;
 
-    type Table = CounterTable<8, { table_length(8) }>;
+    #[derive(FromZeros)]
+    #[repr(C, align(64))]
+    struct Row([Counter; 8]);
 
     #[test]
     fn a_counter_adds_wraps_and_is_set() {
@@ -132,15 +112,13 @@ mod tests {
 
     #[test]
     fn every_row_is_its_own_whole_cache_line() {
-        let table = Table::new();
-        let first = table.row(0).as_ptr().addr();
+        let table = CounterTable::<Row>::new();
+        let address = |index| std::ptr::from_ref(table.row(index)).addr();
         for index in 0..=u16::MAX {
-            let row = table.row(index);
-            assert_eq!(row.as_ptr().addr() % CACHE_LINE, 0, "row {index}");
-            assert_eq!(row.as_ptr().addr() - first, usize::from(index) * CACHE_LINE, "row {index}");
-            row[7].add(u64::from(index));
+            assert_eq!(address(index) % CACHE_LINE, 0, "row {index}");
+            assert_eq!(address(index) - address(0), usize::from(index) * CACHE_LINE, "row {index}");
+            table.row(index).0[7].add(u64::from(index));
         }
-        assert!((0..=u16::MAX).all(|index| table.row(index)[7].get() == u64::from(index)));
-        assert!(table.outside.iter().all(|counter| counter.get() == 0));
+        assert!((0..=u16::MAX).all(|index| table.row(index).0[7].get() == u64::from(index)));
     }
 }

@@ -91,11 +91,12 @@ impl InnerFlow {
     #[must_use]
     pub fn of_plain_ipv4(behind_addresses: &[u8]) -> Option<Self> {
         let head = behind_addresses.first_chunk::<26>()?;
-        let &[t0, t1, version, dscp_ecn, _, _, _, _, f0, f1, _, protocol, ..] = head;
-        let fragment = u16::from_be_bytes([f0, f1]) & 0x3fff;
-        if u16::from_be_bytes([t0, t1]) != ETHERTYPE_IPV4 || version != 0x45 || fragment != 0 {
+        let (start, middle) = (read_u32(head, 0)?, read_u32(head, 8)?);
+        // EtherType, version and header length; more fragments, and the fragment's offset.
+        if start >> 8 != u32::from(ETHERTYPE_IPV4) << 8 | 0x45 || middle & 0x3fff_0000 != 0 {
             return None;
         }
+        let (dscp_ecn, protocol) = (start as u8, middle as u8);
         let (addresses, ports) = (field(head, 14)?, read_u32(head, 22)?);
         let ports = if has_ports(protocol) { ports } else { 0 };
         Some(Self { hash: hash_ipv4(*addresses, protocol, ports), dscp_ecn })

@@ -25,7 +25,9 @@ pub enum Outlet {
     Handover(HandoverRing),
 }
 
-/// A transmit queue and the burst that gathers for it.
+/// A transmit queue and the burst that gathers for it. On lines of its own: its worker writes it for every packet, and
+/// the allocator puts another worker's beside it.
+#[repr(align(128))]
 pub struct Gathering {
     queue: TransmitQueue,
     burst: Burst,

@@ -9,7 +9,7 @@ use arc_swap::Cache;
 use super::idle::Backoff;
 use super::outlet::{HandoverRing, Outlets};
 use crate::config::model::Idle;
-use crate::dpdk::{Burst, Mbuf, ReceiveQueue, clock};
+use crate::dpdk::{Burst, ReceiveQueue, clock};
 use crate::forwarding::{Egress, Forwarder, Moment, PacketBuffer, Surroundings};
 use crate::tables::learning::LearnRing;
 use crate::tables::{PortIndex, Reader, Snapshot, Tables};
@@ -26,7 +26,8 @@ pub struct WorkerPort {
     pub queue: ReceiveQueue,
 }
 
-/// A worker, ready to run on the thread that it is given to.
+/// A worker, ready to run on the thread that it is given to. On lines of its own, wherever it lies.
+#[repr(align(128))]
 pub struct Worker {
     ports: Vec<WorkerPort>,
     /// What other workers hand over for transmit queues of this one.
@@ -35,7 +36,7 @@ pub struct Worker {
     learn: Arc<LearnRing>,
     tables: Arc<Tables>,
     reader: Reader,
-    forwarder: Forwarder<Mbuf>,
+    forwarder: Forwarder,
     backoff: Backoff,
     telemetry: Arc<WorkerTelemetry>,
 }

@@ -19,6 +19,7 @@ class Config:
     """A gateway's config as tables and keys, written as TOML."""
 
     def __init__(self, address="10.0.0.1", **vtep):
+        self.driver = "net_tap"
         self.vtep = {"address": address, **vtep}
         self.dpdk = {"hugepages": False, "memory_mib": 256}
         self.workers = {"cores": [max(os.sched_getaffinity(0))], "idle": "adaptive"}
@@ -31,15 +32,15 @@ class Config:
         self.statics = []
 
     def uplink(self, name="uplink0", interface="up0", **keys):
-        """Adds an uplink on a TAP."""
+        """Adds an uplink on an interface of the kernel."""
         return self._port(name, interface, "uplink", mtu=keys.pop("mtu", 9100), **keys)
 
     def access(self, name="trunk0", interface="ac0", **keys):
-        """Adds an access port on a TAP."""
+        """Adds an access port on an interface of the kernel."""
         return self._port(name, interface, "access", mtu=keys.pop("mtu", 9000), **keys)
 
     def _port(self, name, interface, role, **keys):
-        device = keys.pop("device", f"net_tap{len(self.ports)},iface={interface}")
+        device = keys.pop("device", f"{self.driver}{len(self.ports)},iface={interface}")
         self.ports.append({"name": name, "device": device, "role": role, **keys})
         return self
 

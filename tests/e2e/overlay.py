@@ -5,6 +5,7 @@
                    +---------+           +---- r1  kernel VTEP
 """
 
+import dataclasses
 import subprocess
 
 from gateway import Config, Gateway
@@ -13,6 +14,18 @@ from testbed import ROOT, Testbed, run
 GATEWAY_UPLINK_MAC = "02:00:00:aa:00:01"
 UNDERLAY_MTU = 9100
 OVERLAY_MTU = 9000
+
+
+@dataclasses.dataclass(frozen=True)
+class Medium:
+    """What the gateway's ports are: a driver of DPDK, and the MTUs of what is behind it."""
+
+    driver: str
+    underlay_mtu: int
+    overlay_mtu: int
+
+
+TAP = Medium("net_tap", UNDERLAY_MTU, OVERLAY_MTU)
 
 
 class Underlay:
@@ -43,7 +56,7 @@ class Station:
         self.ipv4 = f"192.168.{vni % 256}.{number}"
         self.ipv6 = f"fd00:{vni >> 16:x}:{vni & 0xFFFF:x}::{number:x}"
 
-    def take_addresses(self, mtu=OVERLAY_MTU):
+    def take_addresses(self, mtu):
         """Gives the interface its addresses."""
         run("ip", "-n", self.namespace, "link", "set", self.device, "mtu", str(mtu))
         run("ip", "-n", self.namespace, "addr", "add", f"{self.ipv4}/24", "dev", self.device)
@@ -75,10 +88,11 @@ class KernelVtep:
         self.address = underlay.address(number)
         self.mac = underlay.mac(number)
         self.family = underlay.family
+        self.medium = overlay.medium
         self.port = 4789
         bed = overlay.bed
         self.namespace = bed.namespace(f"r{number}")
-        bed.veth(overlay.fabric, f"to-r{number}", self.namespace, "eth0", UNDERLAY_MTU)
+        bed.veth(overlay.fabric, f"to-r{number}", self.namespace, "eth0", self.medium.underlay_mtu)
         run("ip", "-n", overlay.fabric, "link", "set", f"to-r{number}", "master", "fabric")
         run("ip", "-n", self.namespace, "link", "set", "eth0", "address", self.mac)
         options = ("nodad",) if self.family == "ipv6" else ()
@@ -86,12 +100,12 @@ class KernelVtep:
 
     def bridges(self, vnis, flood):
         """Makes bridge brVNI with vxlan interface vxVNI for each VNI, flooding to these VTEPs."""
-        commands, entries = [], []
+        commands, entries, mtu = [], [], self.medium.overlay_mtu
         checksum = "udp6zerocsumrx noudp6zerocsumtx" if self.family == "ipv6" else ""
         for vni in vnis:
             commands += [
-                f"link add br{vni} mtu {OVERLAY_MTU} type bridge mcast_snooping 0",
-                f"link add vx{vni} mtu {OVERLAY_MTU} type vxlan id {vni} local {self.address} dstport {self.port} "
+                f"link add br{vni} mtu {mtu} type bridge mcast_snooping 0",
+                f"link add vx{vni} mtu {mtu} type vxlan id {vni} local {self.address} dstport {self.port} "
                 f"{checksum}",
                 f"link set vx{vni} master br{vni}",
                 f"link set vx{vni} up",
@@ -104,15 +118,17 @@ class KernelVtep:
     def station(self, vni):
         """A station on the bridge itself, with addresses."""
         station = Station(self.namespace, f"br{vni}", 100 + self.number, vni)
-        station.take_addresses()
+        station.take_addresses(self.medium.overlay_mtu)
         return station
 
 
 class Overlay:
-    """The picture above, in one address family, with its hosts on one VLAN of every access port."""
+    """The picture above, in one address family, with its hosts on one VLAN of every access port. On another medium
+    than TAPs, each port of the gateway is an end of a veth."""
 
-    def __init__(self, family="ipv4", access_ports=2, remotes=2, vni=100, vlan=100, configure=None):
+    def __init__(self, family="ipv4", access_ports=2, remotes=2, vni=100, vlan=100, configure=None, medium=TAP):
         self.bed = Testbed()
+        self.medium = medium
         try:
             self._build(family, access_ports, remotes, vni, vlan, configure)
         except BaseException:
@@ -123,10 +139,11 @@ class Overlay:
         self.underlay = Underlay(family)
         self.vni, self.vlan = vni, vlan
         self.config = Config(self.underlay.gateway)
-        self.config.uplink(mac=GATEWAY_UPLINK_MAC)
+        self.config.driver = self.medium.driver
+        self.config.uplink(mac=GATEWAY_UPLINK_MAC, mtu=self.medium.underlay_mtu)
         self.access = [f"ac{number}" for number in range(access_ports)]
         for number, interface in enumerate(self.access):
-            self.config.access(f"trunk{number}", interface)
+            self.config.access(f"trunk{number}", interface, mtu=self.medium.overlay_mtu)
         numbers = range(2, 2 + remotes)
         for number in numbers:
             self.config.neighbour(self.underlay.address(number), self.underlay.mac(number))
@@ -136,25 +153,35 @@ class Overlay:
         else:
             self.config.bridge(vni, vlan, [f"trunk{number}" for number in range(access_ports)],
                                self.remote_addresses)
-        self.gateway = Gateway(self.bed, self.config, self.gateway_namespace()).start()
+        self.fabric = self.bed.namespace("fabric", ipv6=False)
+        self.host_namespaces = [self.bed.namespace(f"h{number}") for number in range(access_ports)]
+        self._start_gateway()
         self._make_fabric()
         self.remotes = [KernelVtep(self, number) for number in numbers]
-        self.host_namespaces = []
-        for number, interface in enumerate(self.access):
-            namespace = self.bed.namespace(f"h{number}")
-            self.gateway.move(interface, namespace, f"02:00:00:cc:00:{number:02x}", OVERLAY_MTU)
-            self.host_namespaces.append(namespace)
+
+    def _start_gateway(self):
+        ends = [("up0", self.fabric, "02:00:00:fa:00:01", self.medium.underlay_mtu)]
+        for number, (interface, namespace) in enumerate(zip(self.access, self.host_namespaces)):
+            ends.append((interface, namespace, f"02:00:00:cc:00:{number:02x}", self.medium.overlay_mtu))
+        self.gateway = Gateway(self.bed, self.config, self.gateway_namespace())
+        if self.medium.driver == "net_tap":
+            self.gateway.start()
+            for interface, namespace, mac, mtu in ends:
+                self.gateway.move(interface, namespace, mac, mtu)
+        else:
+            for interface, namespace, mac, mtu in ends:
+                self.bed.veth(self.gateway.namespace, interface, namespace, interface, mtu)
+                run("ip", "-n", namespace, "link", "set", interface, "address", mac)
+            self.gateway.start()
 
     def gateway_namespace(self):
         """Where the gateway runs: one without IPv6 of its own, so that its kernel is silent."""
         return self.bed.namespace("gw", ipv6=False)
 
     def _make_fabric(self):
-        self.fabric = self.bed.namespace("fabric", ipv6=False)
-        run("ip", "-n", self.fabric, "link", "add", "fabric", "mtu", str(UNDERLAY_MTU), "type", "bridge",
+        run("ip", "-n", self.fabric, "link", "add", "fabric", "mtu", str(self.medium.underlay_mtu), "type", "bridge",
             "mcast_snooping", "0")
         run("ip", "-n", self.fabric, "link", "set", "fabric", "up")
-        self.gateway.move("up0", self.fabric, "02:00:00:fa:00:01", UNDERLAY_MTU)
         run("ip", "-n", self.fabric, "link", "set", "up0", "master", "fabric")
 
     def host(self, number, vni=None, vlan="default"):
@@ -164,7 +191,7 @@ class Overlay:
         if vlan is not None:
             device = run(f"{ROOT}/dpdk-config/vlan-interface", namespace, device, str(vlan)).strip()
         station = Station(namespace, device, 1 + number, vni or self.vni)
-        station.take_addresses()
+        station.take_addresses(self.medium.overlay_mtu)
         return station
 
     def full_mesh(self, vnis=None):

@@ -203,7 +203,8 @@ def test_check_accepts_a_good_file_and_starts_nothing(bed):
     assert not os.path.exists(f"/var/run/dpdk/{gateway.config.dpdk['file_prefix']}")
 
 
-@pytest.mark.parametrize("name", ["laptop-tap.toml", "ci-tap.toml", "bench-pcap.toml", "bare-metal-sriov.toml"])
+@pytest.mark.parametrize("name", ["laptop-tap.toml", "ci-tap.toml", "kernel-interfaces.toml", "bench-pcap.toml",
+                                  "bare-metal-sriov.toml"])
 def test_check_accepts_the_sample_configs(name):
     result = daemon("--config", f"{ROOT}/dpdk-config/{name}", "--check")
     # A sample may name cores that this machine does not have; nothing else may be wrong with it.

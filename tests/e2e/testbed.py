@@ -90,12 +90,13 @@ class Testbed:
         return name
 
     def veth(self, namespace, name, peer_namespace, peer_name, mtu=9100):
-        """Joins two namespaces. Checksums are completed before the wire: a capture shall see them right."""
+        """Joins two namespaces. Checksums and tags are in the frames before the wire: a capture shall see them
+        right, and AF_XDP does not see what is only noted beside a frame."""
         run("ip", "-n", namespace, "link", "add", name, "mtu", str(mtu), "type", "veth", "peer", "name", peer_name,
             "netns", peer_namespace)
         run("ip", "-n", peer_namespace, "link", "set", peer_name, "mtu", str(mtu))
         for where, device in ((namespace, name), (peer_namespace, peer_name)):
-            run("ip", "netns", "exec", where, "ethtool", "-K", device, "tx", "off", check=False)
+            run("ip", "netns", "exec", where, "ethtool", "-K", device, "tx", "off", "txvlan", "off", check=False)
             run("ip", "-n", where, "link", "set", device, "up")
 
     def start(self, *command, namespace=None, **options):

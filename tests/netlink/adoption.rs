@@ -195,6 +195,25 @@ fn a_station_that_is_heard_here_has_moved_here_unless_it_may_not() {
 }
 
 #[test]
+fn what_the_kernel_says_does_not_age_and_comes_back_when_what_was_heard_here_has_aged() {
+    in_namespace(|| {
+        ip(DEVICE);
+        remote("add", 1, 2);
+        remote("add", 2, 2);
+        let mut desk = Desk::new(config("kernel", ""));
+        desk.hear(2);
+        desk.hear(3);
+        let now = Instant::now();
+        for second in (0..900).step_by(2) {
+            desk.gateway.round_at(now + Duration::from_secs(second));
+        }
+        assert_eq!(desk.place(mac(1)).as_deref(), Some("192.0.2.2"));
+        assert_eq!(desk.place(mac(2)).as_deref(), Some("192.0.2.2"), "the next resync has brought it back");
+        assert_eq!(desk.place(mac(3)), None, "it was learned, and has aged");
+    });
+}
+
+#[test]
 fn flannels_commands_lead_to_entries() {
     in_namespace(|| {
         // In flannel's order: the device first, then for each other node the neighbour, the FDB entry and the route.

@@ -48,8 +48,9 @@ fn next_hop(gateway: &Gateway, remote: &str) -> Option<u8> {
     let address: IpAddr = remote.parse().expect("an address");
     let index = gateway.running().load().registry.tunnel(address)?;
     let snapshot = gateway.tables().snapshot.load();
-    let Header::Ipv4(header) = snapshot.tunnels[usize::from(index.0)].next_hop.as_ref()?.header() else { return None };
-    Some(header[5])
+    let next_hop = &snapshot.next_hops[usize::from(index.0)];
+    let Header::Ipv4(header) = next_hop.header() else { return None };
+    (!next_hop.is_unknown()).then_some(header[5])
 }
 
 fn until(gateway: &mut Gateway, remote: &str, way: Option<u8>) {

@@ -165,9 +165,9 @@ fn left_to_the_kernel(config: &Config, kernel: &Kernel) -> BTreeSet<IpAddr> {
 
 fn set_ways(snapshot: &mut Snapshot, running: &Running, kernel: &Kernel) {
     for (address, ways) in kernel.ways() {
-        let place = running.registry.tunnel(address).and_then(|index| snapshot.tunnels.get_mut(usize::from(index.0)));
-        if let Some(tunnel) = place {
-            tunnel.next_hop = first_way(running, address, ways);
+        let place = running.registry.tunnel(address).and_then(|index| snapshot.next_hops.get_mut(usize::from(index.0)));
+        if let Some(next_hop) = place {
+            *next_hop = first_way(running, address, ways).unwrap_or(NextHop::UNKNOWN);
         }
     }
 }

@@ -43,8 +43,10 @@ impl FdbKey {
         }
     }
 
-    #[inline]
-    pub(super) const fn to_word(self) -> u64 {
+    /// The key's word: its lower 48 bits are the address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to_word(self) -> u64 {
         self.0
     }
 

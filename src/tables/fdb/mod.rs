@@ -113,6 +113,7 @@ use std::sync::Arc;
 use crossbeam::utils::CachePadded;
 
 use self::storage::{Bucket, Buckets, SLOTS};
+use super::BridgeIndex;
 use super::quiescence::Quiescence;
 use super::sync::{AtomicU64, Ordering};
 
@@ -125,10 +126,14 @@ pub use self::writer::{FdbWriter, InsertError, Inserted};
 #[derive(Clone, Copy, Debug)]
 pub struct Probe {
     key: FdbKey,
+    /// The bucket's number.
     first: u32,
 }
 
 impl Probe {
+    /// Of no station.
+    pub const NOWHERE: Self = Self { key: FdbKey::from_bits(BridgeIndex(0), 0), first: 0 };
+
     /// The key.
     #[inline]
     #[must_use]
@@ -196,7 +201,8 @@ impl Fdb {
     #[inline(always)]
     #[must_use]
     pub fn probe(&self, key: FdbKey) -> Probe {
-        Probe { key, first: self.seed.hash(key).0 }
+        // The table has at most 2^30 buckets.
+        Probe { key, first: self.buckets.index(self.seed.hash(key).0) as u32 }
     }
 
     /// The number of the bucket where a key may be if it is not in its first one.
@@ -210,7 +216,19 @@ impl Fdb {
     /// Starts to bring the first bucket of a key into the cache, which is where all but a few entries are.
     #[inline(always)]
     pub fn prefetch_first(&self, probe: &Probe) {
-        self.buckets.prefetch(self.buckets.index(probe.first));
+        self.buckets.prefetch(probe.first as usize);
+    }
+
+    /// Starts to bring the second bucket of a key into the cache, for a lookup after a glance that found nothing.
+    pub fn prefetch_second(&self, probe: &Probe) {
+        self.buckets.prefetch(self.second_home(probe));
+    }
+
+    /// What the first bucket of a key says of it: what [`Fdb::lookup`] says, or nothing where that might find something.
+    #[inline(always)]
+    #[must_use]
+    pub fn glance(&self, probe: &Probe) -> Option<FdbValue> {
+        find_in(self.buckets.at(probe.first as usize), probe.key).map(|found| found.value)
     }
 
     /// What the table says of a key. A worker that calls it is registered in the table's [`Quiescence`] and keeps
@@ -218,7 +236,6 @@ impl Fdb {
     ///
     /// A thread that is not registered gets a right answer too, unless during the call the entry is moved twice, or
     /// its slot is given to another station and back: good enough for a person who asks.
-    #[inline(always)]
     #[must_use]
     pub fn lookup(&self, probe: &Probe) -> Option<FdbValue> {
         self.find(probe).map(|found| found.value)
@@ -238,21 +255,12 @@ impl Fdb {
         })
     }
 
-    #[inline(always)]
+    /// The first bucket, the second, and then the first one again: an entry that was moved from the second to the first
+    /// between our two looks is there now.
     fn find(&self, probe: &Probe) -> Option<Found<'_>> {
-        let first = self.buckets.at(self.buckets.index(probe.first));
-        if let Some(found) = find_in(first, probe.key) {
-            return Some(found);
-        }
-        self.find_further(first, probe)
-    }
-
-    /// The second bucket, and then the first one again: an entry that was moved from the second to the first between
-    /// our two looks is there now.
-    #[cold]
-    fn find_further<'a>(&'a self, first: &'a Bucket, probe: &Probe) -> Option<Found<'a>> {
-        let second = self.buckets.at(self.second_home(probe));
-        find_in(second, probe.key).or_else(|| find_in(first, probe.key))
+        let first = self.buckets.at(probe.first as usize);
+        let second = || self.buckets.at(self.second_home(probe));
+        find_in(first, probe.key).or_else(|| find_in(second(), probe.key)).or_else(|| find_in(first, probe.key))
     }
 
     /// The entries of a range of buckets (cut at [`Fdb::bucket_count`]), from any thread. An entry that comes, goes or
@@ -272,7 +280,7 @@ impl Fdb {
     /// The numbers of the two buckets where a key may be, as [`Fdb::sweep`] counts them; the first choice first.
     #[must_use]
     pub fn homes(&self, probe: &Probe) -> [usize; 2] {
-        [self.buckets.index(probe.first), self.second_home(probe)]
+        [probe.first as usize, self.second_home(probe)]
     }
 
     /// All entries: [`Fdb::sweep`] over the whole table.

@@ -43,7 +43,8 @@ impl Bucket {
         self.key.iter().enumerate().map(matches).sum()
     }
 
-    /// Two keys to a register: ten instructions rather than twenty, for what a worker does twice for each packet.
+    /// Two keys to a register: seven instructions with SSE4.1, ten without, rather than twenty, for what a worker does
+    /// twice for each packet.
     #[cfg(all(target_arch = "x86_64", not(vtepd_loom), not(miri)))]
     #[inline(always)]
     fn slots_with_at_once(&self, word: u64) -> u32 {
@@ -53,6 +54,26 @@ impl Bucket {
         // piece; on x86-64 no later load comes before it, and as the block may touch memory for all the compiler knows,
         // it keeps to that order, too. So each word is loaded with `Acquire`. Nothing is written but the registers
         // named.
+        #[cfg(target_feature = "sse4.1")]
+        unsafe {
+            std::arch::asm!(
+                "movq {first}, {word}",
+                "punpcklqdq {first}, {first}",
+                "movdqa {last}, {first}",
+                "pcmpeqq {first}, xmmword ptr [{keys}]",
+                "pcmpeqq {last}, xmmword ptr [{keys} + 16]",
+                "packssdw {first}, {last}",
+                "movmskps {matches:e}, {first}",
+                keys = in(reg) self.key.as_ptr(),
+                word = in(reg) word,
+                matches = lateout(reg) matches,
+                first = out(xmm_reg) _,
+                last = out(xmm_reg) _,
+                options(nostack, preserves_flags),
+            );
+        }
+        // SAFETY: as above.
+        #[cfg(not(target_feature = "sse4.1"))]
         unsafe {
             std::arch::asm!(
                 "movq {first}, {word}",

@@ -1,0 +1,149 @@
+//! Which device is adopted, and what of it is taken.
+
+use super::*;
+use crate::netlink::{Event, Link, Origin, Source, Vxlan};
+
+const STATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+fn config() -> Config {
+    let text = "[vtep]\naddress = \"192.0.2.1\"\n[workers]\ncores = [0]\n\
+                [[port]]\nname = \"trunk0\"\ndevice = \"net_null1\"\nrole = \"access\"\n\
+                [[port]]\nname = \"up0\"\ndevice = \"net_null0\"\nrole = \"uplink\"\n\
+                [[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\ncontrol = \"kernel\"\n\
+                [[bridge]]\nvni = 200\nvlan = 200\nports = [\"trunk0\"]\n";
+    Config::parse("adoption.toml", text).map_err(|wrong| wrong.render(false)).expect("it is valid").config
+}
+
+fn vni(number: u32) -> Vni {
+    Vni::new(number).expect("24 bits")
+}
+
+/// An adoption for [`config`], and the mirror it goes by.
+struct Bench {
+    adoption: Adoption,
+    mirror: Mirror,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut bench = Self { adoption: Adoption::new(), mirror: Mirror::default(), now: Instant::now() };
+        bench.adoption.set_bridges(&config(), &bench.mirror, bench.now);
+        bench
+    }
+
+    fn tell(&mut self, event: Event) {
+        if let Some(change) = self.mirror.apply(event, Source::Event) {
+            self.adoption.note(change, &self.mirror, self.now);
+        }
+        self.adoption.settle(&self.mirror, self.now);
+    }
+
+    fn device(&mut self, index: u32, vxlan: Vxlan) {
+        self.tell(Event::Link(Box::new(Link { index, vxlan: Some(vxlan), ..Link::default() })));
+    }
+
+    fn entry(&mut self, device: u32, mac: MacAddr, destination: Destination, present: bool) {
+        let origin = present.then_some(Origin { state: 0x02, flags: 0x12 });
+        self.tell(Event::Tunnelled { device, mac, destination, origin });
+    }
+
+    fn remote(&self) -> Option<IpAddr> {
+        self.adoption.station(vni(100), STATION).map(|station| station.remote)
+    }
+
+    fn said(&self) -> KernelBridge {
+        self.adoption.said().get(&vni(100)).cloned().unwrap_or_default()
+    }
+}
+
+fn remote(last: u8) -> Destination {
+    Destination::remote([192, 0, 2, last].into())
+}
+
+const PLAIN: Vxlan = Vxlan { vni: 100, port: 4789, local: None, group: None, learning: false, external: false };
+
+#[test]
+fn of_several_devices_the_one_with_the_gateways_address_and_port_is_adopted() {
+    let mut bench = Bench::new();
+    bench.device(7, Vxlan { external: true, ..PLAIN });
+    bench.entry(7, STATION, remote(7), true);
+    assert_eq!(bench.remote(), None, "one for all VNIs has none of its own");
+    bench.device(8, Vxlan { port: 8472, ..PLAIN });
+    bench.entry(8, STATION, remote(8), true);
+    assert_eq!(bench.remote(), Some([192, 0, 2, 8].into()));
+    bench.device(9, PLAIN);
+    bench.entry(9, STATION, remote(9), true);
+    assert_eq!(bench.remote(), Some([192, 0, 2, 9].into()));
+    bench.device(10, Vxlan { local: Some([192, 0, 2, 1].into()), ..PLAIN });
+    assert_eq!(bench.remote(), None, "it has nothing");
+    bench.entry(10, STATION, remote(10), true);
+    assert_eq!(bench.remote(), Some([192, 0, 2, 10].into()));
+    bench.tell(Event::LinkGone(10));
+    assert_eq!(bench.remote(), Some([192, 0, 2, 9].into()));
+    bench.device(11, Vxlan { vni: 200, ..PLAIN });
+    bench.entry(11, STATION, remote(11), true);
+    assert_eq!(bench.adoption.station_count(), 1, "bridge 200 is not the kernel's");
+}
+
+#[test]
+fn what_the_gateway_cannot_send_to_is_left_out() {
+    let mut bench = Bench::new();
+    bench.device(9, PLAIN);
+    let address: IpAddr = [192, 0, 2, 2].into();
+    let full = |port, vni| Destination::Remote { address, port, vni, link: None };
+    for (destination, taken) in [
+        (full(Some(8472), None), false),
+        (full(None, Some(101)), false),
+        (full(Some(4789), Some(100)), true),
+        (Destination::remote("2001:db8::2".parse().expect("an address")), false),
+        (remote(1), false),
+        (Destination::remote([239, 0, 0, 1].into()), false),
+        (Destination::NextHop(77), false),
+        (remote(2), true),
+    ] {
+        bench.entry(9, STATION, destination, true);
+        assert_eq!(bench.remote().is_some(), taken, "{destination:?}");
+        bench.entry(9, MacAddr::ZERO, destination, true);
+        assert_eq!(bench.said().flood_list.contains(&address), taken, "{destination:?} in the flood list");
+        bench.entry(9, MacAddr::ZERO, destination, false);
+    }
+}
+
+#[test]
+fn a_remote_vtep_may_send_as_long_as_it_has_a_station() {
+    let mut bench = Bench::new();
+    bench.device(9, PLAIN);
+    let other = MacAddr([2, 0, 0, 0, 0, 2]);
+    bench.entry(9, STATION, remote(2), true);
+    bench.entry(9, other, remote(2), true);
+    assert_eq!(bench.said().sources.len(), 1);
+    bench.entry(9, STATION, remote(3), true);
+    assert_eq!(bench.said().sources.len(), 2);
+    bench.entry(9, other, remote(2), false);
+    assert_eq!(bench.said().sources, [IpAddr::from([192, 0, 2, 3])].into());
+    let due: Vec<MacAddr> = std::iter::from_fn(|| bench.adoption.next_due()).map(|due| due.mac).collect();
+    assert_eq!(due, [STATION, other, STATION, other]);
+    // One snapshot for all of it, not before it is quiet, and not while the last one has cost too much.
+    let (long_ago, cheap) = (bench.now, Duration::ZERO);
+    assert!(!bench.adoption.take_shape_change(bench.now, (long_ago, cheap)));
+    let later = bench.now + QUIET;
+    assert!(!bench.adoption.take_shape_change(later, (later, QUIET)));
+    assert!(bench.adoption.take_shape_change(later, (long_ago, cheap)));
+    assert!(!bench.adoption.take_shape_change(later + AT_MOST, (long_ago, cheap)));
+}
+
+#[test]
+fn a_config_without_the_bridge_lets_go_of_all_it_had() {
+    let mut bench = Bench::new();
+    bench.device(9, PLAIN);
+    bench.entry(9, STATION, remote(2), true);
+    bench.entry(9, MacAddr::ZERO, remote(2), true);
+    let mut without = config();
+    without.bridges.remove(0);
+    bench.adoption.set_bridges(&without, &bench.mirror, bench.now);
+    assert_eq!((bench.remote(), bench.said()), (None, KernelBridge::default()));
+    bench.adoption.set_bridges(&config(), &bench.mirror, bench.now);
+    assert_eq!(bench.remote(), Some([192, 0, 2, 2].into()));
+    assert_eq!(bench.said().flood_list.len(), 1);
+}
