@@ -56,7 +56,7 @@ class Leaf(Overlay):
         run("ip", "-n", remote.namespace, "link", "set", "far0", "master", f"br{self.vni}")
         self.here = self.host(0)
         self.far = Station(self.far_namespace, "eth0", 102, self.vni)
-        self.far.take_addresses()
+        self.far.take_addresses(OVERLAY_MTU)
         self.frr = [self._routing(gateway, 1, remote.address),
                     self._routing(remote.namespace, 2, self.underlay.gateway)]
 
