@@ -262,7 +262,8 @@ mod tests {
         const PAIR: usize = 2 * CACHE_LINE;
         let span = |first: usize, end: usize| (first / PAIR, (end - 1) / PAIR);
         let start = std::ptr::from_ref(worker).addr();
-        let [bridges, remotes] = [worker.bridges.row(0).0.as_ptr(), worker.remotes.row(0).0.as_ptr()].map(<*const _>::addr);
+        let [bridges, remotes] =
+            [worker.bridges.row(0).0.as_ptr(), worker.remotes.row(0).0.as_ptr()].map(<*const _>::addr);
         let last = usize::from(u16::MAX);
         [
             span(start, start + size_of::<WorkerTelemetry>()),
