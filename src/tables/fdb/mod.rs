@@ -103,6 +103,7 @@
 mod displacement;
 mod entry;
 mod hash;
+mod mapping;
 mod storage;
 mod writer;
 
@@ -119,6 +120,7 @@ use super::sync::{AtomicU64, Ordering};
 
 pub use self::entry::{AgeTick, FdbKey, FdbValue};
 pub use self::hash::HashSeed;
+pub use self::mapping::Mapping;
 pub use self::writer::{FdbWriter, InsertError, Inserted};
 
 /// A key with the first of the two buckets where it may be, so that it can be prefetched before it is looked up. The
