@@ -5,7 +5,7 @@
 use std::io;
 
 use crate::tables::sync::AtomicU64;
-#[cfg(any(test, vtepd_loom, miri, not(target_arch = "x86_64")))]
+#[cfg(any(test, vtepd_loom, miri, not(all(target_arch = "x86_64", target_feature = "sse4.1"))))]
 use crate::tables::sync::Ordering;
 
 /// Slots per bucket. The model checker gets by with fewer, so that it finishes.
@@ -32,21 +32,21 @@ impl Bucket {
     /// All slots are compared before there is a branch: which one it is cannot be predicted.
     #[inline(always)]
     pub(super) fn slots_with(&self, word: u64) -> u32 {
-        #[cfg(all(target_arch = "x86_64", not(vtepd_loom), not(miri)))]
+        #[cfg(all(target_arch = "x86_64", target_feature = "sse4.1", not(vtepd_loom), not(miri)))]
         return self.slots_with_at_once(word);
-        #[cfg(not(all(target_arch = "x86_64", not(vtepd_loom), not(miri))))]
+        #[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.1", not(vtepd_loom), not(miri))))]
         return self.slots_with_one_by_one(word);
     }
 
-    #[cfg(any(test, vtepd_loom, miri, not(target_arch = "x86_64")))]
+    #[cfg(any(test, vtepd_loom, miri, not(all(target_arch = "x86_64", target_feature = "sse4.1"))))]
+    #[inline(always)]
     fn slots_with_one_by_one(&self, word: u64) -> u32 {
         let matches = |(slot, key): (usize, &AtomicU64)| u32::from(key.load(Ordering::Acquire) == word) << slot;
         self.key.iter().enumerate().map(matches).sum()
     }
 
-    /// Two keys to a register: seven instructions with SSE4.1, ten without, rather than twenty, for what a worker does
-    /// twice for each packet.
-    #[cfg(all(target_arch = "x86_64", not(vtepd_loom), not(miri)))]
+    /// Two keys to a register: seven instructions rather than twenty, for what a worker does twice for each packet.
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse4.1", not(vtepd_loom), not(miri)))]
     #[inline(always)]
     fn slots_with_at_once(&self, word: u64) -> u32 {
         let matches: u32;
@@ -54,8 +54,7 @@ impl Bucket {
         // read by others than the compiler's own instructions, and as SSE reads them, each aligned word is read in one
         // piece; on x86-64 no later load comes before it, and as the block may touch memory for all the compiler knows,
         // it keeps to that order, too. So each word is loaded with `Acquire`. Nothing is written but the registers
-        // named.
-        #[cfg(target_feature = "sse4.1")]
+        // named, and the flags stay as they are.
         unsafe {
             std::arch::asm!(
                 "movq {first}, {word}",
@@ -63,6 +62,7 @@ impl Bucket {
                 "movdqa {last}, {first}",
                 "pcmpeqq {first}, xmmword ptr [{keys}]",
                 "pcmpeqq {last}, xmmword ptr [{keys} + 16]",
+                // Each comparison gave 64 ones or zeros, which saturation makes 32 of: four lanes, each with a sign.
                 "packssdw {first}, {last}",
                 "movmskps {matches:e}, {first}",
                 keys = in(reg) self.key.as_ptr(),
@@ -70,30 +70,6 @@ impl Bucket {
                 matches = lateout(reg) matches,
                 first = out(xmm_reg) _,
                 last = out(xmm_reg) _,
-                options(nostack, preserves_flags),
-            );
-        }
-        // SAFETY: as above.
-        #[cfg(not(target_feature = "sse4.1"))]
-        unsafe {
-            std::arch::asm!(
-                "movq {first}, {word}",
-                "punpcklqdq {first}, {first}",
-                "movdqa {last}, {first}",
-                "pcmpeqd {first}, xmmword ptr [{keys}]",
-                "pcmpeqd {last}, xmmword ptr [{keys} + 16]",
-                // SSE2 compares halves of words: the lower halves of all four, and the upper ones.
-                "movaps {halves}, {first}",
-                "shufps {first}, {last}, 0x88",
-                "shufps {halves}, {last}, 0xdd",
-                "andps {first}, {halves}",
-                "movmskps {matches:e}, {first}",
-                keys = in(reg) self.key.as_ptr(),
-                word = in(reg) word,
-                matches = lateout(reg) matches,
-                first = out(xmm_reg) _,
-                last = out(xmm_reg) _,
-                halves = out(xmm_reg) _,
                 options(nostack, preserves_flags),
             );
         }

@@ -109,7 +109,7 @@ fn snapshot(setup: &Setup) -> Snapshot {
 }
 
 /// Where stations can be: behind each member and each remote VTEP.
-pub fn location(number: usize) -> Location {
+fn location(number: usize) -> Location {
     match number {
         0..4 => Location::access(MemberIndex(number as u32)),
         _ => Location::tunnel(TunnelIndex(number as u16 - 4)),
@@ -120,7 +120,7 @@ pub const LOCATIONS: usize = 6;
 /// What the FDB says of a station.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    /// See [`location`].
+    /// A number of `location`, below [`LOCATIONS`].
     pub location: usize,
     pub kind: Kind,
     /// It is in the second of its buckets.
