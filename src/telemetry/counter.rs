@@ -50,7 +50,7 @@ impl Counter {
     }
 }
 
-/// How many rows a [`CounterTable`] has: one for each value of a `u16` index.
+/// How many rows a `CounterTable` has: one for each value of a `u16` index.
 pub const TABLE_ROWS: usize = 1 << 16;
 
 /// The counters of many objects: rows none of which straddles a cache line, for `Row` is as aligned as it is large. A
