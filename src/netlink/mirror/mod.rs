@@ -120,6 +120,8 @@ impl Mirror {
                 update(&mut self.addresses, (link, address), present.then_some(()), source, resync)
                     .then_some(Change::Address(address))
             }
+            // Groups are nobody's neighbours: the kernel lists their MAC addresses in dumps, and tells of none of them.
+            Event::Neighbour { address, .. } if address.is_multicast() => None,
             Event::Neighbour { link, address, neighbour } => {
                 update(&mut self.neighbours, (link, address), neighbour, source, resync)
                     .then_some(Change::Neighbour(link, address))
