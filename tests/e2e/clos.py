@@ -260,6 +260,9 @@ class Clos:
     def move(self, station, leaf):
         """The station goes behind another leaf, as a virtual machine does: with its addresses and no link down, so
         that the leaf it leaves is not told."""
+        # The interface that stays behind with the same MAC must not answer for the host: that would be a move back.
+        run("ip", "-n", station.namespace, "link", "set", station.device, "arp", "off")
+        run("ip", "netns", "exec", station.namespace, "sysctl", "-qw", f"net/ipv6/conf/{station.device}/disable_ipv6=1")
         run("ip", "-n", station.namespace, "addr", "flush", "dev", station.device)
         station.device = f"eth-{leaf.name}"
         self.attach(station, leaf)
