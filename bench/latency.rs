@@ -3,7 +3,7 @@
 mod figure;
 mod report;
 pub mod round;
-mod source;
+pub mod source;
 
 use std::process::{Command, Stdio};
 

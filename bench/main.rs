@@ -8,6 +8,7 @@ mod hugepages;
 mod instructions;
 mod interrupt;
 mod latency;
+mod meanwhile;
 mod measure;
 mod measurement;
 mod open_vswitch;

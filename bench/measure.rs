@@ -12,7 +12,7 @@ use crate::forwarders::Forwarding;
 use crate::measurement::{Case, Direction, Means, Outcome, Variant, median};
 use crate::rig::{Losses, Rig, start_dpdk};
 use crate::testbed::{self, ACCESS, Fallible, UPLINK};
-use crate::traffic::Population;
+use crate::traffic::{Population, Station};
 
 /// The time one value is taken over: short, so that a quiet moment of a busy machine is one.
 const WINDOW: Duration = Duration::from_millis(10);
@@ -88,9 +88,24 @@ fn introduce(gateway: &mut Gateway, ring: &LearnRing, case: &Case, population: &
     if case.direction == Direction::Both {
         return Ok(());
     }
-    let running = gateway.running().load_full();
     let behind_remotes = case.direction == Direction::Encap;
-    for station in population.stations().filter(|station| station.remote.is_some() == behind_remotes) {
+    let silent = population.stations().filter(|station| station.remote.is_some() == behind_remotes);
+    introduce_all(gateway, ring, case, population, silent)
+}
+
+/// Lets these stations be learned as if they had spoken.
+///
+/// # Errors
+/// Where the gateway has no place for one.
+pub fn introduce_all(
+    gateway: &mut Gateway,
+    ring: &LearnRing,
+    case: &Case,
+    population: &Population,
+    stations: impl Iterator<Item = Station>,
+) -> Fallible<()> {
+    let running = gateway.running().load_full();
+    for station in stations {
         let (bridge, location) = testbed::place(&station, population, case.underlay, &running.registry)?;
         let event = LearnEvent { key: FdbKey::new(bridge, station.mac), location };
         while !ring.send(event) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use vtepd::config::Config;
 use vtepd::control::{Gateway, PortFacts};
+use vtepd::daemon::ports::WorkerQueues;
 use vtepd::daemon::{cores, ports};
 use vtepd::tables::PortIndex;
 use vtepd::tables::learning::LearnRing;
@@ -27,7 +28,8 @@ pub struct Rig {
     pub gateway: Gateway,
     /// What the control side counts.
     pub control: Arc<ControlTelemetry>,
-    _bed: Testbed,
+    /// DPDK.
+    pub bed: Testbed,
 }
 
 impl Rig {
@@ -42,10 +44,25 @@ impl Rig {
         receives: impl Fn(PortIndex) -> bool,
         before: impl FnOnce(&mut Gateway, &LearnRing) -> Fallible<()>,
     ) -> Fallible<Self> {
+        Self::start_with(config, means, receives, |_, _, _| Ok(Vec::new()), before)
+    }
+
+    /// As [`Rig::start`], with ports that `more` opens and adds to the config and to the workers' queues.
+    ///
+    /// # Errors
+    /// Whatever does not start.
+    pub fn start_with(
+        mut config: Config,
+        means: &Means,
+        receives: impl Fn(PortIndex) -> bool,
+        more: impl FnOnce(&Testbed, &mut Config, &mut [WorkerQueues]) -> Fallible<Vec<PortFacts>>,
+        before: impl FnOnce(&mut Gateway, &LearnRing) -> Fallible<()>,
+    ) -> Fallible<Self> {
         let (worker_cores, idle) = (config.workers.cores.clone(), config.workers.idle);
         let bed = start_dpdk(&config, means)?;
-        let (ports, queues) = ports::open(&bed.eal, &config, &bed.pool)?;
-        let facts: Vec<PortFacts> = ports.iter().map(|port| port.facts).collect();
+        let (ports, mut queues) = ports::open(&bed.eal, &config, &bed.pool)?;
+        let mut facts: Vec<PortFacts> = ports.iter().map(|port| port.facts).collect();
+        facts.extend(more(&bed, &mut config, &mut queues)?);
         testbed::check_uplink(facts.first().map(|facts| facts.mac))?;
         let rings: Vec<Arc<LearnRing>> = worker_cores.iter().map(|_| Arc::default()).collect();
         let control = Arc::new(ControlTelemetry::new());
@@ -58,7 +75,7 @@ impl Rig {
             queues.ports.retain(|port| receives(port.index));
             workers.push(Forwarding::gateway(&bed.eal, core, queues, &bed.pool, ring, gateway.tables(), idle)?);
         }
-        Ok(Self { workers, gateway, control, _bed: bed })
+        Ok(Self { workers, gateway, control, bed })
     }
 
     /// Runs the control loop until the FDB has so many entries.

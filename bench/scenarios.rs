@@ -10,6 +10,7 @@ use vtepd::config::model;
 use vtepd::telemetry::Event;
 
 use crate::capacity;
+use crate::meanwhile;
 use crate::measure::{measure_rig, sample};
 use crate::measurement::{Case, Direction, Means};
 use crate::rig::{Losses, Rig};
@@ -29,6 +30,10 @@ pub enum Scenario {
     TwoWorkersMid,
     /// A million MACs learned while forwarding, and aged out
     Learning,
+    /// Known stations' traffic while a million MACs are learned, while the FDB is full, and while they age, mid set
+    LearningMeanwhileMid,
+    /// The same, large set
+    LearningMeanwhileLarge,
     /// Start and reload with 4000 bridges and a million static MACs, and the memory it takes
     Memory,
 }
@@ -124,7 +129,10 @@ pub fn memory_mib(scenarios: &[Scenario], means: &Means) -> u32 {
         Scenario::TwoWorkersMid => {
             testbed::memory_mib(&case(Set::Mid, Frames::Short, Direction::Both).traffic(means.seed), 2)
         }
-        Scenario::Learning => {
+        Scenario::LearningMeanwhileMid => {
+            testbed::memory_mib(&case(Set::Mid, Frames::Short, Direction::Both).traffic(means.seed), 1)
+        }
+        Scenario::Learning | Scenario::LearningMeanwhileLarge => {
             testbed::memory_mib(&case(Set::Large, Frames::Short, Direction::Both).traffic(means.seed), 1)
         }
         Scenario::Memory => 0,
@@ -143,6 +151,8 @@ pub fn run(scenario: Scenario, means: &Means) -> Fallible<Vec<Figure>> {
         Scenario::TwoWorkersSmall => two_workers(Set::Small, means),
         Scenario::TwoWorkersMid => two_workers(Set::Mid, means),
         Scenario::Learning => capacity::learning(means),
+        Scenario::LearningMeanwhileMid => meanwhile::measure(Set::Mid, means),
+        Scenario::LearningMeanwhileLarge => meanwhile::measure(Set::Large, means),
         Scenario::Memory => capacity::memory(means),
     }
 }
