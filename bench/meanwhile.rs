@@ -163,7 +163,7 @@ impl Meanwhile {
     /// All that was learned from the third port ages out, within a tick or two.
     fn age(&mut self, time: Duration) -> Fallible<()> {
         self.rates(0.0, SETTLING)?;
-        let mut config = self.rig.gateway.running().load().config.clone();
+        let mut config = self.rig.gateway.running().load().config.as_ref().clone();
         config.fdb.ageing = Some(AGEING[1]);
         self.rig.gateway.apply(config)?;
         let all = self.rig.gateway.tables().fdb.len();
@@ -188,7 +188,7 @@ impl Meanwhile {
 
     /// Every bridge has as many addresses as it may, and unknown sources go on.
     fn limit(&mut self, time: Duration) -> Fallible<()> {
-        let mut config = self.rig.gateway.running().load().config.clone();
+        let mut config = self.rig.gateway.running().load().config.as_ref().clone();
         config.fdb.ageing = Some(AGEING[0]);
         self.rig.gateway.apply(config.clone())?;
         self.third.choose(NEWCOMERS..NEWCOMERS + REGULARS);
