@@ -13,6 +13,7 @@ WORKDIR /src
 # The package list first: as long as it stays the same, so does this layer.
 COPY dpdk-config/packages dpdk-config/install dpdk-config/
 RUN dpdk-config/install build && rm -rf /var/lib/apt/lists/*
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY src src
 RUN cargo build --locked --release

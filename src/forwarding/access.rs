@@ -11,8 +11,8 @@ use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_AT, ETHERTYPE_VLAN, VLAN_
 /// A tagged frame's header.
 const TAGGED_HEADER: usize = ETHERNET_HEADER + VLAN_TAG;
 
-/// Admits the usual frame that an access port with these VLANs received: one segment, of a VLAN that has a bridge, no tag
-/// behind the access tag. None for any other, which is for [`admit_unusual`].
+/// Admits the usual frame that an access port with these VLANs received: one segment with room for a tag, of a VLAN that
+/// has a bridge, no tag behind the access tag. None for any other, which is for [`admit_unusual`].
 ///
 /// Only an 802.1Q tag (0x8100) names a VLAN of the port; a priority tag (VID 0) counts as untagged (IEEE 802.1Q, 6.9).
 #[inline(always)]

@@ -57,7 +57,7 @@ pub(super) fn check_front<P: PacketBuffer>(packet: &P, place: FramePlace) -> Res
 /// asked for early.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
-    /// What is to be done with it. Where stage 1 has decided that, it has set nothing else.
+    /// What is to be done with it. Where stage 1 has decided that, the rest means nothing.
     pub verdict: Verdict,
     /// Where the frame came from.
     pub source: Location,
@@ -118,15 +118,21 @@ impl Frame {
 }
 
 /// Decides where the usual frame goes: from a known station to another that it may send to, both of them in the first of
-/// their two buckets. False, and nothing done but that the second buckets are asked for, for any other, which is for
-/// [`decide_unusual`] when their memory has had the time to arrive.
+/// their two buckets. False, and nothing done but that the second bucket is asked for of who is not in the first, for any
+/// other, which is for [`decide_unusual`] when that memory has had the time to arrive.
 #[inline(always)]
 pub fn decide_usual(frame: &mut Frame, around: &Surroundings<'_>) -> bool {
-    let source = around.fdb.glance(&frame.source_probe).filter(|value| is_here(*value, frame, around));
+    let source = around.fdb.glance(&frame.source_probe);
     let destination = around.fdb.glance(&frame.destination_probe).map(FdbValue::location);
-    let Some(to) = destination.filter(|to| source.is_some() && frame.source.may_send_to(*to)) else {
-        around.fdb.prefetch_second(&frame.source_probe);
-        around.fdb.prefetch_second(&frame.destination_probe);
+    let source_is_here = source.is_some_and(|value| is_here(value, frame, around));
+    let Some(to) = destination.filter(|to| source_is_here && frame.source.may_send_to(*to)) else {
+        if source.is_none() {
+            around.fdb.prefetch_second(&frame.source_probe);
+        }
+        // A group is in no bucket.
+        if destination.is_none() && !frame.is_to_group() {
+            around.fdb.prefetch_second(&frame.destination_probe);
+        }
         return false;
     };
     count_received(frame, around.telemetry);

@@ -239,3 +239,6 @@ fn tell_sender<P: PacketBuffer>(
         limiter.tell(&packet, max_frame, sender, around, egress);
     }
 }
+
+#[cfg(test)]
+mod tests;

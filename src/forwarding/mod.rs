@@ -4,13 +4,17 @@
 //! A burst of up to [`BURST`] packets that one port received goes through three stages, each over the whole burst, so
 //! that the memory one stage asks for has arrived when the next one reads it:
 //!
-//! 1. **Admit** ([`uplink`], [`access`]): validate, find the bridge, take off what the side put around the frame
-//!    (outer headers, access tag). What is left is a plain Ethernet frame, whichever side it came from.
+//! 1. **Admit** ([`uplink`], [`access`]): validate, find the bridge, and where in the packet the frame is, behind what
+//!    the side put around it (outer headers, access tag). From here on it is a plain Ethernet frame, whichever side it
+//!    came from ([`framing`]).
 //! 2. **Bridge** ([`bridging`]): look up source and destination, learn, and decide: the [`Verdict`](bridging::Verdict).
-//! 3. **Emit** ([`emit`], [`flood`]): put around the frame what its destination asks for (access tag, outer headers)
-//!    and give it to the [`Egress`].
+//! 3. **Emit** ([`emit`], [`flood`]): exchange what is around the frame for what its destination asks for (access tag,
+//!    outer headers) and give it to the [`Egress`]. What is for the gateway itself is answered ([`local`]); what a stage
+//!    refused is counted under its reason.
 //!
-//! Frames for the gateway itself leave at the first stage and are answered ([`local`]).
+//! The first two stages have two ways each. The usual one is for valid packets between known stations, nearly all of
+//! them, and asks only what these have to be asked. The unusual one is for any packet, and of a usual packet would say
+//! the same: `forwarder/tests.rs` holds the two together.
 
 pub mod access;
 pub mod bridging;

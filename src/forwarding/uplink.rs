@@ -60,7 +60,7 @@ fn inner_header(header: &[u8; ETHERNET_HEADER]) -> (Addresses, u16) {
 
 /// Admits the usual packet from an underlay of this family: valid VXLAN for this gateway, in the form that nearly all
 /// packets have, of a known VNI and from a known remote VTEP, with no tag inside; with the outer ECN field, which is for
-/// [`take_congestion_over`] unless it is Not-ECT. None for any other packet, which is for [`admit_unusual`].
+/// `take_congestion_over` unless it is Not-ECT. None for any other packet, which is for [`admit_unusual`].
 #[inline(always)]
 pub fn admit_usual<const IPV6: bool, P: PacketBuffer>(
     packet: &P,

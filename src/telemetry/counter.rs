@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use zerocopy::FromZeros;
 
 use super::CACHE_LINE;
+use crate::tables::fdb::Mapping;
 
 /// A 64-bit counter that one thread writes and any thread reads.
 ///
@@ -49,12 +50,13 @@ impl Counter {
     }
 }
 
-/// How many rows a [`CounterTable`] has: one for each value of a `u16` index.
+/// How many rows a `CounterTable` has: one for each value of a `u16` index.
 pub const TABLE_ROWS: usize = 1 << 16;
 
-/// The counters of one object, none of which straddles a cache line: `Row` is as aligned as it is large.
+/// The counters of many objects: rows none of which straddles a cache line, for `Row` is as aligned as it is large. A
+/// row that was never counted in costs no memory, but for what shares its page.
 #[derive(Debug)]
-pub(super) struct CounterTable<Row>(Box<[Row; TABLE_ROWS]>);
+pub(super) struct CounterTable<Row>(Mapping<Row>);
 
 impl<Row: FromZeros> CounterTable<Row> {
     const CHECKED: () = assert!(
@@ -65,14 +67,14 @@ impl<Row: FromZeros> CounterTable<Row> {
     /// A table of zeros.
     pub(super) fn new() -> Self {
         let () = Self::CHECKED;
-        let rows = <[Row; TABLE_ROWS]>::new_box_zeroed();
+        let rows = Mapping::zeroed(TABLE_ROWS);
         Self(rows.unwrap_or_else(|_| std::alloc::handle_alloc_error(std::alloc::Layout::new::<[Row; TABLE_ROWS]>())))
     }
 
-    /// One row. Any index is in the table, so that nothing is compared.
+    /// One row; every index has one.
     #[inline(always)]
     pub(super) fn row(&self, index: u16) -> &Row {
-        &self.0[usize::from(index)]
+        &self.0.as_slice()[usize::from(index)]
     }
 }
 

@@ -257,7 +257,7 @@ mod tests {
     }
 
     /// Where a worker's counters lie, in pairs of lines: the structure, and the rows of its tables that are counted in.
-    /// There is no bridge and no remote VTEP of the last number.
+    /// There is no bridge and no remote VTEP of the last number; what comes from no known remote VTEP is counted there.
     fn spans(worker: &WorkerTelemetry) -> [(usize, usize); 3] {
         const PAIR: usize = 2 * CACHE_LINE;
         let span = |first: usize, end: usize| (first / PAIR, (end - 1) / PAIR);

@@ -23,7 +23,6 @@ pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// A service VLAN tag, the outer one of two (IEEE 802.1Q, table 9-1).
 pub const ETHERTYPE_QINQ: u16 = 0x88a8;
 
-/// Where the first EtherType of a frame is.
 /// Where a frame has its EtherType, in bytes.
 pub const ETHERTYPE_AT: usize = 12;
 

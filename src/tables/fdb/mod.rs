@@ -12,9 +12,10 @@
 //!
 //! - The **writer** ([`FdbWriter`], the control thread) is the only one that changes keys and that gives values a new
 //!   meaning. There is one per table, and it is not `Clone`.
-//! - **Workers** look up ([`Fdb::lookup`]). Between two burst boundaries ([`Reader::pass`]) is a *burst*; a worker
-//!   keeps nothing that it looked up beyond it. They write one thing: a compare-exchange of a value word that advances
-//!   its age tick ([`Fdb::refresh`]).
+//! - **Workers** look up ([`Fdb::lookup`]), or look into the first bucket alone ([`Fdb::glance`]) and look up later in
+//!   the same burst what they did not find there. Between two burst boundaries ([`Reader::pass`]) is a *burst*; a worker
+//!   keeps nothing that it found beyond it. They write one thing: a compare-exchange of a value word that advances its
+//!   age tick ([`Fdb::refresh`]).
 //! - **Anyone** may list entries ([`Fdb::sweep`]) and read the counters. That has no bearing on forwarding, and is
 //!   exact only where nothing changes meanwhile.
 //!
@@ -45,7 +46,9 @@
 //!   unless that was refreshed as well. The old slot is then filled with another key at once.
 //!
 //! The order of the reader, per bucket: all keys; on a match the value; then the key again. A slot counts only if the
-//! value is live and the key is still there. First bucket, second bucket, first bucket again; then it is a miss.
+//! value is live and the key is still there. First bucket, second bucket, first bucket again; then it is a miss. A glance
+//! is one look at the first bucket: what it finds is a hit as any other, but that it finds nothing is no miss. The lookup
+//! that follows takes nothing over from it and has its own three looks.
 //!
 //! # Why a hit is never another station's
 //!
@@ -103,6 +106,7 @@
 mod displacement;
 mod entry;
 mod hash;
+mod mapping;
 mod storage;
 mod writer;
 
@@ -119,10 +123,11 @@ use super::sync::{AtomicU64, Ordering};
 
 pub use self::entry::{AgeTick, FdbKey, FdbValue};
 pub use self::hash::HashSeed;
+pub use self::mapping::Mapping;
 pub use self::writer::{FdbWriter, InsertError, Inserted};
 
 /// A key with the first of the two buckets where it may be, so that it can be prefetched before it is looked up. The
-/// second bucket is found by hashing again: one lookup in a hundred asks for it.
+/// second bucket is found by hashing again: of the stations in the table, one in a hundred asks for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Probe {
     key: FdbKey,
@@ -224,7 +229,8 @@ impl Fdb {
         self.buckets.prefetch(self.second_home(probe));
     }
 
-    /// What the first bucket of a key says of it: what [`Fdb::lookup`] says, or nothing where that might find something.
+    /// What the first bucket of a key says of it: if anything, what [`Fdb::lookup`] says. Where it says nothing, the key
+    /// may be in the table all the same, and [`Fdb::lookup`] knows. To be called by who may call that.
     #[inline(always)]
     #[must_use]
     pub fn glance(&self, probe: &Probe) -> Option<FdbValue> {

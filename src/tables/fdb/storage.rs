@@ -5,7 +5,7 @@
 use std::io;
 
 use crate::tables::sync::AtomicU64;
-#[cfg(any(test, vtepd_loom, miri, not(target_arch = "x86_64")))]
+#[cfg(any(test, vtepd_loom, miri, not(all(target_arch = "x86_64", target_feature = "sse4.1"))))]
 use crate::tables::sync::Ordering;
 
 /// Slots per bucket. The model checker gets by with fewer, so that it finishes.
@@ -13,6 +13,7 @@ pub(super) const SLOTS: usize = if cfg!(vtepd_loom) { 2 } else { 4 };
 
 /// One cache line: the keys of [`SLOTS`] slots and their values.
 #[derive(Debug)]
+#[cfg_attr(not(vtepd_loom), derive(zerocopy::FromZeros))]
 #[repr(C, align(64))]
 pub(super) struct Bucket {
     pub(super) key: [AtomicU64; SLOTS],
@@ -31,21 +32,21 @@ impl Bucket {
     /// All slots are compared before there is a branch: which one it is cannot be predicted.
     #[inline(always)]
     pub(super) fn slots_with(&self, word: u64) -> u32 {
-        #[cfg(all(target_arch = "x86_64", not(vtepd_loom), not(miri)))]
+        #[cfg(all(target_arch = "x86_64", target_feature = "sse4.1", not(vtepd_loom), not(miri)))]
         return self.slots_with_at_once(word);
-        #[cfg(not(all(target_arch = "x86_64", not(vtepd_loom), not(miri))))]
+        #[cfg(not(all(target_arch = "x86_64", target_feature = "sse4.1", not(vtepd_loom), not(miri))))]
         return self.slots_with_one_by_one(word);
     }
 
-    #[cfg(any(test, vtepd_loom, miri, not(target_arch = "x86_64")))]
+    #[cfg(any(test, vtepd_loom, miri, not(all(target_arch = "x86_64", target_feature = "sse4.1"))))]
+    #[inline(always)]
     fn slots_with_one_by_one(&self, word: u64) -> u32 {
         let matches = |(slot, key): (usize, &AtomicU64)| u32::from(key.load(Ordering::Acquire) == word) << slot;
         self.key.iter().enumerate().map(matches).sum()
     }
 
-    /// Two keys to a register: seven instructions with SSE4.1, ten without, rather than twenty, for what a worker does
-    /// twice for each packet.
-    #[cfg(all(target_arch = "x86_64", not(vtepd_loom), not(miri)))]
+    /// Two keys to a register: seven instructions rather than twenty, for what a worker does twice for each packet.
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse4.1", not(vtepd_loom), not(miri)))]
     #[inline(always)]
     fn slots_with_at_once(&self, word: u64) -> u32 {
         let matches: u32;
@@ -53,8 +54,7 @@ impl Bucket {
         // read by others than the compiler's own instructions, and as SSE reads them, each aligned word is read in one
         // piece; on x86-64 no later load comes before it, and as the block may touch memory for all the compiler knows,
         // it keeps to that order, too. So each word is loaded with `Acquire`. Nothing is written but the registers
-        // named.
-        #[cfg(target_feature = "sse4.1")]
+        // named, and the flags stay as they are.
         unsafe {
             std::arch::asm!(
                 "movq {first}, {word}",
@@ -62,6 +62,7 @@ impl Bucket {
                 "movdqa {last}, {first}",
                 "pcmpeqq {first}, xmmword ptr [{keys}]",
                 "pcmpeqq {last}, xmmword ptr [{keys} + 16]",
+                // Each comparison gave 64 ones or zeros, which saturation makes 32 of: four lanes, each with a sign.
                 "packssdw {first}, {last}",
                 "movmskps {matches:e}, {first}",
                 keys = in(reg) self.key.as_ptr(),
@@ -72,38 +73,14 @@ impl Bucket {
                 options(nostack, preserves_flags),
             );
         }
-        // SAFETY: as above.
-        #[cfg(not(target_feature = "sse4.1"))]
-        unsafe {
-            std::arch::asm!(
-                "movq {first}, {word}",
-                "punpcklqdq {first}, {first}",
-                "movdqa {last}, {first}",
-                "pcmpeqd {first}, xmmword ptr [{keys}]",
-                "pcmpeqd {last}, xmmword ptr [{keys} + 16]",
-                // SSE2 compares halves of words: the lower halves of all four, and the upper ones.
-                "movaps {halves}, {first}",
-                "shufps {first}, {last}, 0x88",
-                "shufps {halves}, {last}, 0xdd",
-                "andps {first}, {halves}",
-                "movmskps {matches:e}, {first}",
-                keys = in(reg) self.key.as_ptr(),
-                word = in(reg) word,
-                matches = lateout(reg) matches,
-                first = out(xmm_reg) _,
-                last = out(xmm_reg) _,
-                halves = out(xmm_reg) _,
-                options(nostack, preserves_flags),
-            );
-        }
         matches
     }
 }
 
-#[cfg(not(any(vtepd_loom, miri)))]
-use mapped::Memory;
 #[cfg(any(vtepd_loom, miri))]
 use on_heap::Memory;
+#[cfg(not(any(vtepd_loom, miri)))]
+type Memory = super::mapping::Mapping<Bucket>;
 
 /// The buckets: a power of two of them, all zero at first, that is, every slot empty and dead.
 #[derive(Debug)]
@@ -119,7 +96,9 @@ impl Buckets {
     /// The system's, where there is not that much memory.
     pub(super) fn new(count: usize) -> io::Result<Self> {
         let count = count.checked_next_power_of_two().ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { memory: Memory::zeroed(count)?, mask: count - 1 })
+        let memory = Memory::zeroed(count)?;
+        memory.prefer_hugepages();
+        Ok(Self { memory, mask: count - 1 })
     }
 
     /// How many there are.
@@ -158,67 +137,6 @@ impl Buckets {
     }
 }
 
-/// Memory of a mapping of its own: pages come zeroed, and only when first touched.
-#[cfg(not(any(vtepd_loom, miri)))]
-mod mapped {
-    use std::io;
-    use std::num::NonZeroUsize;
-    use std::ptr::NonNull;
-
-    use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
-
-    use super::Bucket;
-
-    /// A table of at least this many bytes is worth transparent hugepages: two of them on x86-64.
-    const HUGE: usize = 4 << 20;
-
-    #[derive(Debug)]
-    pub(super) struct Memory {
-        first: NonNull<Bucket>,
-        count: usize,
-    }
-
-    // SAFETY: the mapping belongs to this value alone and does not depend on the thread that made it; what is shared of
-    // it are atomics.
-    unsafe impl Send for Memory {}
-    // SAFETY: as above.
-    unsafe impl Sync for Memory {}
-
-    impl Memory {
-        pub(super) fn zeroed(count: usize) -> io::Result<Self> {
-            let bytes = count
-                .checked_mul(size_of::<Bucket>())
-                .and_then(NonZeroUsize::new)
-                .filter(|bytes| isize::try_from(bytes.get()).is_ok())
-                .ok_or(io::ErrorKind::OutOfMemory)?;
-            let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-            // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
-            let start = unsafe { mmap_anonymous(None, bytes, access, MapFlags::MAP_PRIVATE)? };
-            if bytes.get() >= HUGE {
-                // Where the kernel has no hugepages to give, the table works all the same.
-                // SAFETY: the range is the mapping just made, and the advice changes no contents.
-                let _ = unsafe { madvise(start, bytes.get(), MmapAdvise::MADV_HUGEPAGE) };
-            }
-            Ok(Self { first: start.cast(), count })
-        }
-
-        #[inline(always)]
-        pub(super) fn as_slice(&self) -> &[Bucket] {
-            // SAFETY: the mapping has `count` buckets, starts at a page and so is aligned, lives as long as `self`, and
-            // all zero, as it was mapped, is a valid `Bucket`. Nobody has a `&mut` to it.
-            unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
-        }
-    }
-
-    impl Drop for Memory {
-        fn drop(&mut self) {
-            // SAFETY: the range is the mapping that `zeroed` made, unmapped nowhere else, and no borrow of it outlives
-            // `self`. It can fail only for a range that is not a mapping's.
-            let _ = unsafe { munmap(self.first.cast(), self.count * size_of::<Bucket>()) };
-        }
-    }
-}
-
 /// Memory of the allocator, for the checkers: loom's atomics are not plain words, and Miri has no `madvise`.
 #[cfg(any(vtepd_loom, miri))]
 mod on_heap {
@@ -234,6 +152,8 @@ mod on_heap {
             let zeroes = || std::array::from_fn(|_| AtomicU64::new(0));
             Ok(Self((0..count).map(|_| Bucket { key: zeroes(), value: zeroes() }).collect()))
         }
+
+        pub(super) fn prefer_hugepages(&self) {}
 
         #[inline]
         pub(super) fn as_slice(&self) -> &[Bucket] {

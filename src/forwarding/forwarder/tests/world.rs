@@ -1,0 +1,333 @@
+//! A gateway twice over: one has the whole pipeline, its twin goes the unusual way alone, with one packet at a time.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+
+use crate::forwarding::bridging::{Frame, Verdict, decide_unusual};
+use crate::forwarding::forwarder::{admit_unusual_from_access, admit_unusual_from_uplink};
+use crate::forwarding::{BURST, Egress, Forwarder, HeapPacket, Moment, PacketBuffer, Surroundings, access, uplink};
+use crate::tables::access_map::AccessMap;
+use crate::tables::fdb::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, HashSeed};
+use crate::tables::learning::{LearnEvent, LearnRing};
+use crate::tables::outer_pattern::OuterPattern;
+use crate::tables::quiescence::Quiescence;
+use crate::tables::remote_map::RemoteMap;
+use crate::tables::snapshot::{
+    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, OuterDscp, Port, PortSide, Snapshot,
+};
+use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
+use crate::tables::vni_map::VniMap;
+use crate::tables::{BridgeIndex, Location, MemberIndex, PortIndex, TunnelIndex};
+use crate::telemetry::worker::Traffic;
+use crate::telemetry::{DropReason, Event, WorkerTelemetry};
+use crate::wire::{MacAddr, VlanId, Vni};
+
+pub const UPLINK: PortIndex = PortIndex(0);
+pub const TRUNK: PortIndex = PortIndex(1);
+pub const UPLINK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+pub const UDP_PORT: u16 = 4789;
+/// VNI 100 is VLAN 100 of both trunks, VNI 200 their untagged frames. Remote VTEP 0 may send to the first, 1 to the
+/// second; none of 2 is known.
+pub const VNIS: [u32; 2] = [100, 200];
+pub const VLAN: u16 = 100;
+pub const NOW: AgeTick = AgeTick(7);
+
+/// What of a config bears on how packets are told apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub ipv6: bool,
+    pub strict: bool,
+    pub zero_checksum: bool,
+    pub policy: BridgePolicy,
+}
+
+impl Setup {
+    /// The schema's defaults.
+    pub const fn usual(ipv6: bool) -> Self {
+        let policy = BridgePolicy { learning: true, source_check: true, carry_tags: false, link_local: false };
+        Self { ipv6, strict: false, zero_checksum: false, policy }
+    }
+}
+
+/// The address of the local VTEP (0) or of remote VTEP `n - 1`.
+pub fn vtep(ipv6: bool, n: u8) -> IpAddr {
+    if ipv6 { Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n.into()).into() } else { Ipv4Addr::new(10, 0, 0, n).into() }
+}
+
+fn next_hop(ipv6: bool) -> NextHop {
+    let addresses = match (vtep(ipv6, 0), vtep(ipv6, 1)) {
+        (IpAddr::V4(local), IpAddr::V4(remote)) => OuterAddresses::Ipv4 { local, remote },
+        (IpAddr::V6(local), IpAddr::V6(remote)) => OuterAddresses::Ipv6 { local, remote },
+        _ => unreachable!("one family"),
+    };
+    let (source_mac, destination_mac) = (UPLINK_MAC, MacAddr([2, 0, 0, 0, 0xbb, 1]));
+    // Some of the frames are too long for that.
+    NextHop::new(UPLINK, &OuterHeader { source_mac, destination_mac, addresses, udp_port: UDP_PORT, ttl: 64, mtu: 180 })
+}
+
+fn snapshot(setup: &Setup) -> Snapshot {
+    let vtep_of = |n| vtep(setup.ipv6, n);
+    let local = LocalVtep {
+        address: vtep_of(0),
+        udp_port: UDP_PORT,
+        zero_checksum_ipv6: setup.zero_checksum,
+        dscp: OuterDscp::INHERITED,
+        strict: setup.strict,
+    };
+    let trunk = |port: u32| {
+        let mut map = AccessMap::empty();
+        map.attach(VlanId::new(VLAN).ok(), MemberIndex(port), BridgeIndex(0));
+        map.attach(None, MemberIndex(2 + port), BridgeIndex(1));
+        if setup.policy.carry_tags {
+            map.attach_rest_to_untagged();
+        }
+        Port { mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]), mtu: 150, side: PortSide::Access(map) }
+    };
+    let pattern = Box::new(OuterPattern::new(&local, UPLINK_MAC));
+    let uplink = Port { mac: UPLINK_MAC, mtu: 180, side: PortSide::Uplink(pattern) };
+    let member =
+        |bridge: u16, port, vlan| Member { port: PortIndex(port), bridge: BridgeIndex(bridge), vlan, mtu: 150 };
+    let domain = |members: [u32; 2], flood_list: &[u16], source| BroadcastDomain {
+        members: members.map(MemberIndex).into(),
+        flood_list: flood_list.iter().copied().map(TunnelIndex).collect(),
+        sources: [TunnelIndex(source)].into(),
+    };
+    let vni = |number| Vni::new(number).expect("24 bits");
+    Snapshot {
+        vtep: local,
+        ports: vec![uplink, trunk(0), trunk(1)],
+        bridges: VNIS.map(|number| Bridge { vni: vni(number), policy: setup.policy }).into(),
+        domains: vec![domain([0, 1], &[0, 1], 0), domain([2, 3], &[0], 1)],
+        members: vec![member(0, 1, VLAN), member(0, 2, VLAN), member(1, 1, 0), member(1, 2, 0)],
+        tunnels: [1, 2].map(|n| Tunnel { address: vtep_of(n) }).into(),
+        next_hops: vec![next_hop(setup.ipv6), NextHop::UNKNOWN],
+        vnis: VniMap::new([0, 1].map(|bridge: u16| (vni(VNIS[usize::from(bridge)]), BridgeIndex(bridge)))),
+        remotes: RemoteMap::new([0, 1].map(|n: u16| (vtep_of(1 + n as u8), TunnelIndex(n)))),
+    }
+}
+
+/// Where stations can be: behind each member and each remote VTEP.
+fn location(number: usize) -> Location {
+    match number {
+        0..4 => Location::access(MemberIndex(number as u32)),
+        _ => Location::tunnel(TunnelIndex(number as u16 - 4)),
+    }
+}
+pub const LOCATIONS: usize = 6;
+
+/// What the FDB says of a station.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// A number of `location`, below [`LOCATIONS`].
+    pub location: usize,
+    pub kind: Kind,
+    /// It is in the second of its buckets.
+    pub second: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Heard,
+    /// Heard, but not in this tick.
+    Stale,
+    Static,
+}
+
+#[derive(Default)]
+struct Ports(Vec<(PortIndex, Vec<u8>)>);
+
+impl Egress<HeapPacket> for Ports {
+    fn transmit(&mut self, port: PortIndex, packet: HeapPacket) {
+        self.0.push((port, packet.to_vec()));
+    }
+
+    fn allocate(&mut self) -> Option<HeapPacket> {
+        let mut packet = HeapPacket::new(&[0; 1514]);
+        packet.truncate(0).then_some(packet)
+    }
+}
+
+/// All that is to be seen of a gateway: what it sent and learned, its counters, its FDB.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub sent: Vec<(PortIndex, Vec<u8>)>,
+    pub learned: Vec<LearnEvent>,
+    pub drops: Vec<(DropReason, u64)>,
+    pub events: Vec<(Event, u64)>,
+    /// Packets and bytes by bridge and direction, and by remote VTEP and direction.
+    pub traffic: Vec<(u64, u64)>,
+    pub entries: Vec<(FdbKey, FdbValue)>,
+}
+
+struct Twin {
+    fdb: Arc<Fdb>,
+    writer: FdbWriter,
+    telemetry: Box<WorkerTelemetry>,
+    learn: LearnRing,
+    forwarder: Forwarder,
+}
+
+fn table() -> (Arc<Fdb>, FdbWriter) {
+    Fdb::with_buckets(256, 64, HashSeed::fixed(3), Quiescence::new()).expect("a page of memory")
+}
+
+impl Twin {
+    fn new() -> Self {
+        let (fdb, writer) = table();
+        let (telemetry, learn) = (Box::default(), LearnRing::new());
+        Self { fdb, writer, telemetry, learn, forwarder: Forwarder::new(1_000_000) }
+    }
+
+    fn know(&mut self, bridge: BridgeIndex, mac: MacAddr, known: &Known) {
+        let learned = |tick| FdbValue::learned(location(known.location), tick);
+        let value = match known.kind {
+            Kind::Heard => learned(NOW),
+            Kind::Stale => learned(AgeTick(NOW.0 - 2)),
+            Kind::Static => FdbValue::fixed(location(known.location)),
+        };
+        let probe = self.fdb.probe(FdbKey::new(bridge, mac));
+        let [home, _] = self.fdb.homes(&probe);
+        let mut others = (0..=u16::MAX).map(|n| FdbKey::new(bridge, MacAddr([6, 0, 0, 0, (n >> 8) as u8, n as u8])));
+        while known.second && self.fdb.sweep(home..home + 1).count() < 4 {
+            let other = others.find(|other| self.fdb.homes(&self.fdb.probe(*other))[0] == home).expect("many keys");
+            self.writer.insert(other, FdbValue::fixed(location(0))).expect("room");
+        }
+        self.writer.insert(probe.key(), value).expect("room");
+        assert_eq!(self.fdb.glance(&probe), Some(value).filter(|_| !known.second));
+        assert_eq!(self.fdb.lookup(&probe), Some(value));
+    }
+
+    fn seen(&self, sent: Vec<(PortIndex, Vec<u8>)>) -> Seen {
+        let telemetry = &self.telemetry;
+        let both = |traffic: Traffic<'_>| (traffic.packets(), traffic.bytes());
+        let of_bridges = (0..3).map(|n| telemetry.bridge(BridgeIndex(n))).flat_map(|bridge| {
+            [bridge.access_received(), bridge.access_sent(), bridge.tunnel_received(), bridge.tunnel_sent()]
+        });
+        let remotes = [0, 1, u16::MAX].map(|n| telemetry.remote(TunnelIndex(n)));
+        let of_remotes = remotes.into_iter().flat_map(|remote| [remote.received(), remote.sent()]);
+        Seen {
+            sent,
+            learned: std::iter::from_fn(|| self.learn.take()).collect(),
+            drops: DropReason::ALL.iter().map(|reason| (*reason, telemetry.dropped(*reason))).collect(),
+            events: Event::ALL.iter().map(|event| (*event, telemetry.events(*event))).collect(),
+            traffic: of_bridges.chain(of_remotes).map(both).collect(),
+            entries: self.fdb.iter().collect(),
+        }
+    }
+
+    fn dropped(&self) -> u64 {
+        DropReason::ALL.iter().map(|reason| self.telemetry.dropped(*reason)).sum()
+    }
+}
+
+/// The two of them.
+pub struct World {
+    snapshot: Snapshot,
+    whole: Twin,
+    unusual: Twin,
+    /// How many packets [`uplink::admit_usual`] or [`access::admit_usual`] took.
+    pub usual: u64,
+}
+
+impl World {
+    pub fn new(setup: &Setup) -> Self {
+        Self { snapshot: snapshot(setup), whole: Twin::new(), unusual: Twin::new(), usual: 0 }
+    }
+
+    /// Both know these stations and no other.
+    pub fn knowing(&mut self, stations: &[(BridgeIndex, MacAddr, Known)]) {
+        for twin in [&mut self.whole, &mut self.unusual] {
+            (twin.fdb, twin.writer) = table();
+            // First those whose first bucket is then filled up for others.
+            for second in [false, true] {
+                for (bridge, mac, known) in stations.iter().filter(|(_, _, known)| known.second == second) {
+                    twin.know(*bridge, *mac, known);
+                }
+            }
+        }
+    }
+
+    /// Both get these packets, and the same is seen of them.
+    #[track_caller]
+    pub fn hold(&mut self, ingress: PortIndex, packets: &[HeapPacket]) -> Seen {
+        self.usual += packets.iter().filter(|packet| self.is_usual(ingress, packet)).count() as u64;
+        // Written to in place: each has memory of its own.
+        let sent = {
+            let (twin, mut egress) = (&mut self.whole, Ports::default());
+            let mut burst: ArrayVec<_, BURST> = packets.iter().map(deep_copy).collect();
+            let around = surroundings(&self.snapshot, &twin.fdb, &twin.telemetry, &twin.learn);
+            twin.forwarder.forward(ingress, &mut burst, &around, &mut egress);
+            assert!(burst.is_empty());
+            egress.0
+        };
+        let whole = self.whole.seen(sent);
+        let sent = packets.iter().flat_map(|packet| go_unusually(&mut self.unusual, &self.snapshot, ingress, packet));
+        let sent = sent.collect();
+        assert_eq!(whole, self.unusual.seen(sent));
+        whole
+    }
+
+    fn is_usual(&self, ingress: PortIndex, packet: &HeapPacket) -> bool {
+        match &self.snapshot.ports[usize::from(ingress.0)].side {
+            PortSide::Access(vlans) => access::admit_usual(packet, vlans).is_some(),
+            PortSide::Uplink(pattern) if pattern.is_ipv6() => {
+                uplink::admit_usual::<true, _>(packet, pattern, &self.snapshot).is_some()
+            }
+            PortSide::Uplink(pattern) => uplink::admit_usual::<false, _>(packet, pattern, &self.snapshot).is_some(),
+        }
+    }
+}
+
+fn surroundings<'a>(
+    snapshot: &'a Snapshot,
+    fdb: &'a Fdb,
+    telemetry: &'a WorkerTelemetry,
+    learn: &'a LearnRing,
+) -> Surroundings<'a> {
+    Surroundings { snapshot, fdb, telemetry, learn, now: Moment { tick: NOW, cycles: 1_000_000_000 } }
+}
+
+fn deep_copy(packet: &HeapPacket) -> HeapPacket {
+    let (mut at, mut ends) = (0, Vec::new());
+    for segment in packet.segments() {
+        at += segment.len();
+        ends.push(at);
+    }
+    HeapPacket::segmented(&packet.to_vec(), &ends).with_receive_checksums(packet.receive_checksums())
+}
+
+/// What the two unusual functions and stage 3 make of one packet. It has one fate: it is sent, answered or dropped under
+/// one reason, unless it is flooded.
+#[track_caller]
+fn go_unusually(
+    twin: &mut Twin,
+    snapshot: &Snapshot,
+    ingress: PortIndex,
+    packet: &HeapPacket,
+) -> Vec<(PortIndex, Vec<u8>)> {
+    let told = |twin: &Twin| twin.telemetry.events(Event::TooBigSent);
+    let before = (twin.dropped(), told(twin), twin.telemetry.events(Event::FloodedFrame));
+    let mut egress = Ports::default();
+    let mut burst = ArrayVec::from_iter([deep_copy(packet)]);
+    let around = surroundings(snapshot, &twin.fdb, &twin.telemetry, &twin.learn);
+    let port = &snapshot.ports[usize::from(ingress.0)];
+    let mut frame = Frame::NONE;
+    match &port.side {
+        PortSide::Uplink(_) => admit_unusual_from_uplink(&mut burst[0], &mut frame, port, &around),
+        PortSide::Access(vlans) => admit_unusual_from_access(&burst[0], &mut frame, vlans, &around),
+    }
+    if frame.verdict == Verdict::Undecided {
+        decide_unusual(&mut frame, &around);
+    }
+    twin.forwarder.frames[0] = frame;
+    twin.forwarder.emit(ingress, port, &mut burst, &around, &mut egress);
+    let sent = egress.0.len() as u64 - (told(twin) - before.1);
+    if twin.telemetry.events(Event::FloodedFrame) == before.2 {
+        assert_eq!(sent + twin.dropped() - before.0, 1, "one packet has one fate");
+    } else {
+        assert!(sent + twin.dropped() - before.0 >= 1, "a flood ends somewhere");
+    }
+    egress.0
+}
