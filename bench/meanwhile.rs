@@ -7,7 +7,7 @@ mod third_port;
 
 use std::time::{Duration, Instant};
 
-use vtepd::dpdk::clock;
+use vtepd::dpdk::{PacketPool, clock};
 use vtepd::telemetry::{Event, FdbEvent};
 
 use self::third_port::ThirdPort;
@@ -22,6 +22,9 @@ use crate::traffic::{Frames, Set, name_of};
 const NEWCOMERS: u32 = 1_000_000;
 /// Sources on the third port that are known before: what their frames cost is not learning's cost.
 const REGULARS: u32 = 8192;
+/// Buffers of the third port's packets. They are of a pool of their own: a worker's buffers are filled by its own
+/// receiving, as on a NIC, and not by the core that feeds the ring.
+const BUFFERS: u32 = 4095;
 /// New sources a second.
 const PACE: f64 = 1.1e6;
 /// As the config has it by default, and as short as it allows.
@@ -34,6 +37,8 @@ const SETTLING: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_millis(1);
 /// How long anything that is waited for may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The unit of a share.
+const OF_BEFORE: &str = "% of before";
 /// The share of its rate that known traffic is to keep, in percent.
 const KEPT: f64 = 90.0;
 
@@ -95,7 +100,13 @@ impl Meanwhile {
         )?;
         let registry = rig.gateway.running().load().registry.clone();
         let ends = ends.ok_or("no third port")?;
-        let third = ThirdPort::new(ends, rig.bed.pool.clone(), &case.traffic(means.seed), &population, &registry)?;
+        let third = ThirdPort::new(
+            ends,
+            PacketPool::create(&rig.bed.eal, BUFFERS)?,
+            &case.traffic(means.seed),
+            &population,
+            &registry,
+        )?;
         let name = format!("{} set", name_of(&set));
         let mut bench = Self { rig, third, stations, name, figures: Vec::new() };
         bench.third.choose(NEWCOMERS..NEWCOMERS + REGULARS);
@@ -110,12 +121,15 @@ impl Meanwhile {
         &mut self.figures[last]
     }
 
-    /// Notes the share of the rate that known traffic keeps, and that all traffic has.
-    fn note_share(&mut self, when: &str, rates: Rates, before: f64) {
-        self.note(&format!("known traffic {when}"), rates.known / before * 100.0, "% of before");
-        if rates.all > rates.known {
-            self.note(&format!("with the third port's, {when}"), rates.all / before * 100.0, "% of before");
-        }
+    /// Notes the share of the rate that known traffic keeps while the third port is silent.
+    fn note_silent(&mut self, when: &str, rates: Rates, before: f64) {
+        self.note(&format!("known traffic {when}"), rates.known / before * 100.0, OF_BEFORE);
+    }
+
+    /// Notes the share of the rate that known traffic keeps beside the third port's, and that both have together.
+    fn note_shares(&mut self, beside: &str, rates: Rates, before: f64) {
+        self.note(&format!("known traffic beside {beside}"), rates.known / before * 100.0, OF_BEFORE);
+        self.note(&format!("all traffic with {beside}"), rates.all / before * 100.0, OF_BEFORE);
     }
 
     /// Learns a million MACs.
@@ -123,7 +137,7 @@ impl Meanwhile {
         let before = self.rates(0.0, time)?.known;
         self.note("known traffic before", before, "Mpps of processor time");
         let regular = self.rates(PACE, time)?;
-        self.note_share("beside 1.1 M/s of known sources", regular, before);
+        self.note_shares("1.1 M/s of known sources", regular, before);
 
         let lost = self.event(Event::LearnLost);
         self.third.choose(0..NEWCOMERS);
@@ -133,13 +147,14 @@ impl Meanwhile {
         let seconds = began.elapsed().as_secs_f64();
         self.note("learned", f64::from(NEWCOMERS) / 1e6 / seconds, "million per second").aim = Some(Aim::AtLeast(1.0));
         let share = rates.known / before * 100.0;
-        self.note("known traffic while a million are learned", share, "% of before").aim = Some(Aim::AtLeast(KEPT));
-        self.note("with the third port's, while learned", rates.all / before * 100.0, "% of before");
-        self.note("the same, beside known sources = 100", rates.known / regular.known * 100.0, "%");
+        self.note("known traffic beside 1.1 M/s of new sources", share, OF_BEFORE).aim = Some(Aim::AtLeast(KEPT));
+        self.note("all traffic with 1.1 M/s of new sources", rates.all / before * 100.0, OF_BEFORE);
+        let share = rates.known / regular.known * 100.0;
+        self.note("known traffic, new sources against known ones", share, "%").aim = Some(Aim::AtLeast(KEPT));
         let lost = self.event(Event::LearnLost) - lost;
         self.note("reports that found the ring full", lost as f64, "");
         let after = self.rates(0.0, time)?;
-        self.note_share("after a million were learned", after, before);
+        self.note_silent("after a million were learned", after, before);
         Ok(())
     }
 
@@ -149,8 +164,8 @@ impl Meanwhile {
         let regular = self.regulars_at_full_rate(time)?;
         self.third.choose(NEWCOMERS + REGULARS..2 * NEWCOMERS);
         let rates = self.rates(f64::INFINITY, time)?;
-        self.note_share("beside known sources at full rate", regular, before);
-        self.note_share("beside unknown sources, table full", rates, before);
+        self.note_shares("known sources at full rate", regular, before);
+        self.note_shares("unknown sources, table full", rates, before);
         self.note("all, unknown sources against known ones", rates.all / regular.all * 100.0, "%");
         Ok(())
     }
@@ -180,9 +195,9 @@ impl Meanwhile {
         let rate = (all - stations) as f64 / 1e6 / seconds;
         self.note("aged out", rate, "million per second").aim = Some(Aim::AtLeast(1.0));
         let share = rates.known / before * 100.0;
-        self.note("known traffic while a million age out", share, "% of before").aim = Some(Aim::AtLeast(KEPT));
+        self.note("known traffic while a million age out", share, OF_BEFORE).aim = Some(Aim::AtLeast(KEPT));
         let after = self.rates(0.0, time)?;
-        self.note_share("after a million aged out", after, before);
+        self.note_silent("after a million aged out", after, before);
         Ok(())
     }
 
