@@ -223,7 +223,7 @@ def test_check_points_at_every_error_in_one_run(bed):
     assert result.returncode > 0
     for wrong in ("vlan = 5000", 'role = "acess"', 'mac = "02:00:00:bb:00"'):
         line = 1 + text[:text.index(wrong)].count("\n")
-        assert re.search(rf"gateway\.toml:{line}\b", result.stderr), f"line {line} not named:\n{result.stderr}"
+        assert f"{gateway.config_path}:{line}:" in result.stderr, f"line {line} not named:\n{result.stderr}"
     assert result.stderr.count("^") >= 3
 
 
