@@ -7,6 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::addresses::remote_vtep;
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
+use super::kernel_devices::{KernelDevices, name_of};
 use super::model::{Bridge, Control, PortRole, Tags};
 use super::ports::Ports;
 use super::reader::{Field, Reader};
@@ -29,6 +30,7 @@ pub(super) struct BridgeDraft<'t> {
     link_local: Option<bool>,
     max_macs: Option<Option<u32>>,
     control: Option<Located<Cow<'t, str>>>,
+    kernel_device: Option<Option<Located<Cow<'t, str>>>>,
 }
 
 impl<'t> BridgeDraft<'t> {
@@ -46,6 +48,7 @@ impl<'t> BridgeDraft<'t> {
             link_local: reader.get("link_local", findings).value(),
             max_macs: reader.get("max_macs", findings).optional(),
             control: reader.get("control", findings).located(),
+            kernel_device: reader.get("kernel_device", findings).optional_located(),
         }
     }
 
@@ -131,8 +134,14 @@ impl<'t> Bridges<'t> {
             bridges.complete = false;
         }
         bridges.unique_members(ports, findings);
+        let mut devices = KernelDevices::default();
         for draft in &bridges.drafts {
             check_remotes(draft, own, findings);
+            if let (Some(Some(device)), Some(vni)) = (&draft.kernel_device, draft.vni)
+                && bridges.complete
+            {
+                devices.check(device, vni, draft.control.as_ref(), findings);
+            }
         }
         bridges
     }
@@ -281,7 +290,9 @@ impl<'t> Bridges<'t> {
                 link_local: draft.link_local?,
                 max_macs: draft.max_macs?,
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
+                kernel_device: None,
             };
+            let device = draft.kernel_device?;
             let first_vlan = draft.vlan.optional()?.map(|vlan| vlan.first);
             for (offset, vni) in (vni.first..=vni.last).enumerate() {
                 let vlan = |first: u32| VlanId::new(u16::try_from(first as usize + offset).ok()?).ok();
@@ -289,7 +300,8 @@ impl<'t> Bridges<'t> {
                     Some(first) => Some(vlan(first)?),
                     None => None,
                 };
-                bridges.push(Bridge { vni: Vni::new(vni).ok()?, vlan, ..template.clone() });
+                let kernel_device = device.as_ref().map(|pattern| name_of(&pattern.value, vni));
+                bridges.push(Bridge { vni: Vni::new(vni).ok()?, vlan, kernel_device, ..template.clone() });
             }
         }
         Some(bridges)

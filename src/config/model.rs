@@ -174,6 +174,8 @@ pub struct Bridge {
     pub max_macs: Option<u32>,
     /// Who says where its remote stations are (default [`Control::Static`]).
     pub control: Control,
+    /// The name of the kernel's vxlan device that it adopts; where absent, the one with its VNI, or one that is made.
+    pub kernel_device: Option<Box<str>>,
 }
 
 /// Who says where a bridge's remote stations are, and where floods go.

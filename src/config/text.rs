@@ -93,6 +93,9 @@ impl Config {
             Control::Kernel => "kernel",
         };
         file.quoted("control", control);
+        if let Some(device) = &bridge.kernel_device {
+            file.quoted("kernel_device", device);
+        }
         if let Some(max_macs) = bridge.max_macs {
             file.plain("max_macs", max_macs);
         }
@@ -231,6 +234,7 @@ mod tests {
         max_macs = 7
         link_local = true
         control = "kernel"
+        kernel_device = "vx{vni}"
         [[bridge]]
         vni = 5
         ports = ["trunk0"]

@@ -1,7 +1,7 @@
 //! Bridges whose remote side the kernel says: the FDB of the vxlan device with their VNI, whoever made it.
 //!
-//! A bridge adopts a device by its VNI. If there are several, the one with the gateway's own address and UDP port comes
-//! first. What the device has of flood lists and remote VTEPs shapes the snapshot; stations go into the FDB one by one.
+//! A bridge adopts a device by the name that the config has, which must have its VNI, or else by its VNI. If there are
+//! several, the one with the gateway's own address and UDP port comes first. What the device has of flood lists and remote VTEPs shapes the snapshot; stations go into the FDB one by one.
 //! Nothing here does I/O: changes of the mirror come in, and what follows from them is asked for.
 
 #[cfg(test)]
@@ -46,10 +46,11 @@ pub struct Due {
 
 /// A device that is adopted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Adopted {
-    device: u32,
+pub struct Adopted {
+    /// The device.
+    pub device: u32,
     /// The kernel's bridge that it belongs to.
-    bridge: Option<u32>,
+    pub bridge: Option<u32>,
 }
 
 /// The devices that are adopted, and what they say.
@@ -57,8 +58,8 @@ struct Adopted {
 pub struct Adoption {
     own: IpAddr,
     udp_port: u16,
-    /// The bridges that want a device.
-    wanted: BTreeSet<Vni>,
+    /// The bridges that want a device, some of them by its name.
+    wanted: BTreeMap<Vni, Option<Box<str>>>,
     /// The device of each bridge that has one.
     devices: BTreeMap<Vni, Adopted>,
     /// The bridge of each device.
@@ -86,7 +87,7 @@ impl Adoption {
         Self {
             own: Ipv4Addr::UNSPECIFIED.into(),
             udp_port: 0,
-            wanted: BTreeSet::new(),
+            wanted: BTreeMap::new(),
             devices: BTreeMap::new(),
             vnis: FxHashMap::default(),
             ports: FxHashMap::default(),
@@ -103,7 +104,7 @@ impl Adoption {
     /// Takes a config's bridges that want a device, and adopts and lets go accordingly.
     pub fn set_bridges(&mut self, config: &Config, mirror: &Mirror, now: Instant) {
         let wanted = config.bridges.iter().filter(|bridge| bridge.control == Control::Kernel);
-        self.wanted = wanted.map(|bridge| bridge.vni).collect();
+        self.wanted = wanted.map(|bridge| (bridge.vni, bridge.kernel_device.clone())).collect();
         let (own, udp_port) = (config.vtep.address, config.vtep.udp_port);
         self.all_changed |= (own, udp_port) != (self.own, self.udp_port);
         (self.own, self.udp_port, self.devices_changed) = (own, udp_port, true);
@@ -158,6 +159,12 @@ impl Adoption {
         for (vni, device) in changed {
             self.look_at_all(vni, device, mirror, now);
         }
+    }
+
+    /// The device of each bridge that has one.
+    #[must_use]
+    pub fn devices(&self) -> &BTreeMap<Vni, Adopted> {
+        &self.devices
     }
 
     /// Flood lists and remote VTEPs of each bridge.
@@ -230,7 +237,8 @@ impl Adoption {
     /// The bridge that a link could be the device of.
     fn vni_of(&self, link: &Link) -> Option<Vni> {
         let vxlan = link.vxlan.filter(|vxlan| !vxlan.external)?;
-        Vni::new(vxlan.vni).ok().filter(|vni| self.wanted.contains(vni))
+        let vni = Vni::new(vxlan.vni).ok()?;
+        self.wanted.get(&vni)?.as_ref().is_none_or(|name| **name == *link.name).then_some(vni)
     }
 
     fn let_go(&mut self, vni: Vni, now: Instant) {

@@ -150,6 +150,7 @@ impl Gateway {
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::clone(&running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
+        self.publish_stations(&replaced);
         self.retired.push(replaced);
         let mut changes = StaticChanges::between(&before, &running);
         if self.static_missing {
@@ -157,6 +158,7 @@ impl Gateway {
             changes.due = StaticChanges::all(&running).due;
         }
         self.settle(&running, &changes);
+        self.publish_again(&before, &running);
         self.repeat_stations();
         Ok(())
     }
@@ -232,6 +234,7 @@ impl Gateway {
             let limit = ageing.as_nanos().div_ceil(tick.as_nanos().max(1));
             self.learning.age(share.min(1.0), now_tick, limit as u16);
         }
+        self.publish_stations(&self.tables.snapshot.load_full());
         self.learning.reclaim();
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.last_round = now;

@@ -25,6 +25,15 @@ pub struct Limits {
     pub taught: HashSet<BridgeIndex>,
 }
 
+/// A station of a bridge whose remote side the control plane says has come behind an access port, or is there no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalChange {
+    /// It is there, and was not.
+    Came(FdbKey),
+    /// It was there, and is not.
+    Went(FdbKey),
+}
+
 /// The FDB's writer and what it goes by.
 #[derive(Debug)]
 pub struct Learning {
@@ -40,6 +49,8 @@ pub struct Learning {
     full: bool,
     /// The bucket where ageing goes on.
     sweep_at: usize,
+    /// What the control plane is to be told: at the most two for each entry, for it is taken each round.
+    local: Vec<LocalChange>,
 }
 
 /// Events that one round takes from each ring: a whole ring, but not what arrives meanwhile.
@@ -62,6 +73,7 @@ impl Learning {
             full_bridges: HashSet::new(),
             full: false,
             sweep_at: 0,
+            local: Vec::new(),
         }
     }
 
@@ -74,6 +86,30 @@ impl Learning {
             let limit = limits.per_bridge.get(index).copied().flatten();
             limit.is_some_and(|limit| !is_well_below(learned.get(index).copied().unwrap_or(0), limit))
         });
+    }
+
+    /// The stations behind access ports that have come and gone since this was asked the last time, in that order, of
+    /// bridges in [`Limits::taught`].
+    pub fn take_local_changes(&mut self) -> Vec<LocalChange> {
+        std::mem::take(&mut self.local)
+    }
+
+    /// Every station behind an access port of these bridges counts as come.
+    pub fn repeat_local(&mut self, bridges: &HashSet<BridgeIndex>) {
+        if bridges.is_empty() {
+            return;
+        }
+        let fdb = Arc::clone(self.writer.fdb());
+        let stations = fdb.iter().filter(|(key, value)| bridges.contains(&key.bridge()) && is_local(*value));
+        self.local.extend(stations.map(|(key, _)| LocalChange::Came(key)));
+    }
+
+    /// What an entry said, and what it says now, if there was or is one.
+    fn note_local(&mut self, key: FdbKey, before: Option<FdbValue>, after: Option<FdbValue>) {
+        let [before, after] = [before, after].map(|value| value.is_some_and(is_local));
+        if before != after && self.limits.taught.contains(&key.bridge()) {
+            self.local.push(if after { LocalChange::Came(key) } else { LocalChange::Went(key) });
+        }
     }
 
     /// Applies what the workers reported, and gives how many events that were.
@@ -132,6 +168,7 @@ impl Learning {
         self.writer.set(event.key, value);
         self.count(event.key.bridge(), 1, 0);
         self.telemetry.fdb.event(FdbEvent::Moved);
+        self.note_local(event.key, Some(known), Some(value));
     }
 
     fn insert(&mut self, key: FdbKey, value: FdbValue, snapshot: &Snapshot) {
@@ -149,6 +186,7 @@ impl Learning {
             Ok(_) => {
                 self.count(bridge, 1, 1);
                 self.telemetry.fdb.event(FdbEvent::Learned);
+                self.note_local(key, None, Some(value));
             }
             Err(error) => {
                 self.telemetry.fdb.event(FdbEvent::RefusedByGlobalLimit);
@@ -168,10 +206,9 @@ impl Learning {
         for batch in entries.chunks(BATCH) {
             batch.iter().for_each(|(key, _)| self.writer.prefetch(*key));
             for (key, location) in batch {
-                match self.writer.insert(*key, FdbValue::fixed(*location)) {
-                    Ok(Inserted::New) => self.count(key.bridge(), 0, 1),
-                    Ok(Inserted::Replaced(old)) if is_given(old) => {}
-                    Ok(Inserted::Replaced(_)) => self.count(key.bridge(), -1, 0),
+                let value = FdbValue::fixed(*location);
+                match self.writer.insert(*key, value) {
+                    Ok(inserted) => self.count_given(*key, inserted, value),
                     Err(error) => refused = Some((refused.map_or(0, |(count, _)| count) + 1, error)),
                 }
             }
@@ -199,12 +236,26 @@ impl Learning {
             Some(known) if !known.is_external() && !news => return Ok(()),
             _ => {}
         }
-        match self.writer.insert(key, value)? {
-            Inserted::New => self.count(key.bridge(), 0, 1),
-            Inserted::Replaced(old) if is_given(old) => {}
-            Inserted::Replaced(_) => self.count(key.bridge(), -1, 0),
-        }
+        let inserted = self.writer.insert(key, value)?;
+        self.count_given(key, inserted, value);
         Ok(())
+    }
+
+    /// An entry was installed that was not learned.
+    fn count_given(&mut self, key: FdbKey, inserted: Inserted, value: FdbValue) {
+        let before = match inserted {
+            Inserted::New => {
+                self.count(key.bridge(), 0, 1);
+                None
+            }
+            Inserted::Replaced(old) => {
+                if !is_given(old) {
+                    self.count(key.bridge(), -1, 0);
+                }
+                Some(old)
+            }
+        };
+        self.note_local(key, before, Some(value));
     }
 
     /// Removes an entry of the control plane's. Another of that key stays.
@@ -282,6 +333,7 @@ impl Learning {
 
     /// An entry was removed. `event` is what that is for a learned one.
     fn forget(&mut self, key: FdbKey, old: FdbValue, event: FdbEvent) {
+        self.note_local(key, Some(old), None);
         if is_given(old) {
             self.count(key.bridge(), 0, -1);
         } else {
@@ -318,6 +370,11 @@ impl Learning {
 /// True for an entry that was not learned: it does not count against limits, and does not age.
 fn is_given(value: FdbValue) -> bool {
     value.is_static() || value.is_external()
+}
+
+/// True for a station behind an access port.
+fn is_local(value: FdbValue) -> bool {
+    matches!(value.location().kind(), LocationKind::Access(_))
 }
 
 /// True where a limit that was reached is worth another line in the log when it is reached again. With more stations

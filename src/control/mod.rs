@@ -5,9 +5,11 @@
 
 pub mod adoption;
 pub mod compile;
+pub mod devices;
 pub mod gateway;
 pub mod kernel;
 pub mod learning;
+pub mod publishing;
 pub mod registry;
 pub mod slots;
 mod static_entries;

@@ -34,11 +34,13 @@ class ExampleConfig(Config):
 class GatewayLeaf(Leaf):
     """A leaf with FRR and the gateway. Its spines and its hosts have the kernel's ends of the gateway's TAPs."""
 
+    config_type = ExampleConfig
+
     def __init__(self, bed, number, family, peers):
         super().__init__(bed, number, family)
         self.peers = peers
         self.make_interfaces()
-        self.gateway = Gateway(bed, ExampleConfig(self.address, number), self.namespace, number).start()
+        self.gateway = Gateway(bed, self.config_type(self.address, number), self.namespace, number).start()
         # A leaf does not forward for its kernel's neighbours.
         self.sysctl({"net.ipv4.ip_forward": 0, "net.ipv6.conf.all.forwarding": 0})
 

@@ -8,6 +8,7 @@ mod fdb;
 mod gateway;
 mod losses;
 mod namespace;
+mod publishing;
 mod scale;
 mod timing;
 mod underlay;

@@ -281,11 +281,21 @@ pub static BRIDGE: Section = Section {
             "Who says where remote stations are and where floods go. \"static\": `remotes` and `[[static]]`; the rest is \
              learned. \"kernel\": besides these the FDB of the kernel's vxlan device with this VNI, which FRR, flannel or \
              `bridge fdb` fill, and the bridge it belongs to, if it does; nothing is learned from remote VTEPs. \
-             `vtep.underlay` must be \"kernel\".",
+             `vtep.underlay` must be \"kernel\". What is learned on access ports is told the kernel's bridge, so that FRR \
+             advertises it.",
+        ),
+        key(
+            "kernel_device",
+            Kind::Text(64),
+            Means("the one with the VNI, whoever made it; where there is none, the gateway makes one"),
+            "\"vx{vni}\"",
+            "Where `control` is \"kernel\", the name of the kernel's vxlan device that the bridge adopts when it is there; \
+             then the gateway makes none. `{vni}` stands for the VNI.",
         ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ncontrol = \"static\"\n\n# 64 bridges: VNI 1000 \
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ncontrol = \"kernel\"\n\
+              kernel_device = \"vx{vni}\"\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",
 };
