@@ -83,6 +83,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             link_local: false,
             max_macs: None,
             control: model::Control::Static,
+            kernel_device: None,
         });
     }
     let neighbour =

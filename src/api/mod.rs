@@ -1,6 +1,7 @@
 //! The control socket and the scrape endpoint: their types, their server, and the seam to whoever owns the state.
 
 pub mod health;
+pub mod kernel;
 mod routes;
 pub mod server;
 mod socket;

@@ -68,6 +68,7 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .route("/v1/bridges", get(bridges))
         .route("/v1/fdb", get(fdb))
         .route("/v1/vteps", get(vteps))
+        .route("/v1/kernel", get(kernel))
         .route("/v1/drops", get(async |State(shared): Shares| ask(shared, |view| Ok(drops(view))).await))
         .route("/v1/workers", get(async |State(shared): Shares| ask(shared, |view| Ok(workers(view))).await))
         .route("/v1/config", get(config))
@@ -185,6 +186,15 @@ async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             bridges: remote.bridges,
         });
         Ok(Vteps { local: view.local_vtep(), remotes })
+    })
+    .await
+}
+
+async fn kernel(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: BridgeQuery = parse(&uri)?;
+    ask(shared, move |view| {
+        let matching = view.kernel_bridges().into_iter().filter(|bridge| query.vni.is_none_or(|vni| vni == bridge.vni));
+        Ok(Page::cut(matching, range(query.limit, query.offset)))
     })
     .await
 }

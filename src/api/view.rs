@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::kernel::KernelBridge;
 use super::types::{FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
@@ -17,6 +18,9 @@ pub trait GatewayView: MetricsSource {
 
     /// Every remote VTEP of the running config, by address.
     fn remotes(&self) -> Vec<RemoteState>;
+
+    /// Every bridge that the kernel controls, by VNI.
+    fn kernel_bridges(&self) -> Vec<KernelBridge>;
 
     /// FDB entries that match `filter`. The range's limit is at most [`super::types::MAX_PAGE`].
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry>;

@@ -206,6 +206,21 @@ impl Adoption {
         self.stations.get(&(vni, mac))
     }
 
+    /// The bridges that want a device.
+    pub fn wanted(&self) -> impl Iterator<Item = Vni> {
+        self.wanted.keys().copied()
+    }
+
+    /// How many stations the kernel has in each bridge that has some.
+    #[must_use]
+    pub fn stations_by_bridge(&self) -> FxHashMap<Vni, usize> {
+        let mut counts = FxHashMap::default();
+        for ((vni, _), stations) in &self.users {
+            *counts.entry(*vni).or_insert(0) += stations;
+        }
+        counts
+    }
+
     /// How many stations the kernel has, in all bridges.
     #[must_use]
     pub fn station_count(&self) -> usize {

@@ -12,7 +12,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use super::compile::{PortFacts, compile};
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Overview};
 use super::learning::{Learning, Limits};
 use super::registry::{Exhausted, Registry};
 use super::static_entries::StaticChanges;
@@ -74,6 +74,9 @@ pub struct Gateway {
     kernel: Option<Kernel>,
     /// What of that people see.
     reach: Arc<ArcSwap<Reach>>,
+    /// The bridges that the kernel controls, as people see them, and when that was brought up to date.
+    overview: Arc<ArcSwap<Overview>>,
+    overlooked: Instant,
     /// When the last snapshot with the kernel's flood lists and remote VTEPs was ready, and how long it took.
     reshaped: (Instant, Duration),
     /// Stations that the kernel says are missing in the FDB for want of room, and that was logged.
@@ -109,6 +112,8 @@ impl Gateway {
             retired: Vec::new(),
             kernel: None,
             reach: Arc::default(),
+            overview: Arc::default(),
+            overlooked: now,
             reshaped: (now, Duration::ZERO),
             stations_missing: false,
             static_missing: false,

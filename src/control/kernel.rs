@@ -1,6 +1,7 @@
 //! The kernel's tables, followed by the control thread: takes in what changes, compares all of it now and then, asks
 //! for routes, and keeps next hops resolved.
 
+mod overview;
 mod telling;
 
 use std::collections::BTreeSet;
@@ -33,6 +34,8 @@ const SOON: Duration = Duration::from_secs(1);
 const TRIES: u32 = 5;
 /// How often next hops are looked after when nothing changes.
 const LOOK_AFTER: Duration = Duration::from_millis(250);
+
+pub use self::overview::{BridgeOverview, Overview};
 
 /// The kernel's tables, and what follows from them.
 #[derive(Debug)]

@@ -137,6 +137,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         tables: Arc::clone(gateway.tables()),
         running: Arc::clone(gateway.running()),
         reach: Arc::clone(gateway.reach()),
+        overview: Arc::clone(gateway.overview()),
         reload,
         ready: AtomicBool::new(false),
     });

@@ -10,12 +10,14 @@ use tracing::debug;
 
 use super::ports::RunningPort;
 use crate::api::GatewayView;
+use crate::api::kernel::KernelBridge;
 use crate::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
 use crate::config::model::PortRole;
 use crate::control::Running;
 use crate::control::gateway::tick_length;
+use crate::control::kernel::{BridgeOverview, Overview};
 use crate::control::learning::is_place_of;
 use crate::control::underlay::Reach;
 use crate::dpdk::clock;
@@ -25,6 +27,7 @@ use crate::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
     RemoteLabel, WorkerHandle,
 };
+use crate::wire::Vni;
 
 /// How long a reload may take before whoever asked is told that it goes on without them.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(20);
@@ -52,6 +55,8 @@ pub struct View {
     pub running: Arc<ArcSwap<Running>>,
     /// The remote VTEPs whose ways the kernel says.
     pub reach: Arc<ArcSwap<Reach>>,
+    /// The bridges that the kernel controls.
+    pub overview: Arc<ArcSwap<Overview>>,
     /// The way to the control thread.
     pub reload: Sender<ReloadRequest>,
     /// Set once the workers run.
@@ -190,6 +195,22 @@ impl GatewayView for View {
             Some(RemoteState { index, address, next_hops, missing, bridges })
         };
         all.into_iter().filter_map(state).collect()
+    }
+
+    fn kernel_bridges(&self) -> Vec<KernelBridge> {
+        let bridge = |(vni, bridge): (&Vni, &BridgeOverview)| KernelBridge {
+            vni: vni.get(),
+            device: bridge.device.clone(),
+            made: bridge.made,
+            bridge: bridge.bridge.clone(),
+            port: bridge.port.clone(),
+            local_stations: bridge.local.stations,
+            published_stations: bridge.local.published,
+            published_addresses: bridge.local.bindings,
+            remote_stations: bridge.remote_stations,
+            flood_list: bridge.flood_list,
+        };
+        self.overview.load().iter().map(bridge).collect()
     }
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {

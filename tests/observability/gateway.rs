@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
+use vtepd::api::kernel::KernelBridge;
 use vtepd::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
 use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
@@ -30,6 +31,7 @@ pub struct Gateway {
     pub exception: ExceptionTelemetry,
     pub bridges: Vec<BridgeState>,
     pub remotes: Vec<RemoteState>,
+    pub kernel_bridges: Vec<KernelBridge>,
     pub ports: Vec<PortReading>,
     pub entries: Vec<FdbEntry>,
     pub reload: Mutex<Result<String, String>>,
@@ -45,6 +47,7 @@ impl Gateway {
             exception: ExceptionTelemetry::new(),
             bridges: Vec::new(),
             remotes: Vec::new(),
+            kernel_bridges: Vec::new(),
             ports: Vec::new(),
             entries: Vec::new(),
             reload: Mutex::new(Ok("Nothing changed.".to_owned())),
@@ -60,6 +63,7 @@ impl Gateway {
             ports: ports(),
             bridges: bridges(),
             remotes: remotes(),
+            kernel_bridges: kernel_bridges(),
             entries: entries(),
             ..Self::empty()
         };
@@ -127,6 +131,25 @@ fn bridges() -> Vec<BridgeState> {
         max_macs: None,
     };
     vec![first, last]
+}
+
+fn kernel_bridges() -> Vec<KernelBridge> {
+    let [device, bridge, port] = ["vtvx100", "vtbr100", "vtac100"].map(|name| Some(name.to_owned()));
+    let made = KernelBridge {
+        vni: 100,
+        device,
+        made: true,
+        bridge,
+        port,
+        local_stations: 12_345,
+        published_stations: 12_300,
+        published_addresses: 7,
+        remote_stations: 2,
+        flood_list: 1,
+    };
+    let missing = KernelBridge { vni: 200, device: None, made: false, bridge: None, port: None, ..made };
+    let flannel = KernelBridge { vni: 300, device: Some("flannel.1".to_owned()), ..missing.clone() };
+    vec![made, missing, flannel]
 }
 
 fn remotes() -> Vec<RemoteState> {
@@ -254,6 +277,10 @@ impl GatewayView for Gateway {
 
     fn remotes(&self) -> Vec<RemoteState> {
         self.remotes.clone()
+    }
+
+    fn kernel_bridges(&self) -> Vec<KernelBridge> {
+        self.kernel_bridges.clone()
     }
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {

@@ -222,12 +222,9 @@ impl Devices {
                     self.held.remove(&vni);
                 }
             }
-            (Order::DropWhatIsSent { .. }, Err(Errno::ENOENT)) => {
-                if !std::mem::replace(&mut self.cannot_silence, true) {
-                    warn!(
-                        "the kernel has no `blackhole` queueing: the bridges stay down, and know no remote IP address"
-                    );
-                }
+            (Order::DropWhatIsSent { .. }, Err(Errno::ENOENT)) if !self.cannot_silence => {
+                self.cannot_silence = true;
+                warn!("the kernel has no `blackhole` queueing: the bridges stay down, and know no remote IP address");
             }
             // A kernel without IPv6 gives no addresses.
             (Order::KeepSilent { .. }, Err(Errno::EAFNOSUPPORT)) => return true,

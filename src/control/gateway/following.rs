@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tracing::{debug, warn};
@@ -12,9 +12,9 @@ use tracing::{debug, warn};
 use super::{Gateway, Running};
 use crate::config::Config;
 use crate::config::model::{Control, Neighbour};
-use crate::control::Kernel;
 use crate::control::adoption::{Due, all_said};
 use crate::control::compile::{compile, compile_with, next_hop, remotes};
+use crate::control::kernel::{Kernel, Overview};
 use crate::control::learning::LocalChange;
 use crate::control::publishing::Publisher;
 use crate::control::registry::{Exhausted, Registry};
@@ -27,6 +27,9 @@ use crate::wire::Vni;
 /// Stations that one round brings up to date.
 const STATIONS: usize = 4096;
 
+/// How often what people see of bridges is brought up to date.
+const OVERVIEW: Duration = Duration::from_millis(500);
+
 impl Gateway {
     /// Lets the kernel say what is its to say from now on.
     pub fn follow(&mut self, mut kernel: Kernel) {
@@ -36,6 +39,12 @@ impl Gateway {
         self.kernel = Some(kernel);
         self.learning.take_local_changes();
         self.learning.repeat_local(&taught(&self.running.load()));
+    }
+
+    /// The bridges that the kernel controls, for the stats thread.
+    #[must_use]
+    pub fn overview(&self) -> &Arc<ArcSwap<Overview>> {
+        &self.overview
     }
 
     /// What the kernel is told of stations behind access ports; none where it is not followed.
@@ -71,6 +80,13 @@ impl Gateway {
             }
         }
         let stations = self.update_stations(&mut kernel);
+        if now.saturating_duration_since(self.overlooked) >= OVERVIEW {
+            self.overlooked = now;
+            let overview = kernel.overview();
+            if **self.overview.load() != overview {
+                self.overview.store(Arc::new(overview));
+            }
+        }
         self.kernel = Some(kernel);
         usize::from(round.busy) + stations
     }

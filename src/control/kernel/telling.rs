@@ -28,7 +28,7 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 pub(super) struct Telling {
     /// Who carries orders out; without, none are given.
     executor: Option<Executor>,
-    devices: Devices,
+    pub(super) devices: Devices,
     pub(super) publisher: Publisher,
     /// Links have changed since shadows were made out.
     links_changed: bool,

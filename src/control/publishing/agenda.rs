@@ -103,7 +103,8 @@ impl<K: Copy + Eq + Hash> Agenda<K> {
 
     /// Waits no longer for messages that are late.
     pub(super) fn wait_no_longer(&mut self, now: Instant) {
-        while let Some((_, key)) = self.late.pop_front_if(|(end, _)| *end <= now) {
+        while let Some((_, key)) = self.late.front().copied().filter(|(end, _)| *end <= now) {
+            self.late.pop_front();
             if self.under_way.get(&key).is_some_and(|progress| progress.done) {
                 self.over(key);
             }

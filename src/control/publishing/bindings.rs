@@ -46,7 +46,8 @@ pub(super) struct Bindings {
     bound: BTreeMap<(Vni, IpAddr), Binding>,
     of_station: BTreeSet<(Vni, MacAddr, IpAddr)>,
     agenda: Agenda<(Vni, IpAddr)>,
-    published: usize,
+    /// How many the kernel has as it was told, in each bridge that has some.
+    published: BTreeMap<Vni, usize>,
     remote: BTreeMap<(Vni, IpAddr), MacAddr>,
     remote_news: BTreeSet<(Vni, IpAddr)>,
 }
@@ -68,7 +69,7 @@ impl Bindings {
 
     pub(super) fn unbind(&mut self, vni: Vni, address: IpAddr) {
         if let Some(binding) = self.bound.remove(&(vni, address)) {
-            self.published -= usize::from(binding.published);
+            self.count(vni, binding.published, false);
             self.of_station.remove(&(vni, binding.mac, address));
             self.agenda.add((vni, address));
         }
@@ -84,7 +85,23 @@ impl Bindings {
     }
 
     pub(super) fn published(&self) -> usize {
-        self.published
+        self.published.values().sum()
+    }
+
+    pub(super) fn published_in(&self, vni: Vni) -> usize {
+        self.published.get(&vni).copied().unwrap_or(0)
+    }
+
+    /// Whether the kernel has one was so and is so.
+    fn count(&mut self, vni: Vni, before: bool, after: bool) {
+        if before == after {
+            return;
+        }
+        let count = self.published.entry(vni).or_insert(0);
+        *count = if after { *count + 1 } else { *count - 1 };
+        if *count == 0 {
+            self.published.remove(&vni);
+        }
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -102,10 +119,10 @@ impl Bindings {
     pub(super) fn bridge_changed(&mut self, vni: Vni, bridge: Option<u32>, mirror: &Mirror) {
         self.agenda.forget_orders(|(of, _)| *of == vni);
         for (key, binding) in self.bound.range_mut(all_of(vni)) {
-            self.published -= usize::from(std::mem::take(&mut binding.published));
-            binding.refused = 0;
+            (binding.published, binding.refused) = (false, 0);
             self.agenda.add(*key);
         }
+        self.published.remove(&vni);
         let known: Vec<IpAddr> = self.remote.range(all_of(vni)).map(|((_, address), _)| *address).collect();
         let there: Vec<IpAddr> =
             bridge.into_iter().flat_map(|bridge| mirror.neighbours(bridge)).map(|(address, _)| address).collect();
@@ -175,21 +192,17 @@ impl Bindings {
             return is_ours.then_some(Order::TakeNeighbour { link, address });
         };
         let published = is_ours && known.is_some_and(|known| known.mac == Some(binding.mac));
-        if published != binding.published {
-            binding.published = published;
-            self.published = if published { self.published + 1 } else { self.published - 1 };
-        }
+        let before = std::mem::replace(&mut binding.published, published);
         if published {
             (binding.news, binding.refused) = (false, 0);
-            return None;
         }
+        let Binding { mac, news, refused, .. } = *binding;
+        self.count(vni, before, published);
         // What an operator has said for good stays; what the kernel has found out by itself does not.
         let is_anothers = known.is_some_and(|known| !known.external && !is_ours && known.state.permanent());
-        let is_taken_over = known.is_some_and(|known| known.external) && !binding.news;
-        if is_anothers || is_taken_over || binding.refused >= TRIES {
-            return None;
-        }
-        Some(Order::PutNeighbour { link, address, mac: binding.mac })
+        let is_taken_over = known.is_some_and(|known| known.external) && !news;
+        let is_left = published || is_anothers || is_taken_over || refused >= TRIES;
+        (!is_left).then_some(Order::PutNeighbour { link, address, mac })
     }
 
     pub(super) fn done(&mut self, vni: Vni, address: IpAddr, carried_out: bool, now: Instant) {

@@ -54,6 +54,17 @@ pub struct Told {
     pub failed: u64,
 }
 
+/// What a bridge has behind access ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Stations.
+    pub stations: usize,
+    /// Those that the kernel has as it was told.
+    pub published: usize,
+    /// IP addresses of stations that it has so.
+    pub bindings: usize,
+}
+
 /// A station behind an access port.
 #[derive(Clone, Copy, Debug)]
 struct Local {
@@ -75,6 +86,8 @@ pub struct Publisher {
     local: BTreeMap<(Vni, MacAddr), Local>,
     stations: Agenda<(Vni, MacAddr)>,
     bindings: Bindings,
+    counts: BTreeMap<Vni, Counts>,
+    /// Stations that the kernel has as it was told, in all bridges.
     published: usize,
     told: Told,
 }
@@ -82,7 +95,10 @@ pub struct Publisher {
 impl Publisher {
     /// A station was heard behind an access port where it was not, or is static there.
     pub fn station_came(&mut self, vni: Vni, mac: MacAddr) {
-        let local = self.local.entry((vni, mac)).or_insert(Local { news: true, published: false, refused: 0 });
+        let local = self.local.entry((vni, mac)).or_insert_with(|| {
+            self.counts.entry(vni).or_default().stations += 1;
+            Local { news: true, published: false, refused: 0 }
+        });
         (local.news, local.refused) = (true, 0);
         self.stations.add((vni, mac));
     }
@@ -90,6 +106,9 @@ impl Publisher {
     /// A station is not behind an access port any more.
     pub fn station_went(&mut self, vni: Vni, mac: MacAddr) {
         if let Some(local) = self.local.remove(&(vni, mac)) {
+            let counts = self.counts.entry(vni).or_default();
+            counts.stations -= 1;
+            counts.published -= usize::from(local.published);
             self.published -= usize::from(local.published);
             self.stations.add((vni, mac));
             self.bindings.station_changed(vni, mac);
@@ -98,9 +117,11 @@ impl Publisher {
 
     /// A bridge has nothing to tell any more. What the kernel has of it goes with its port.
     pub fn forget(&mut self, vni: Vni) {
-        let gone: Vec<MacAddr> = self.stations_of(vni).map(|(mac, _)| mac).collect();
+        let all = self.local.range((vni, MacAddr::ZERO)..=(vni, MacAddr::BROADCAST));
+        let gone: Vec<MacAddr> = all.map(|((_, mac), _)| *mac).collect();
         gone.into_iter().for_each(|mac| self.station_went(vni, mac));
         self.bindings.forget(vni);
+        self.counts.remove(&vni);
     }
 
     /// Where each bridge's stations are told from now on.
@@ -125,9 +146,11 @@ impl Publisher {
         for vni in changed {
             let all = self.local.range_mut((vni, MacAddr::ZERO)..=(vni, MacAddr::BROADCAST));
             for (key, local) in all {
-                self.published -= usize::from(std::mem::take(&mut local.published));
-                local.refused = 0;
+                (local.published, local.refused) = (false, 0);
                 self.stations.add(*key);
+            }
+            if let Some(counts) = self.counts.get_mut(&vni) {
+                self.published -= std::mem::take(&mut counts.published);
             }
             let bridge = self.shadows.get(&vni).map(|shadow| shadow.bridge);
             self.bindings.bridge_changed(vni, bridge, mirror);
@@ -186,7 +209,10 @@ impl Publisher {
         let published = place == Some(port);
         if published != local.published {
             local.published = published;
-            self.published = if published { self.published + 1 } else { self.published - 1 };
+            let counts = self.counts.entry(vni).or_default();
+            for count in [&mut counts.published, &mut self.published] {
+                *count = if published { *count + 1 } else { *count - 1 };
+            }
             self.bindings.station_changed(vni, mac);
         }
         if published {
@@ -271,10 +297,17 @@ impl Publisher {
         self.bindings.published()
     }
 
-    /// The stations of a bridge, and whether the kernel has each as it was told.
-    pub fn stations_of(&self, vni: Vni) -> impl Iterator<Item = (MacAddr, bool)> {
-        let all = self.local.range((vni, MacAddr::ZERO)..=(vni, MacAddr::BROADCAST));
-        all.map(|((_, mac), local)| (*mac, local.published))
+    /// What a bridge has behind access ports.
+    #[must_use]
+    pub fn counts(&self, vni: Vni) -> Counts {
+        let counts = self.counts.get(&vni).copied().unwrap_or_default();
+        Counts { bindings: self.bindings.published_in(vni), ..counts }
+    }
+
+    /// The port in the kernel that stands for a bridge's access ports.
+    #[must_use]
+    pub fn port(&self, vni: Vni) -> Option<u32> {
+        self.shadows.get(&vni)?.port
     }
 
     /// The station with this MAC address, behind an access port of the bridge, has this IP address. The kernel is told
