@@ -25,12 +25,21 @@ const QUIET: Duration = Duration::from_millis(3);
 const AT_MOST: Duration = Duration::from_millis(20);
 
 /// A station behind a remote VTEP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Station {
-    /// The remote VTEP.
+    /// The remote VTEP that it is sent to by.
     pub remote: IpAddr,
     /// It may not move.
     pub sticky: bool,
+    /// Others that it is behind, too, and may be heard from: the rest of a group of next hops (RFC 7432, 14).
+    pub others: Box<[IpAddr]>,
+}
+
+impl Station {
+    /// Every remote VTEP that it is behind.
+    fn remotes(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.remote).chain(self.others.iter().copied())
+    }
 }
 
 /// A station whose FDB entry is to be brought up to date.
@@ -67,7 +76,7 @@ pub struct Adoption {
     /// The devices of each of the kernel's bridges.
     ports: FxHashMap<u32, Vec<u32>>,
     stations: BTreeMap<(Vni, MacAddr), Station>,
-    /// How many stations each remote VTEP has in a bridge.
+    /// How many stations each remote VTEP has in a bridge; one of a group counts for each of its members.
     users: FxHashMap<(Vni, IpAddr), usize>,
     said: KernelBridges,
     due: VecDeque<Due>,
@@ -215,8 +224,8 @@ impl Adoption {
     #[must_use]
     pub fn stations_by_bridge(&self) -> FxHashMap<Vni, usize> {
         let mut counts = FxHashMap::default();
-        for ((vni, _), stations) in &self.users {
-            *counts.entry(*vni).or_insert(0) += stations;
+        for (vni, _) in self.stations.keys() {
+            *counts.entry(*vni).or_insert(0) += 1;
         }
         counts
     }
@@ -294,16 +303,21 @@ impl Adoption {
         }
     }
 
-    /// Where the kernel has a station, if that is behind a remote VTEP that the gateway can send to. Of several behind a
-    /// next-hop object it is the first.
+    /// Where the kernel has a station, if that is behind a remote VTEP that the gateway can send to. Of a group of next
+    /// hops its MAC address chooses one, so that the stations of the group spread over its members.
     fn read(&self, device: u32, mac: MacAddr, mirror: &Mirror) -> Option<Station> {
         let vni = *self.vnis.get(&device)?;
         let Place::Remote(destination) = mirror.place(device, mac) else { return None };
         if !self.is_plain(destination, vni) {
             return None;
         }
-        let remote = mirror.remotes(destination).into_iter().find(|remote| self.is_remote(*remote))?;
-        Some(Station { remote, sticky: mirror.is_sticky(device, mac) })
+        let mut remotes = mirror.remotes(destination);
+        remotes.retain(|remote| self.is_remote(*remote));
+        remotes.sort_unstable();
+        remotes.dedup();
+        let chosen = mac.0.iter().map(|octet| usize::from(*octet)).sum::<usize>().checked_rem(remotes.len())?;
+        let remote = remotes.swap_remove(chosen);
+        Some(Station { remote, sticky: mirror.is_sticky(device, mac), others: remotes.into() })
     }
 
     /// The destination has the UDP port and the VNI that the gateway sends with.
@@ -325,29 +339,28 @@ impl Adoption {
     }
 
     fn set_station(&mut self, vni: Vni, mac: MacAddr, station: Option<Station>, now: Instant) {
+        if self.stations.get(&(vni, mac)) == station.as_ref() {
+            return;
+        }
+        self.due.push_back(Due { vni, mac, news: true });
+        for remote in station.iter().flat_map(Station::remotes) {
+            let users = self.users.entry((vni, remote)).or_insert(0);
+            *users += 1;
+            if *users == 1 {
+                self.said.entry(vni).or_default().sources.insert(remote);
+                self.shape_changes(now);
+            }
+        }
         let before = match station {
             Some(station) => self.stations.insert((vni, mac), station),
             None => self.stations.remove(&(vni, mac)),
         };
-        if before == station {
-            return;
-        }
-        self.due.push_back(Due { vni, mac, news: true });
-        if let Some(station) = station {
-            let users = self.users.entry((vni, station.remote)).or_insert(0);
-            *users += 1;
-            if *users == 1 {
-                self.said.entry(vni).or_default().sources.insert(station.remote);
-                self.shape_changes(now);
-            }
-        }
-        if let Some(before) = before
-            && let Some(users) = self.users.get_mut(&(vni, before.remote))
-        {
+        for remote in before.iter().flat_map(Station::remotes) {
+            let Some(users) = self.users.get_mut(&(vni, remote)) else { continue };
             *users -= 1;
             if *users == 0 {
-                self.users.remove(&(vni, before.remote));
-                self.said.entry(vni).or_default().sources.remove(&before.remote);
+                self.users.remove(&(vni, remote));
+                self.said.entry(vni).or_default().sources.remove(&remote);
                 self.shape_changes(now);
             }
         }

@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::registry::{Exhausted, Registry};
 use crate::config::Config;
-use crate::config::model::{self, Dscp, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum};
+use crate::config::model::{self, Control, Dscp, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum};
 use crate::tables::access_map::AccessMap;
 use crate::tables::exception_path::ExceptionPath;
 use crate::tables::outer_pattern::OuterPattern;
@@ -220,7 +220,8 @@ fn compile_bridges(
         let place = usize::from(index.0);
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
             *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
-            *domain = BroadcastDomain { members, flood_list, sources: sources.into_iter().collect() };
+            let taught = bridge.control == Control::Kernel;
+            *domain = BroadcastDomain { members, flood_list, sources: sources.into_iter().collect(), taught };
         }
     }
     (bridges, domains)

@@ -233,7 +233,7 @@ fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>
         if policy.source_check && !domain.is_some_and(|domain| domain.accepts(tunnel)) {
             return Err(DropReason::UnknownRemote);
         }
-        learnable &= tunnel != UNKNOWN_TUNNEL;
+        learnable &= tunnel != UNKNOWN_TUNNEL && !domain.is_some_and(|domain| domain.taught);
     }
     if known.is_some_and(FdbValue::is_static) {
         around.telemetry.event(Event::StaticConflict);

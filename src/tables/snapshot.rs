@@ -147,6 +147,8 @@ pub struct BroadcastDomain {
     pub flood_list: Box<[TunnelIndex]>,
     /// The remote VTEPs that may send to this bridge, sorted.
     pub sources: Box<[TunnelIndex]>,
+    /// The control plane says what is behind remote VTEPs: nothing is learned from what they send.
+    pub taught: bool,
 }
 
 impl BroadcastDomain {

@@ -94,6 +94,7 @@ fn snapshot(setup: &Setup) -> Snapshot {
         members: members.map(MemberIndex).into(),
         flood_list: flood_list.iter().copied().map(TunnelIndex).collect(),
         sources: [TunnelIndex(source)].into(),
+        taught: false,
     };
     let vni = |number| Vni::new(number).expect("24 bits");
     Snapshot {
