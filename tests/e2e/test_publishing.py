@@ -168,3 +168,14 @@ def test_devices_that_are_deleted_are_made_again_and_advertised(clos, leaf):
         until_behind(first, GATEWAY_LEAF, leaf.address, 10)
     clos.converge()
     assert h2.ping(h1.ipv4) == 3
+
+
+def test_frr_that_is_restarted_advertises_again_what_the_kernel_has(clos, leaf):
+    first = clos.leaves[0]
+    h1, h2, _ = clos.hosts
+    assert h2.ping(h1.ipv4) == 3
+    until_behind(first, GATEWAY_LEAF, leaf.address)
+    leaf.frr.restart()
+    clos.converge()
+    until_behind(first, GATEWAY_LEAF, leaf.address, 10)
+    assert h1.ping(h2.ipv4) == 3
