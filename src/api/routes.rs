@@ -183,6 +183,8 @@ async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             next_hops: remote.next_hops,
             missing: remote.missing.map(str::to_owned),
             bridges: remote.bridges,
+            mtu: remote.mtu,
+            path_mtu_seconds: remote.path_mtu_seconds,
         });
         Ok(Vteps { local: view.local_vtep(), remotes })
     })

@@ -299,6 +299,11 @@ pub struct RemoteVtep {
     pub missing: Option<String>,
     /// In how many bridges it is.
     pub bridges: usize,
+    /// The largest IP packet that goes there, outer headers included, in bytes; absent where there is no way.
+    pub mtu: Option<u16>,
+    /// For how many seconds more that is believed, where it is what a router said of the path; absent where it is the
+    /// uplink's or the route's.
+    pub path_mtu_seconds: Option<u64>,
     /// Its traffic.
     pub traffic: RemoteTotal,
 }

@@ -69,4 +69,8 @@ pub struct RemoteState {
     pub missing: Option<&'static str>,
     /// In how many bridges it is.
     pub bridges: usize,
+    /// The largest IP packet that goes there, in bytes, where there is a way.
+    pub mtu: Option<u16>,
+    /// For how many seconds more that is believed, where it is what a router said of the path.
+    pub path_mtu_seconds: Option<u64>,
 }

@@ -145,21 +145,23 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         Left("REMOTE"),
         Left("NEXT HOP"),
         Left("PORT"),
+        Right("MTU"),
         Right("BRIDGES"),
         Right("RECEIVED"),
         Right("BYTES"),
         Right("SENT"),
         Right("BYTES"),
     ];
-    let rows = |RemoteVtep { address, next_hops, missing, bridges, traffic }: &RemoteVtep| {
+    let rows = |remote: &RemoteVtep| {
+        let RemoteVtep { address, next_hops, missing, bridges, traffic, .. } = remote;
         let (mac, port) = match next_hops.first() {
             Some(NextHop { mac, port }) => (mac.to_string(), port.clone()),
             None => (missing.clone().unwrap_or_else(|| "none".to_owned()), "-".to_owned()),
         };
         let [received, received_bytes] = packets_and_bytes(traffic.received);
         let [sent, sent_bytes] = packets_and_bytes(traffic.sent);
-        let first =
-            vec![address.to_string(), mac, port, count(*bridges as u64), received, received_bytes, sent, sent_bytes];
+        let (address, bridges) = (address.to_string(), count(*bridges as u64));
+        let first = vec![address, mac, port, mtu(remote), bridges, received, received_bytes, sent, sent_bytes];
         let others = next_hops.iter().skip(1).map(|NextHop { mac, port }| {
             let mut row = vec![String::new(); columns.len()];
             (row[1], row[2]) = (mac.to_string(), port.clone());
@@ -168,6 +170,14 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         [first].into_iter().chain(others).collect()
     };
     own + &page_of_rows(&columns, &vteps.remotes, "remote VTEPs", rows)
+}
+
+/// The largest packet for a remote VTEP, and whether a router said so.
+fn mtu(remote: &RemoteVtep) -> String {
+    match (remote.mtu, remote.path_mtu_seconds) {
+        (Some(mtu), Some(_)) => format!("{mtu} learned"),
+        (mtu, _) => or_dash(mtu),
+    }
 }
 
 fn packets_and_bytes(traffic: TrafficTotal) -> [String; 2] {

@@ -8,6 +8,7 @@ pub mod compile;
 pub mod gateway;
 pub mod kernel;
 pub mod learning;
+pub mod path_mtu;
 pub mod registry;
 pub mod slots;
 mod static_entries;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::{RecvTimeoutError, Sender, TrySendError, bounded};
@@ -17,6 +17,7 @@ use crate::config::model::PortRole;
 use crate::control::Running;
 use crate::control::gateway::tick_length;
 use crate::control::learning::is_place_of;
+use crate::control::path_mtu::Paths;
 use crate::control::underlay::Reach;
 use crate::dpdk::clock;
 use crate::tables::fdb::{FdbKey, FdbValue};
@@ -42,6 +43,8 @@ pub struct View {
     pub workers: Vec<WorkerHandle>,
     /// What the control thread counts.
     pub control: Arc<ControlTelemetry>,
+    /// What is known of the paths to remote VTEPs.
+    pub paths: Arc<ArcSwap<Paths>>,
     /// What the thread of the exception path counts.
     pub exception: Arc<ExceptionTelemetry>,
     /// The ports.
@@ -98,7 +101,13 @@ impl MetricsSource for View {
     }
 
     fn remote_labels(&self) -> Vec<RemoteLabel> {
-        self.remotes().into_iter().map(|remote| RemoteLabel { index: remote.index, address: remote.address }).collect()
+        let label = |remote: RemoteState| RemoteLabel {
+            index: remote.index,
+            address: remote.address,
+            mtu: remote.mtu,
+            is_path_mtu: remote.path_mtu_seconds.is_some(),
+        };
+        self.remotes().into_iter().map(label).collect()
     }
 }
 
@@ -183,11 +192,16 @@ impl GatewayView for View {
         }
         let all: std::collections::BTreeSet<_> =
             crate::control::compile::remotes(config).into_iter().chain(ways.keys().copied()).collect();
+        let (paths, now) = (self.paths.load(), Instant::now());
         let state = |address| {
             let index = running.registry.tunnel(address)?;
             let (next_hops, missing) = ways.remove(&address).unwrap_or_default();
             let bridges = bridges.get(&index).copied().unwrap_or(0);
-            Some(RemoteState { index, address, next_hops, missing, bridges })
+            let mtu = snapshot.next_hops.get(usize::from(index.0)).and_then(|way| way.mtu());
+            // A route may take less than the path does.
+            let known = paths.get(&address).filter(|known| mtu == Some(known.mtu));
+            let path_mtu_seconds = known.map(|known| known.until.saturating_duration_since(now).as_secs());
+            Some(RemoteState { index, address, next_hops, missing, bridges, mtu, path_mtu_seconds })
         };
         all.into_iter().filter_map(state).collect()
     }

@@ -139,6 +139,8 @@ fn remotes() -> Vec<RemoteState> {
             next_hops: vec![next_hop, second],
             missing: None,
             bridges: 1,
+            mtu: Some(1400),
+            path_mtu_seconds: Some(580),
         },
         RemoteState {
             index: TunnelIndex(65535),
@@ -146,6 +148,8 @@ fn remotes() -> Vec<RemoteState> {
             next_hops: vec![],
             missing: Some("no_route"),
             bridges: 1,
+            mtu: None,
+            path_mtu_seconds: None,
         },
     ]
 }
@@ -174,6 +178,7 @@ fn count(gateway: &Gateway) {
     second.bridge(BridgeIndex(65535)).tunnel_received().count(1500);
     first.remote(TunnelIndex(0)).sent().count_many(1100, 70_000);
     second.remote(TunnelIndex(65535)).received().count(1500);
+    second.too_big(TunnelIndex(0)).add(3);
     first.port(PortIndex(1)).received().count_many(1000, 64_000);
     first.count_drops(DropReason::UnknownVni, 40);
     second.count_drops(DropReason::UnknownVni, 2);
@@ -239,7 +244,13 @@ impl MetricsSource for Gateway {
     }
 
     fn remote_labels(&self) -> Vec<RemoteLabel> {
-        self.remotes.iter().map(|remote| RemoteLabel { index: remote.index, address: remote.address }).collect()
+        let label = |remote: &RemoteState| RemoteLabel {
+            index: remote.index,
+            address: remote.address,
+            mtu: remote.mtu,
+            is_path_mtu: remote.path_mtu_seconds.is_some(),
+        };
+        self.remotes.iter().map(label).collect()
     }
 }
 
