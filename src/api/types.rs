@@ -380,6 +380,32 @@ pub struct BurstDurations {
     pub max: f64,
 }
 
+/// `GET /v1/check`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What is wrong; empty where nothing is.
+    pub findings: Vec<Finding>,
+    /// How many bridges have their remote side from the kernel.
+    pub bridges: usize,
+    /// How many stations the kernel has behind remote VTEPs.
+    pub stations: usize,
+    /// How many remote VTEPs are reached as the kernel has it.
+    pub remotes: usize,
+    /// Who follows the kernel's FDB and may be its control plane: processes by name.
+    pub followers: Vec<String>,
+}
+
+/// Something that is wrong between the gateway, the kernel and the control plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What kind of thing.
+    pub name: String,
+    /// What is wrong, and what comes of it.
+    pub what: String,
+    /// What to do.
+    pub remedy: String,
+}
+
 /// `POST /v1/reload`, where it succeeded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {

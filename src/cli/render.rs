@@ -7,7 +7,7 @@ use super::format::{
     bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
 };
 use crate::api::types::{
-    Bridge, Count, Drops, FdbEntry, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps, Worker,
+    Bridge, Check, Count, Drops, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps, Worker,
 };
 use crate::telemetry::totals::TrafficTotal;
 
@@ -204,6 +204,29 @@ fn counts(number: &'static str, name: &'static str, list: &[Count], all: bool) -
         &[Right(number), Left(name), Left("MEANING")],
         shown.map(|item| vec![count(item.count), item.name.clone(), item.help.clone()]),
     )
+}
+
+pub(super) fn check(check: &Check) -> String {
+    let mut out = String::new();
+    for Finding { name, what, remedy } in &check.findings {
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "{name}\n  {what}\n  Remedy: {remedy}.\n");
+    }
+    let wrong = match check.findings.len() {
+        0 => "Nothing is wrong".to_owned(),
+        1 => "1 thing is wrong".to_owned(),
+        wrong => format!("{wrong} things are wrong"),
+    };
+    let followers = if check.followers.is_empty() { "nobody".to_owned() } else { check.followers.join(", ") };
+    let _ = writeln!(
+        out,
+        "{wrong}. Looked at: {} bridges with `control = \"kernel\"`, {} stations and {} remote VTEPs of the kernel's; \
+         its FDB is followed by {followers}.",
+        count(check.bridges as u64),
+        count(check.stations as u64),
+        count(check.remotes as u64),
+    );
+    out
 }
 
 pub(super) fn workers(workers: &[Worker]) -> String {

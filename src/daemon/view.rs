@@ -10,16 +10,18 @@ use tracing::debug;
 
 use super::ports::RunningPort;
 use crate::api::GatewayView;
-use crate::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
+use crate::api::types::{Check, EntryKind, FdbEntry, FdbFilter, Finding, LocalVtep, NextHop, Page, PageRange, Place};
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
 use crate::config::model::PortRole;
 use crate::control::Running;
+use crate::control::check::{self, Checked, check};
 use crate::control::gateway::tick_length;
 use crate::control::learning::is_place_of;
 use crate::control::path_mtu::Paths;
 use crate::control::underlay::Reach;
 use crate::dpdk::clock;
+use crate::netlink::Follower;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::{LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
@@ -224,6 +226,22 @@ impl GatewayView for View {
         self.running.load().config.to_toml()
     }
 
+    fn check(&self) -> Result<Check, String> {
+        let (running, snapshot) = (self.running.load(), self.tables.snapshot.load());
+        let forwards = |vni, mac| {
+            let key = running.registry.bridge(vni).map(|bridge| FdbKey::new(bridge, mac));
+            key.is_some_and(|key| {
+                self.tables
+                    .fdb
+                    .lookup(&self.tables.fdb.probe(key))
+                    .is_some_and(|value| is_place_of(key, value.location(), &snapshot))
+            })
+        };
+        let checked = check(&running.config, &self.reach.load(), forwards)
+            .map_err(|error| format!("the kernel's tables cannot be read: {error}"))?;
+        Ok(shown(checked))
+    }
+
     fn reload(&self) -> Result<String, String> {
         let (answer, result) = bounded(1);
         let stopping = || "the gateway is stopping".to_owned();
@@ -276,6 +294,23 @@ impl View {
             kind,
             age_seconds: (kind == EntryKind::Learned).then_some(age.as_secs()),
         })
+    }
+}
+
+/// A check as the control socket gives it.
+fn shown(checked: Checked) -> Check {
+    let finding =
+        |finding: check::Finding| Finding { name: finding.name.to_owned(), what: finding.what, remedy: finding.remedy };
+    let follower = |follower: Follower| match follower.process {
+        Some((process, name)) => format!("{name} ({process})"),
+        None => "a process of another container".to_owned(),
+    };
+    Check {
+        findings: checked.findings.into_iter().map(finding).collect(),
+        bridges: checked.bridges,
+        stations: checked.stations,
+        remotes: checked.remotes,
+        followers: checked.followers.into_iter().map(follower).collect(),
     }
 }
 

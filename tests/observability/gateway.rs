@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
-use vtepd::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
+use vtepd::api::types::{Check, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
 use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
@@ -21,6 +21,8 @@ use vtepd::wire::MacAddr;
 pub const REMOTE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 pub const REMOTE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2));
 
+const ZEBRA: &str = "zebra (812)";
+
 /// One cycle is a nanosecond.
 const HERTZ: u64 = 1_000_000_000;
 
@@ -32,6 +34,7 @@ pub struct Gateway {
     pub remotes: Vec<RemoteState>,
     pub ports: Vec<PortReading>,
     pub entries: Vec<FdbEntry>,
+    pub check: Result<Check, String>,
     pub reload: Mutex<Result<String, String>>,
     pub ready: AtomicBool,
 }
@@ -47,6 +50,13 @@ impl Gateway {
             remotes: Vec::new(),
             ports: Vec::new(),
             entries: Vec::new(),
+            check: Ok(Check {
+                findings: Vec::new(),
+                bridges: 2,
+                stations: 1234,
+                remotes: 2,
+                followers: vec![ZEBRA.to_owned()],
+            }),
             reload: Mutex::new(Ok("Nothing changed.".to_owned())),
             ready: AtomicBool::new(true),
         }
@@ -273,6 +283,10 @@ impl GatewayView for Gateway {
 
     fn config_toml(&self) -> String {
         "[vtep]\naddress = \"10.0.0.1\"\nudp_port = 4789\n".to_owned()
+    }
+
+    fn check(&self) -> Result<Check, String> {
+        self.check.clone()
     }
 
     fn reload(&self) -> Result<String, String> {
