@@ -230,6 +230,11 @@ impl Adoption {
         counts
     }
 
+    /// Every station that the kernel has.
+    pub fn stations(&self) -> impl Iterator<Item = (Vni, MacAddr)> {
+        self.stations.keys().copied()
+    }
+
     /// How many stations the kernel has, in all bridges.
     #[must_use]
     pub fn station_count(&self) -> usize {
@@ -321,7 +326,7 @@ impl Adoption {
     }
 
     /// The destination has the UDP port and the VNI that the gateway sends with.
-    fn is_plain(&self, destination: Destination, vni: Vni) -> bool {
+    pub(super) fn is_plain(&self, destination: Destination, vni: Vni) -> bool {
         match destination {
             Destination::Remote { port, vni: other, .. } => {
                 port.is_none_or(|port| port == self.udp_port) && other.is_none_or(|other| other == vni.get())

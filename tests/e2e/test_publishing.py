@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from clos import VNI, Clos, example, replaced, station_mac
-from gateway_leaf import ExampleConfig, GatewayLeaf
+from clos import EXAMPLE, VNI, Clos, station_mac
+from examples import ExampleConfig
+from gateway_leaf import GatewayLeaf
 from overlay import OVERLAY_MTU
 from testbed import run, wait_until
 
@@ -29,10 +30,7 @@ class MakingLeaf(GatewayLeaf):
 
     def make_interfaces(self):
         """Sets what the example's script sets, and makes nothing."""
-        script = f"{self.bed.directory}/interfaces-{self.name}"
-        with open(script, "w", encoding="utf-8") as file:
-            file.write(replaced(example("interfaces"), {"10.0.0.11": self.address, 'vnis="100"': 'vnis=""'}))
-        run("ip", "netns", "exec", self.namespace, "sh", script)
+        EXAMPLE.run(self.bed, self.namespace, "interfaces", changes={"10.0.0.11": self.address, 'vnis="100"': 'vnis=""'})
 
     def made(self):
         """The devices there that have such names."""
@@ -123,6 +121,24 @@ def test_a_host_moves_away_from_the_gateway_and_back(clos, leaf):
     until_behind(first, GATEWAY_LEAF, leaf.address)
 
 
+def test_a_host_moves_to_the_gateway_and_on(clos, leaf):
+    first, _, third = clos.leaves
+    moving, h2, h3 = clos.hosts
+    assert moving.ping(h3.ipv4) == 3
+    until_behind(leaf, 1, first.address)
+    clos.move(moving, leaf)
+    assert moving.ping(h3.ipv4) >= 3
+    for other in (first, third):
+        until_behind(other, 1, leaf.address)
+    until_behind(leaf, 1, None)
+    assert (moving.ping(h2.ipv4), h3.ping(moving.ipv4)) == (3, 3)
+    clos.move(moving, third)
+    assert moving.ping(h2.ipv4) >= 3
+    for other in (first, leaf):
+        until_behind(other, 1, third.address)
+    assert moving.ping(h2.ipv4) == 3
+
+
 def test_what_is_behind_a_killed_gateway_is_withdrawn_within_a_second_and_back_after_a_restart(clos, leaf):
     first = clos.leaves[0]
     h1, h2, _ = clos.hosts
@@ -138,10 +154,7 @@ def test_what_is_behind_a_killed_gateway_is_withdrawn_within_a_second_and_back_a
     # As the supervisor does.
     leaf.ip("link", "set", "group", "4789", "down")
     wait_until(lambda: leaf.address not in first.flood_list(), 5, "other leaves to flood there no more")
-    leaf.gateway.start()
-    for spine, port in zip(clos.spines, leaf.ports):
-        leaf.plug(spine, port)
-    clos.attach(h2, leaf)
+    leaf.start()
     clos.converge()
     assert leaf.made() == MADE
     assert leaf.json("ip", "link", "show", "dev", f"vtvx{VNI}")[0]["ifindex"] == device
