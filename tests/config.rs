@@ -145,9 +145,12 @@ fn every_key_is_taken_over() {
     assert_eq!((config.workers.cores.as_slice(), config.workers.idle), (&[2, 3][..], Idle::Adaptive));
     let port = &config.ports[1];
     assert_eq!((port.mac, port.mtu, port.descriptors), (Some(MacAddr([2, 0, 0, 0xaa, 0, 1])), Some(9000), 512));
+    assert_eq!((config.ports[0].max_macs, port.max_macs), (None, Some(20)));
     let bridge = &config.bridges[0];
     assert!(!bridge.learning && !bridge.source_check && bridge.link_local);
     assert_eq!((bridge.vlan, bridge.tags, bridge.max_macs), (None, Tags::Carry, Some(7)));
+    assert_eq!((bridge.ageing, config.bridges[1].ageing), (Some(Duration::from_secs(30)), None));
+    assert_eq!([0, 1].map(|entry| config.static_entries[entry].pinned), [false, true]);
     let station = |last| MacAddr([2, 0, 0, 0xcc, 0, last]);
     assert_eq!((config.static_entries[0].mac, config.static_entries[1].mac), (station(1), station(2)));
     assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(1)));

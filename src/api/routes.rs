@@ -19,7 +19,7 @@ use super::types::{
 };
 use super::view::GatewayView;
 use crate::telemetry::metrics::CONTENT_TYPE;
-use crate::telemetry::{DropReason, Event, Exposition, WorkerHandle, totals};
+use crate::telemetry::{DropReason, Event, Exposition, PortReading, WorkerHandle, totals};
 use crate::wire::MacAddr;
 
 /// How long the gateway may take for an answer.
@@ -160,6 +160,7 @@ async fn bridges(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             remotes: bridge.remotes,
             learning: bridge.learning,
             max_macs: bridge.max_macs,
+            ageing_seconds: bridge.ageing.map(|ageing| ageing.as_secs()),
         }))
     })
     .await
@@ -217,7 +218,11 @@ async fn reload(State(shared): Shares) -> Result<Response, Refusal> {
 }
 
 fn ports(view: &dyn GatewayView) -> Vec<Port> {
-    view.port_readings().into_iter().map(Port::from).collect()
+    let port = |reading: PortReading| {
+        let learned_macs = view.control().fdb.port_learned(reading.index).get();
+        Port { learned_macs, ..Port::from(reading) }
+    };
+    view.port_readings().into_iter().map(port).collect()
 }
 
 fn version(view: &dyn GatewayView) -> Version {

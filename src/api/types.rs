@@ -127,6 +127,10 @@ pub struct Port {
     pub sent_bytes: u64,
     /// Packets that failed to be sent.
     pub transmit_errors: u64,
+    /// MAC addresses learned behind an access port.
+    pub learned_macs: u64,
+    /// The most that may be, where there is a limit.
+    pub max_macs: Option<u32>,
 }
 
 impl From<PortReading> for Port {
@@ -153,6 +157,8 @@ impl From<PortReading> for Port {
             sent_packets: statistics.sent_packets,
             sent_bytes: statistics.sent_bytes,
             transmit_errors: statistics.transmit_errors,
+            learned_macs: 0,
+            max_macs: reading.max_macs,
         }
     }
 }
@@ -172,6 +178,8 @@ pub struct Bridge {
     pub learning: bool,
     /// The most addresses it learns, where there is a limit.
     pub max_macs: Option<u32>,
+    /// How long it keeps an address that is not heard of, in seconds; absent where it keeps it for ever.
+    pub ageing_seconds: Option<u64>,
     /// How many MAC addresses it has, learned and static.
     pub fdb_entries: u64,
     /// Its traffic.
@@ -233,6 +241,9 @@ pub struct FdbEntry {
     pub place: Place,
     /// How the entry came to be.
     pub kind: EntryKind,
+    /// Whether frames of the station from anywhere else are dropped.
+    #[serde(default)]
+    pub pinned: bool,
     /// How long ago the station was last heard of, in seconds; absent for one that was not learned.
     pub age_seconds: Option<u64>,
 }
@@ -414,7 +425,7 @@ mod tests {
     use super::*;
 
     fn entry(vni: u32, place: Place) -> FdbEntry {
-        FdbEntry { vni, mac: MacAddr([2, 0, 0, 0, 0, 1]), place, kind: EntryKind::Learned, age_seconds: Some(3) }
+        FdbEntry { vni, mac: MacAddr([2, 0, 0, 0, 0, 1]), place, kind: EntryKind::Learned, pinned: false, age_seconds: Some(3) }
     }
 
     #[test]

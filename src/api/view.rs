@@ -1,6 +1,7 @@
 //! The seam between the server and whoever owns the gateway's state.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::types::{FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
 use crate::tables::{BridgeIndex, TunnelIndex};
@@ -54,6 +55,8 @@ pub struct BridgeState {
     pub learning: bool,
     /// The most addresses it learns, where there is a limit.
     pub max_macs: Option<u32>,
+    /// How long it keeps an address that is not heard of; `None` is for ever.
+    pub ageing: Option<Duration>,
 }
 
 /// A remote VTEP of the running config.

@@ -7,7 +7,7 @@ use super::format::{
     bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
 };
 use crate::api::types::{
-    Bridge, Count, Drops, FdbEntry, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps, Worker,
+    Bridge, Count, Drops, FdbEntry, NextHop, Page, Place, Port, RemoteVtep, Role, Version, Vteps, Worker,
 };
 use crate::telemetry::totals::TrafficTotal;
 
@@ -34,6 +34,7 @@ pub(super) fn ports(ports: &[Port]) -> String {
             Left("MAC"),
             Right("MTU"),
             Right("QUEUES"),
+            Right("MACS"),
             Left("DEVICE"),
         ],
         ports.iter().map(|port| {
@@ -45,6 +46,7 @@ pub(super) fn ports(ports: &[Port]) -> String {
                 port.mac.to_string(),
                 port.mtu.to_string(),
                 format!("{}/{}", port.receive_queues, port.transmit_queues),
+                or_dash((port.role == Role::Access).then(|| some_of_most(port.learned_macs, port.max_macs))),
                 port.device.clone(),
             ]
         }),
@@ -96,16 +98,12 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
         Right("TO TUNNEL"),
     ];
     let row = |bridge: &Bridge| {
-        let macs = match bridge.max_macs {
-            Some(most) => format!("{} of {}", count(bridge.fdb_entries), count(u64::from(most))),
-            None => count(bridge.fdb_entries),
-        };
         vec![
             bridge.vni.to_string(),
             bridge.vlan.map_or_else(|| "untagged".to_owned(), |vlan| vlan.to_string()),
             some_of(&bridge.ports),
             some_of(&bridge.remotes),
-            macs,
+            some_of_most(bridge.fdb_entries, bridge.max_macs),
             count(bridge.traffic.access_received.packets),
             count(bridge.traffic.access_sent.packets),
             count(bridge.traffic.tunnel_received.packets),
@@ -113,6 +111,14 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
         ]
     };
     page_table(&columns, page, "bridges", row)
+}
+
+/// How many there are, and of how many at most.
+fn some_of_most(some: u64, most: Option<u32>) -> String {
+    match most {
+        Some(most) => format!("{} of {}", count(some), count(u64::from(most))),
+        None => count(some),
+    }
 }
 
 pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
@@ -130,7 +136,8 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
             Place::Remote { remote } => format!("remote {remote}"),
         };
         let age = or_dash(entry.age_seconds.map(long_duration));
-        vec![entry.vni.to_string(), entry.mac.to_string(), place, entry.kind.name().to_owned(), age]
+        let kind = format!("{}{}", entry.kind.name(), if entry.pinned { ", pinned" } else { "" });
+        vec![entry.vni.to_string(), entry.mac.to_string(), place, kind, age]
     };
     page_table(&[Right("VNI"), Left("MAC"), Left("PLACE"), Left("KIND"), Right("AGE")], page, "entries", row)
 }

@@ -132,6 +132,9 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
     if asks_kernel == Some(false) {
         bridges.check_control(findings);
     }
+    if let Some(fdb) = &draft.fdb {
+        bridges.check_ageing(fdb, findings);
+    }
     neighbours.check_remotes(&remotes, asks_kernel.unwrap_or(true), findings);
     if let Some(remote) = remotes.first().filter(|_| ports.lacks_uplink()) {
         findings.push(
@@ -148,7 +151,7 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
         vtep: draft.vtep?.vtep?,
         dpdk: dpdk.dpdk,
         workers: workers.workers,
-        bridges: bridges.finish()?,
+        bridges: bridges.finish(draft.fdb.as_ref()?)?,
         ports: ports.finish()?,
         neighbours: neighbours.finish()?,
         fdb: draft.fdb?,

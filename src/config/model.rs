@@ -33,6 +33,13 @@ pub struct Config {
     pub api: Api,
 }
 
+impl Config {
+    /// The times after which bridges forget a learned address, that of each bridge which does.
+    pub fn ageing_times(&self) -> impl Iterator<Item = Duration> + '_ {
+        self.bridges.iter().filter_map(|bridge| bridge.ageing)
+    }
+}
+
 /// `[vtep]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vtep {
@@ -130,6 +137,8 @@ pub struct Port {
     pub mtu: Option<u16>,
     /// Descriptors of each receive and transmit queue (default 1024).
     pub descriptors: u16,
+    /// The most MAC addresses learned behind an access port, in all its bridges together; no bound where absent.
+    pub max_macs: Option<u32>,
     /// The name of an uplink's interface in the kernel; the port's name where absent.
     pub kernel_interface: Option<String>,
 }
@@ -139,6 +148,12 @@ impl Port {
     #[must_use]
     pub fn interface(&self) -> &str {
         self.kernel_interface.as_ref().unwrap_or(&self.name)
+    }
+
+    /// True where both ask for the same port of DPDK's, so that one need not be closed for the other.
+    #[must_use]
+    pub fn opens_as(&self, other: &Self) -> bool {
+        *self == Self { max_macs: self.max_macs, ..other.clone() }
     }
 }
 
@@ -170,8 +185,10 @@ pub struct Bridge {
     pub tags: Tags,
     /// Forward frames to reserved link-local group addresses (default false).
     pub link_local: bool,
-    /// The most MAC addresses learned, none where absent.
+    /// The most MAC addresses learned; no bound where absent.
     pub max_macs: Option<u32>,
+    /// How long a learned address that is not heard of is kept ([`Fdb::ageing`] where absent); `None` is for ever.
+    pub ageing: Option<Duration>,
     /// Who says where its remote stations are (default [`Control::Static`]).
     pub control: Control,
 }
@@ -224,6 +241,8 @@ pub struct StaticEntry {
     pub mac: MacAddr,
     /// Where it is.
     pub place: StaticPlace,
+    /// Frames from this address are dropped that come from anywhere else (default false).
+    pub pinned: bool,
 }
 
 impl StaticEntry {

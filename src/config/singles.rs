@@ -142,8 +142,12 @@ fn no_core(cores: &Located<Vec<Located<usize>>>) -> Diagnostic {
 pub(super) fn fdb(reader: &mut Reader<'_>, findings: &mut Findings) -> Option<Fdb> {
     let max_entries = reader.get("max_entries", findings);
     let ageing = reader.get("ageing", findings);
-    let seconds: u64 = ageing.value()?;
-    Some(Fdb { max_entries: max_entries.value()?, ageing: (seconds > 0).then(|| Duration::from_secs(seconds)) })
+    Some(Fdb { max_entries: max_entries.value()?, ageing: seconds_or_ever(ageing.value()?) })
+}
+
+/// A time in seconds; 0 is for ever.
+pub(super) fn seconds_or_ever(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
 /// `[stats]`.

@@ -96,6 +96,7 @@ impl Config {
         if let Some(max_macs) = bridge.max_macs {
             file.plain("max_macs", max_macs);
         }
+        file.plain("ageing", bridge.ageing.map_or(0, |ageing| ageing.as_secs()));
     }
 
     fn write_neighbour(&self, file: &mut File, neighbour: &Neighbour) {
@@ -113,6 +114,7 @@ impl Config {
             StaticPlace::Port(port) => file.quoted("port", self.port_name(port)),
             StaticPlace::Remote(address) => file.quoted("remote", address),
         }
+        file.plain("pinned", entry.pinned);
     }
 
     /// The name of a port; empty for one that the config does not have.
@@ -140,6 +142,9 @@ fn write_port(file: &mut File, port: &Port) {
     file.plain("descriptors", port.descriptors);
     if let Some(interface) = &port.kernel_interface {
         file.quoted("kernel_interface", interface);
+    }
+    if let Some(max_macs) = port.max_macs {
+        file.plain("max_macs", max_macs);
     }
 }
 
@@ -223,12 +228,14 @@ mod tests {
         name = "trunk0"
         device = "net_tap1,iface=ac0"
         role = "access"
+        max_macs = 12
         [[bridge]]
         vni = "100-102"
         vlan = "10-12"
         ports = ["trunk0"]
         remotes = ["fd00::2"]
         max_macs = 7
+        ageing = 70
         link_local = true
         control = "kernel"
         [[bridge]]
@@ -252,6 +259,7 @@ mod tests {
         vni = 101
         mac = "02:00:00:00:00:04"
         remote = "fd00::2"
+        pinned = true
         [api]
         socket = "/tmp/a.sock"
     "#;

@@ -1,6 +1,7 @@
 //! The FDB's only writer: learns what workers report, within the limits, and forgets what is not heard of any more.
 
-use std::collections::HashSet;
+mod occupancy;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,21 +9,34 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use tracing::{info, warn};
 
+use self::occupancy::{Occupancy, is_well_below};
+use crate::config::model::Port;
 use crate::tables::fdb::{AgeTick, FdbKey, FdbValue, FdbWriter, InsertError, Inserted};
 use crate::tables::learning::{LearnEvent, LearnRing};
 use crate::tables::snapshot::Bridge;
 use crate::tables::{BridgeIndex, Location, LocationKind, Snapshot, TunnelIndex};
 use crate::telemetry::{ControlTelemetry, FdbEvent};
 
-/// The bounds of what is learned.
-#[derive(Clone, Debug, Default)]
-pub struct Limits {
-    /// The most addresses learned in each bridge, by its index.
-    pub per_bridge: Vec<Option<u32>>,
-    /// How long an address that is not heard of is kept; `None` is for ever.
-    pub ageing: Option<Duration>,
-    /// Bridges in which nothing is learned from remote VTEPs: the control plane says what is behind them.
-    pub taught: HashSet<BridgeIndex>,
+/// How a bridge learns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BridgeRules {
+    /// The most addresses learned.
+    pub max_macs: Option<u32>,
+    /// After how many ticks an address that is not heard of is forgotten; `None` is never.
+    pub ageing: Option<u16>,
+    /// Nothing is learned from remote VTEPs: the control plane says what is behind them.
+    pub taught: bool,
+}
+
+/// The rules of what is learned.
+#[derive(Debug)]
+pub struct Rules<'a> {
+    /// How long an age tick is.
+    pub tick: Duration,
+    /// Of each bridge, by its index.
+    pub bridges: Vec<BridgeRules>,
+    /// The ports, with the most addresses learned behind each.
+    pub ports: &'a [Port],
 }
 
 /// The FDB's writer and what it goes by.
@@ -31,12 +45,10 @@ pub struct Learning {
     writer: FdbWriter,
     rings: Vec<Arc<LearnRing>>,
     telemetry: Arc<ControlTelemetry>,
-    limits: Limits,
-    /// Addresses learned, by bridge index: static ones do not count.
-    learned: Vec<u32>,
-    /// Bridges whose limit was logged, until they are well below it again.
-    full_bridges: HashSet<BridgeIndex>,
-    /// The same for the whole table.
+    tick: Duration,
+    bridges: Vec<BridgeRules>,
+    occupancy: Occupancy,
+    /// That the whole table is full was logged, and it is not well below its limit since.
     full: bool,
     /// The bucket where ageing goes on.
     sweep_at: usize,
@@ -56,24 +68,20 @@ impl Learning {
         Self {
             writer,
             rings,
+            tick: Duration::ZERO,
+            bridges: Vec::new(),
+            occupancy: Occupancy::new(Arc::clone(&telemetry)),
             telemetry,
-            limits: Limits::default(),
-            learned: Vec::new(),
-            full_bridges: HashSet::new(),
             full: false,
             sweep_at: 0,
         }
     }
 
-    /// Changes the limits. What is over a new one stays until it ages.
-    pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
-        let Self { full_bridges, limits, learned, .. } = self;
-        full_bridges.retain(|bridge| {
-            let index = usize::from(bridge.0);
-            let limit = limits.per_bridge.get(index).copied().flatten();
-            limit.is_some_and(|limit| !is_well_below(learned.get(index).copied().unwrap_or(0), limit))
-        });
+    /// Changes the rules, for the members of this snapshot. What is over a new limit stays until it ages.
+    pub fn set_rules(&mut self, rules: Rules<'_>, snapshot: &Snapshot) {
+        self.occupancy.set_limits(&rules.bridges, rules.ports);
+        self.occupancy.set_members(snapshot);
+        (self.tick, self.bridges) = (rules.tick, rules.bridges);
     }
 
     /// Applies what the workers reported, and gives how many events that were.
@@ -104,8 +112,7 @@ impl Learning {
             // The worker reported it by a snapshot that a reload has replaced since.
             return;
         }
-        if matches!(event.location.kind(), LocationKind::Tunnel(_)) && self.limits.taught.contains(&event.key.bridge())
-        {
+        if matches!(event.location.kind(), LocationKind::Tunnel(_)) && self.rules_of(event.key.bridge()).taught {
             return;
         }
         let probe = self.writer.fdb().probe(event.key);
@@ -113,41 +120,54 @@ impl Learning {
         match self.writer.fdb().lookup(&probe) {
             Some(known) if known.is_static() => {}
             Some(known) if known.is_external() => self.move_external(event, known, value),
-            Some(known) => {
+            Some(known) if known.location() == event.location => {
                 self.writer.set(event.key, value);
-                if known.location() != event.location {
-                    self.telemetry.fdb.event(FdbEvent::Moved);
-                }
             }
+            Some(known) => self.move_learned(event, known, value),
             None => self.insert(event.key, value, snapshot),
         }
+    }
+
+    /// A learned station is heard elsewhere. Where the port that it moved to has all the addresses that it may, nothing is
+    /// known of it any more: where it was it is not, and frames to it are flooded, as those to any other station that is
+    /// one too many there.
+    fn move_learned(&mut self, event: LearnEvent, known: FdbValue, value: FdbValue) {
+        let (LearnEvent { key, location }, before) = (event, known.location());
+        if !self.occupancy.has_room_to_move(before, location) {
+            if self.writer.remove(key).is_some() {
+                self.forget(key, known, FdbEvent::Unseated);
+            }
+            return;
+        }
+        self.writer.set(key, value);
+        self.occupancy.remove(key.bridge(), before);
+        self.occupancy.add(key.bridge(), location);
+        self.telemetry.fdb.event(FdbEvent::Moved);
     }
 
     /// A station of the control plane's is heard elsewhere. Behind another remote VTEP it is where the control plane says;
     /// behind an access port it has moved there, unless it may not (RFC 7432, 15).
     fn move_external(&mut self, event: LearnEvent, known: FdbValue, value: FdbValue) {
-        if known.is_sticky() || matches!(event.location.kind(), LocationKind::Tunnel(_)) {
+        let (LearnEvent { key, location }, before) = (event, known.location());
+        if known.is_sticky()
+            || matches!(location.kind(), LocationKind::Tunnel(_))
+            || !self.occupancy.has_room_to_move(before, location)
+        {
             return;
         }
-        self.writer.set(event.key, value);
-        self.count(event.key.bridge(), 1, 0);
+        self.writer.set(key, value);
+        self.occupancy.add(key.bridge(), location);
         self.telemetry.fdb.event(FdbEvent::Moved);
     }
 
     fn insert(&mut self, key: FdbKey, value: FdbValue, snapshot: &Snapshot) {
-        let bridge = key.bridge();
-        let limit = self.limit_of(bridge);
-        if limit.is_some_and(|limit| self.learned_in(bridge) >= limit) {
-            self.telemetry.fdb.event(FdbEvent::RefusedByBridgeLimit);
-            if self.full_bridges.insert(bridge) {
-                let vni = snapshot.bridges.get(usize::from(bridge.0)).map_or(0, |bridge| bridge.vni.get());
-                warn!(vni, max_macs = limit, "the bridge has learned all the addresses it may; frames to others flood");
-            }
+        if !self.occupancy.has_room(key, value.location(), snapshot) {
             return;
         }
         match self.writer.insert(key, value) {
             Ok(_) => {
-                self.count(bridge, 1, 1);
+                self.occupancy.add(key.bridge(), value.location());
+                self.count_entries(key.bridge(), 1);
                 self.telemetry.fdb.event(FdbEvent::Learned);
             }
             Err(error) => {
@@ -162,16 +182,14 @@ impl Learning {
 
     /// Installs static entries over whatever is there (conformance row B1), and gives how many the table had no room
     /// for, with the last reason; `None` where it had room for all.
-    pub fn install_static(&mut self, entries: &[(FdbKey, Location)]) -> Option<(u64, InsertError)> {
+    pub fn install_static(&mut self, entries: &[(FdbKey, FdbValue)]) -> Option<(u64, InsertError)> {
         let mut refused = None;
         // The buckets of a batch come into the cache side by side.
         for batch in entries.chunks(BATCH) {
             batch.iter().for_each(|(key, _)| self.writer.prefetch(*key));
-            for (key, location) in batch {
-                match self.writer.insert(*key, FdbValue::fixed(*location)) {
-                    Ok(Inserted::New) => self.count(key.bridge(), 0, 1),
-                    Ok(Inserted::Replaced(old)) if is_given(old) => {}
-                    Ok(Inserted::Replaced(_)) => self.count(key.bridge(), -1, 0),
+            for (key, value) in batch {
+                match self.writer.insert(*key, *value) {
+                    Ok(inserted) => self.note_given(*key, inserted),
                     Err(error) => refused = Some((refused.map_or(0, |(count, _)| count) + 1, error)),
                 }
             }
@@ -199,12 +217,18 @@ impl Learning {
             Some(known) if !known.is_external() && !news => return Ok(()),
             _ => {}
         }
-        match self.writer.insert(key, value)? {
-            Inserted::New => self.count(key.bridge(), 0, 1),
-            Inserted::Replaced(old) if is_given(old) => {}
-            Inserted::Replaced(_) => self.count(key.bridge(), -1, 0),
-        }
+        let inserted = self.writer.insert(key, value)?;
+        self.note_given(key, inserted);
         Ok(())
+    }
+
+    /// An entry was installed that was not learned.
+    fn note_given(&mut self, key: FdbKey, inserted: Inserted) {
+        match inserted {
+            Inserted::New => self.count_entries(key.bridge(), 1),
+            Inserted::Replaced(old) if is_given(old) => {}
+            Inserted::Replaced(old) => self.occupancy.remove(key.bridge(), old.location()),
+        }
     }
 
     /// Removes an entry of the control plane's. Another of that key stays.
@@ -225,6 +249,11 @@ impl Learning {
     /// has a place by the snapshot `before`, so only those of bridges that differ are looked at more closely, and none
     /// where no bridge does.
     pub fn flush(&mut self, before: &Snapshot, after: &Snapshot) {
+        self.flush_changed(before, after);
+        self.occupancy.set_members(after);
+    }
+
+    fn flush_changed(&mut self, before: &Snapshot, after: &Snapshot) {
         let changed = changed_bridges(before, after);
         if !changed.contains(&true) {
             return;
@@ -243,9 +272,12 @@ impl Learning {
         }
     }
 
-    /// Looks at `share` of the table (1.0 is all of it), and removes learned addresses that were not heard of for
-    /// `limit` ticks.
-    pub fn age(&mut self, share: f64, now: AgeTick, limit: u16) {
+    /// Looks at `share` of the table (1.0 is all of it), and removes learned addresses that were not heard of for as long
+    /// as their bridge keeps them.
+    pub fn age(&mut self, share: f64, now: AgeTick) {
+        if self.bridges.iter().all(|rules| rules.ageing.is_none()) {
+            return;
+        }
         let fdb = Arc::clone(self.writer.fdb());
         let count = fdb.bucket_count();
         let span = ((count as f64 * share).ceil() as usize).min(count);
@@ -253,7 +285,8 @@ impl Learning {
         // The table is swept round and round.
         for range in [self.sweep_at..end.min(count), 0..end.saturating_sub(count)] {
             for (key, value) in fdb.sweep(range) {
-                let old = !is_given(value) && now.since(value.tick()) > limit;
+                let age = now.since(value.tick());
+                let old = !is_given(value) && self.rules_of(key.bridge()).ageing.is_some_and(|limit| age > limit);
                 if old && self.writer.remove_if_unchanged(key, value) {
                     self.forget(key, value, FdbEvent::Aged);
                 }
@@ -274,56 +307,35 @@ impl Learning {
         self.full &= !is_well_below(fdb.len() as u32, fdb.max_entries() as u32);
     }
 
-    /// How long an address that is not heard of is kept.
+    /// How long an age tick is.
     #[must_use]
-    pub fn ageing(&self) -> Option<Duration> {
-        self.limits.ageing
+    pub fn tick(&self) -> Duration {
+        self.tick
     }
 
     /// An entry was removed. `event` is what that is for a learned one.
     fn forget(&mut self, key: FdbKey, old: FdbValue, event: FdbEvent) {
-        if is_given(old) {
-            self.count(key.bridge(), 0, -1);
-        } else {
+        if !is_given(old) {
             self.telemetry.fdb.event(event);
-            self.count(key.bridge(), -1, -1);
+            self.occupancy.remove(key.bridge(), old.location());
         }
+        self.count_entries(key.bridge(), -1);
     }
 
-    /// Brings the numbers of a bridge up to date: of learned entries, and of all.
-    fn count(&mut self, bridge: BridgeIndex, learned: i32, all: i64) {
-        let index = usize::from(bridge.0);
-        if self.learned.len() <= index {
-            self.learned.resize(index + 1, 0);
-        }
-        if let Some(count) = self.learned.get_mut(index) {
-            *count = count.saturating_add_signed(learned);
-        }
-        if learned < 0 && self.limit_of(bridge).is_some_and(|limit| is_well_below(self.learned_in(bridge), limit)) {
-            self.full_bridges.remove(&bridge);
-        }
+    /// Brings the number of a bridge's entries up to date.
+    fn count_entries(&self, bridge: BridgeIndex, by: i64) {
         let entries = self.telemetry.fdb.bridge_entries(bridge);
-        entries.set(entries.get().saturating_add_signed(all));
+        entries.set(entries.get().saturating_add_signed(by));
     }
 
-    fn limit_of(&self, bridge: BridgeIndex) -> Option<u32> {
-        self.limits.per_bridge.get(usize::from(bridge.0)).copied().flatten()
-    }
-
-    fn learned_in(&self, bridge: BridgeIndex) -> u32 {
-        self.learned.get(usize::from(bridge.0)).copied().unwrap_or(0)
+    fn rules_of(&self, bridge: BridgeIndex) -> BridgeRules {
+        self.bridges.get(usize::from(bridge.0)).copied().unwrap_or_default()
     }
 }
 
 /// True for an entry that was not learned: it does not count against limits, and does not age.
 fn is_given(value: FdbValue) -> bool {
     value.is_static() || value.is_external()
-}
-
-/// True where a limit that was reached is worth another line in the log when it is reached again. With more stations
-/// than the limit, each that ages makes room for one that is learned at once: that is no news.
-fn is_well_below(count: u32, limit: u32) -> bool {
-    count < limit - limit / 8
 }
 
 /// True where a station of this bridge can be in this place by this snapshot.

@@ -84,7 +84,10 @@ impl MetricsSource for View {
     }
 
     fn port_readings(&self) -> Vec<PortReading> {
-        self.ports.iter().enumerate().map(|(index, port)| reading(PortIndex(index as u16), port)).collect()
+        let running = self.running.load();
+        let limits = running.config.ports.iter().map(|port| port.max_macs).chain(std::iter::repeat(None));
+        let ports = self.ports.iter().zip(limits).enumerate();
+        ports.map(|(index, (port, limit))| reading(PortIndex(index as u16), port, limit)).collect()
     }
 
     fn bridge_labels(&self) -> Vec<BridgeLabel> {
@@ -103,7 +106,7 @@ impl MetricsSource for View {
 }
 
 /// Reads a port's driver. A port whose device has gone shows as down, with nothing counted.
-fn reading(index: PortIndex, running: &RunningPort) -> PortReading {
+fn reading(index: PortIndex, running: &RunningPort, max_macs: Option<u32>) -> PortReading {
     let port = &running.port;
     let link = port.link().ok();
     let statistics = port.statistics().inspect_err(|error| debug!(%error, "a port tells no statistics"));
@@ -119,6 +122,7 @@ fn reading(index: PortIndex, running: &RunningPort) -> PortReading {
         transmit_queues: running.plan.transmit,
         link_up: link.is_some_and(|link| link.up),
         link_mbps: link.and_then(|link| link.speed_mbps),
+        max_macs,
         statistics: PortStatistics {
             received_packets: counted.rx_packets,
             received_bytes: counted.rx_bytes,
@@ -146,6 +150,7 @@ impl GatewayView for View {
                 remotes: bridge.remotes.clone(),
                 learning: bridge.learning,
                 max_macs: bridge.max_macs,
+                ageing: bridge.ageing,
             })
         };
         let mut bridges: Vec<_> = config.bridges.iter().filter_map(state).collect();
@@ -194,7 +199,8 @@ impl GatewayView for View {
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
         let (snapshot, running) = (self.tables.snapshot.load(), self.running.load());
-        let entry = |(key, value)| self.entry(key, value, &snapshot, &running);
+        let tick = tick_length(running.config.ageing_times());
+        let entry = |(key, value)| self.entry(key, value, &snapshot, &running, tick);
         let wanted = |found: &(FdbKey, FdbValue)| entry(*found).is_some_and(|entry| filter.matches(&entry));
         let mut matching: Vec<_> = self.tables.fdb.iter().filter(wanted).collect();
         matching.sort_unstable_by_key(|(key, _)| (vni_of(*key, &snapshot), key.mac()));
@@ -234,7 +240,14 @@ impl GatewayView for View {
 
 impl View {
     /// An entry as people read it; none for one whose place has left the config.
-    fn entry(&self, key: FdbKey, value: FdbValue, snapshot: &Snapshot, running: &Running) -> Option<FdbEntry> {
+    fn entry(
+        &self,
+        key: FdbKey,
+        value: FdbValue,
+        snapshot: &Snapshot,
+        running: &Running,
+        tick: Duration,
+    ) -> Option<FdbEntry> {
         if !is_place_of(key, value.location(), snapshot) {
             return None;
         }
@@ -248,7 +261,6 @@ impl View {
                 Place::Remote { remote: snapshot.tunnels.get(usize::from(tunnel.0))?.address }
             }
         };
-        let tick = tick_length(running.config.fdb.ageing);
         let age = tick * u32::from(self.tables.age.now().since(value.tick()));
         let kind = match value {
             value if value.is_static() => EntryKind::Static,
@@ -260,6 +272,7 @@ impl View {
             mac: key.mac(),
             place,
             kind,
+            pinned: value.is_pinned(),
             age_seconds: (kind == EntryKind::Learned).then_some(age.as_secs()),
         })
     }

@@ -235,6 +235,9 @@ fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>
         }
         learnable &= tunnel != UNKNOWN_TUNNEL;
     }
+    if known.is_some_and(FdbValue::is_pinned) {
+        return Err(DropReason::PinnedElsewhere);
+    }
     if known.is_some_and(FdbValue::is_static) {
         around.telemetry.event(Event::StaticConflict);
     } else if learnable {

@@ -3,7 +3,8 @@
 use super::FdbEvent;
 use super::counter::{Counter, CounterTable};
 use super::kernel::KernelTelemetry;
-use crate::tables::BridgeIndex;
+use super::worker::MAX_PORTS;
+use crate::tables::{BridgeIndex, PortIndex};
 
 /// What happened to the forwarding database, and how full it is.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub struct FdbTelemetry {
     pub capacity: Counter,
     events: [Counter; FdbEvent::COUNT],
     bridge_entries: CounterTable<Counter>,
+    port_learned: [Counter; MAX_PORTS],
 }
 
 impl FdbTelemetry {
@@ -37,6 +39,13 @@ impl FdbTelemetry {
     #[must_use]
     pub fn bridge_entries(&self, bridge: BridgeIndex) -> &Counter {
         self.bridge_entries.row(bridge.0)
+    }
+
+    /// How many addresses are learned behind one port. The writer sets it. There are at most [`MAX_PORTS`] ports; an
+    /// index beyond that wraps.
+    #[must_use]
+    pub fn port_learned(&self, port: PortIndex) -> &Counter {
+        &self.port_learned[usize::from(port.0) % MAX_PORTS]
     }
 }
 
@@ -72,6 +81,7 @@ impl ControlTelemetry {
                 capacity: Counter::new(),
                 events: [const { Counter::new() }; FdbEvent::COUNT],
                 bridge_entries: CounterTable::new(),
+                port_learned: [const { Counter::new() }; MAX_PORTS],
             },
             kernel: KernelTelemetry::new(),
         }

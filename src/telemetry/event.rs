@@ -43,12 +43,16 @@ labelled_enum! {
         Learned = "learned",
         /// Learned addresses that moved to another place.
         Moved = "moved",
+        /// Learned addresses forgotten because they moved to a port that has `max_macs` of others.
+        Unseated = "unseated",
         /// Learned addresses removed because nothing was heard of them for the ageing time.
         Aged = "aged",
         /// Learned addresses removed because their bridge, port or remote VTEP left the config.
         Flushed = "flushed",
         /// Addresses not learned because their bridge has `max_macs` of them; frames to them are flooded.
         RefusedByBridgeLimit = "refused_by_bridge_limit",
+        /// Addresses not learned because the port they are behind has `max_macs` of them; frames to them are flooded.
+        RefusedByPortLimit = "refused_by_port_limit",
         /// Addresses not learned because the FDB has `max_entries`; frames to them are flooded.
         RefusedByGlobalLimit = "refused_by_global_limit",
         /// Entries moved to their other bucket to make room for a new one.

@@ -85,6 +85,20 @@ fn a_reload_installs_replaces_and_removes_static_entries() {
 }
 
 #[test]
+fn a_reload_pins_a_static_entry_and_lets_it_go() {
+    let text = |keys: &str| config(&(bridge(100, 100, "") + &fixed(100, mac(1), "trunk0") + keys));
+    let mut desk = Desk::new(text(""));
+    let at = desk.location(100, "trunk0");
+    assert_eq!(desk.find(100, mac(1)), Some(FdbValue::fixed(at)));
+    desk.reload(text("pinned = true\n"));
+    assert_eq!(desk.find(100, mac(1)), Some(FdbValue::pinned(at)));
+    desk.hear(100, mac(1), "trunk1");
+    assert_eq!(desk.find(100, mac(1)), Some(FdbValue::pinned(at)), "a late event changes nothing");
+    desk.reload(text(""));
+    assert_eq!(desk.find(100, mac(1)), Some(FdbValue::fixed(at)));
+}
+
+#[test]
 fn a_static_entry_without_room_is_said_and_tried_again_at_the_next_reload() {
     let text = |rest: &str| config(&(bridge(100, 100, "") + "[fdb]\nmax_entries = 2\nageing = 10\n" + rest));
     let mut desk = Desk::new(text(""));

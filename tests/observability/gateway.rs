@@ -80,6 +80,7 @@ fn ports() -> Vec<PortReading> {
         transmit_queues: 2,
         link_up: true,
         link_mbps: Some(25_000),
+        max_macs: None,
         statistics: PortStatistics {
             received_packets: 1_234_567,
             received_bytes: 987_654_321,
@@ -100,6 +101,7 @@ fn ports() -> Vec<PortReading> {
         mtu: 1500,
         link_up: false,
         link_mbps: None,
+        max_macs: Some(100),
         statistics: PortStatistics::default(),
         xstats: Vec::new(),
         ..uplink.clone()
@@ -116,6 +118,7 @@ fn bridges() -> Vec<BridgeState> {
         remotes: vec![REMOTE_V4, REMOTE_V6],
         learning: true,
         max_macs: Some(5000),
+        ageing: Some(Duration::from_secs(60)),
     };
     let last = BridgeState {
         index: BridgeIndex(65535),
@@ -125,6 +128,7 @@ fn bridges() -> Vec<BridgeState> {
         remotes: Vec::new(),
         learning: false,
         max_macs: None,
+        ageing: None,
     };
     vec![first, last]
 }
@@ -156,6 +160,7 @@ fn entries() -> Vec<FdbEntry> {
         mac: MacAddr([2, 0, 0, 0, 0, last]),
         place,
         kind,
+        pinned: kind == EntryKind::Static,
         age_seconds,
     };
     let trunk = |vlan| Place::Port { port: "trunk0".to_owned(), vlan };
@@ -200,6 +205,7 @@ fn count(gateway: &Gateway) {
     fdb.capacity.set(65536);
     fdb.event_many(FdbEvent::Learned, 2);
     fdb.bridge_entries(BridgeIndex(0)).set(2);
+    fdb.port_learned(PortIndex(1)).set(1);
     fdb.bridge_entries(BridgeIndex(65535)).set(1);
     gateway.control.reloads.increment();
     gateway.control.config_applied.set(1_700_000_000);

@@ -203,11 +203,19 @@ pub static PORT: Section = Section {
             "What an uplink's interface in the kernel is called, where `vtep.underlay` is \"kernel\". Letters, digits, \
              `_`, `-` and `.`; no two alike.",
         ),
+        key(
+            "max_macs",
+            Kind::Integer(1, MAX_FDB_ENTRIES),
+            Means("no bound of its own"),
+            "100",
+            "The most MAC addresses learned behind an access port, in all its bridges together. Frames of others still \
+             pass, and frames to them are flooded. A reload changes it.",
+        ),
     ],
     example: "[[port]]\nname = \"uplink0\"\ndevice = \"0000:01:10.0\"\nrole = \"uplink\"\nmtu = 9000\nkernel_interface = \"fabric0\"\n\n\
               [[port]]\n\
               name = \"trunk0\"\ndevice = \"net_tap1,iface=ac0\"\nrole = \"access\"\nmac = \"02:00:00:aa:00:01\"\n\
-              descriptors = 1024\n",
+              descriptors = 1024\nmax_macs = 100\n",
 };
 
 /// `[[bridge]]`.
@@ -274,6 +282,14 @@ pub static BRIDGE: Section = Section {
             "The most MAC addresses each of the bridges learns. Frames beyond still pass, as floods.",
         ),
         key(
+            "ageing",
+            Kind::Integer(0, 1_000_000),
+            Means("`fdb.ageing`"),
+            "60",
+            "How long an address learned in the bridge that is not heard of is kept, in seconds; 0 is for ever. No \
+             bridge's time is more than 2048 times another's.",
+        ),
+        key(
             "control",
             Kind::Choice(&["static", "kernel"]),
             text("static"),
@@ -285,7 +301,7 @@ pub static BRIDGE: Section = Section {
         ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ncontrol = \"static\"\n\n# 64 bridges: VNI 1000 \
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\nageing = 60\ncontrol = \"static\"\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",
 };
@@ -330,7 +346,8 @@ pub static FDB: Section = Section {
             Kind::Integer(0, 1_000_000),
             integer(300),
             "300",
-            "How long a learned address that is not heard of is kept, in seconds; 0 is for ever.",
+            "How long a learned address that is not heard of is kept, in seconds; 0 is for ever. For all bridges that \
+             have no `ageing` of their own.",
         ),
     ],
     example: "[fdb]\nmax_entries = 65536\nageing = 300\n",
@@ -365,9 +382,17 @@ pub static STATIC: Section = Section {
             "\"10.0.0.2\"",
             "The remote VTEP that the station is behind; it need not be one of the bridge's `remotes`.",
         ),
+        key(
+            "pinned",
+            Kind::Boolean,
+            boolean(false),
+            "true",
+            "Drop frames that have this source address and come from anywhere else, counted as `pinned_elsewhere`. \
+             Otherwise they are forwarded, and teach nothing.",
+        ),
     ],
     example: "[[static]]\nvni = 100\nmac = \"02:00:00:cc:00:01\"\nport = \"trunk0\"\n\n[[static]]\nvni = 100\n\
-              mac = \"02:00:00:cc:00:02\"\nremote = \"10.0.0.2\"\n",
+              mac = \"02:00:00:cc:00:02\"\nremote = \"10.0.0.2\"\npinned = true\n",
 };
 
 /// `[stats]`.

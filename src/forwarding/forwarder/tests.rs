@@ -240,7 +240,7 @@ fn every_pair_of_ecn_fields_and_every_tag_fares_alike_on_both_ways() {
 
 /// All that the FDB may say of a station, and that it says nothing.
 fn all_known() -> Vec<Option<Known>> {
-    let kinds = [Kind::Heard, Kind::Stale, Kind::Static];
+    let kinds = [Kind::Heard, Kind::Stale, Kind::Static, Kind::Pinned];
     let entries = (0..LOCATIONS).flat_map(|location| kinds.map(|kind| (location, kind)));
     let entries = entries.flat_map(|(location, kind)| [false, true].map(|second| Known { location, kind, second }));
     std::iter::once(None).chain(entries.map(Some)).collect()

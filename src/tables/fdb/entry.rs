@@ -101,7 +101,7 @@ impl AgeTick {
 /// | 48 | live: set in every value, so that no value is 0 |
 /// | 49 | static |
 /// | 50 | the control plane's |
-/// | 51 | sticky |
+/// | 51 | sticky; with static, pinned |
 /// | 52-63 | zero |
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FdbValue(NonZeroU64);
@@ -129,6 +129,13 @@ impl FdbValue {
     #[must_use]
     pub const fn fixed(location: Location) -> Self {
         Self(Self::LIVE.saturating_add(Self::STATIC)).with_location(location)
+    }
+
+    /// A static entry whose station may send from nowhere else.
+    #[inline]
+    #[must_use]
+    pub const fn pinned(location: Location) -> Self {
+        Self::fixed(location).with(Self::STICKY, Self::STICKY)
     }
 
     /// An entry of the control plane's: it does not age, but moves to an access port when the station is heard there,
@@ -175,6 +182,13 @@ impl FdbValue {
         self.0.get() & Self::STATIC != 0
     }
 
+    /// True for a static entry whose station may send from nowhere else.
+    #[inline]
+    #[must_use]
+    pub const fn is_pinned(self) -> bool {
+        self.is_static() && self.is_sticky()
+    }
+
     /// True for an entry of the control plane's, which does not age.
     #[inline]
     #[must_use]
@@ -182,7 +196,7 @@ impl FdbValue {
         self.0.get() & Self::EXTERNAL != 0
     }
 
-    /// True for an entry of the control plane's that may not move.
+    /// True for an entry of the control plane's that may not move, and for a pinned static one.
     #[inline]
     #[must_use]
     pub const fn is_sticky(self) -> bool {
@@ -224,7 +238,9 @@ impl FdbValue {
 
 impl std::fmt::Debug for FdbValue {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.is_static() {
+        if self.is_pinned() {
+            write!(out, "pinned at {:?}", self.location())
+        } else if self.is_static() {
             write!(out, "static at {:?}", self.location())
         } else if self.is_external() {
             write!(out, "external at {:?}, sticky {}", self.location(), self.is_sticky())

@@ -135,6 +135,7 @@ pub enum Kind {
     /// Heard, but not in this tick.
     Stale,
     Static,
+    Pinned,
 }
 
 #[derive(Default)]
@@ -188,6 +189,7 @@ impl Twin {
             Kind::Heard => learned(NOW),
             Kind::Stale => learned(AgeTick(NOW.0 - 2)),
             Kind::Static => FdbValue::fixed(location(known.location)),
+            Kind::Pinned => FdbValue::pinned(location(known.location)),
         };
         let probe = self.fdb.probe(FdbKey::new(bridge, mac));
         let [home, _] = self.fdb.homes(&probe);
