@@ -230,6 +230,19 @@ pub struct Fdb {
     pub max_entries: u32,
     /// How long a learned address that is not heard of is kept (default 300 s); `None` is for ever.
     pub ageing: Option<Duration>,
+    /// What becomes of an address that moves too often; nothing where `None`.
+    pub damping: Option<MoveDamping>,
+}
+
+/// When an address that moves is frozen where it is (RFC 7432, 15.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoveDamping {
+    /// With this many moves, 1 to 1000 (default 5),
+    pub max_moves: u32,
+    /// within this time from the first (default 180 s),
+    pub window: Duration,
+    /// for this long (default 180 s); for ever where `None`.
+    pub freeze: Option<Duration>,
 }
 
 /// `[[static]]`: a MAC address that is never learned elsewhere and never ages.

@@ -66,6 +66,11 @@ impl Config {
         file.section("[fdb]");
         file.plain("max_entries", self.fdb.max_entries);
         file.plain("ageing", self.fdb.ageing.map_or(0, |ageing| ageing.as_secs()));
+        file.plain("max_moves", self.fdb.damping.map_or(0, |damping| damping.max_moves));
+        if let Some(damping) = self.fdb.damping {
+            file.plain("move_window", damping.window.as_secs());
+            file.plain("freeze", damping.freeze.map_or(0, |freeze| freeze.as_secs()));
+        }
         file.section("[stats]");
         file.quoted("listen", self.stats.listen);
         file.section("[api]");
@@ -251,6 +256,9 @@ mod tests {
         [fdb]
         max_entries = 1000
         ageing = 0
+        max_moves = 7
+        move_window = 70
+        freeze = 0
         [[static]]
         vni = 100
         mac = "02:00:00:00:00:03"

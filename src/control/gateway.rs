@@ -182,7 +182,7 @@ impl Gateway {
     fn settle(&mut self, running: &Running, changes: &StaticChanges) {
         self.learning.set_rules(rules(running), &self.tables.snapshot.load());
         changes.gone.iter().for_each(|key| self.learning.remove_static(*key));
-        let refused = self.learning.install_static(&changes.due);
+        let refused = self.learning.install_static(&changes.due, &self.tables.snapshot.load());
         if let Some((count, error)) = refused {
             warn!(entries = count, %error, "static entries were not installed; raise `[fdb] max_entries`");
         }
@@ -209,10 +209,13 @@ impl Gateway {
         }
         let now_tick = self.tables.age.now();
         let followed = self.follow_on(now);
-        let events = self.learning.drain(&self.tables.snapshot.load(), now_tick);
+        let snapshot = self.tables.snapshot.load_full();
+        let events = self.learning.drain(&snapshot, now_tick, now);
+        self.learning.end_freezes(&snapshot, now);
         // The whole table once a tick, evenly spread over the rounds.
         let share = (now - self.last_round).as_secs_f64() / tick.as_secs_f64();
-        self.learning.age(share.min(1.0), now_tick);
+        self.learning.age(share.min(1.0), now_tick, &snapshot);
+        drop(snapshot);
         self.learning.reclaim();
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.last_round = now;
@@ -263,7 +266,7 @@ fn rules(running: &Running) -> Rules<'_> {
             *rules = BridgeRules { max_macs: bridge.max_macs, ageing: bridge.ageing.map(ticks), taught };
         }
     }
-    Rules { tick, bridges, ports: &config.ports }
+    Rules { tick, bridges, ports: &config.ports, damping: config.fdb.damping }
 }
 
 /// How long an age tick is, by the ageing times of all bridges: a thirty-second of the shortest, but not so long that an

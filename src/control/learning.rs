@@ -1,21 +1,27 @@
 //! The FDB's only writer: learns what workers report, within the limits, and forgets what is not heard of any more.
 
+mod damping;
+mod moves;
 mod occupancy;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
+use rustc_hash::FxHashMap;
 use tracing::{info, warn};
 
+use self::damping::Damping;
+use self::moves::FreezeLog;
 use self::occupancy::{Occupancy, is_well_below};
-use crate::config::model::Port;
+use super::flight_recorder::FlightRecorder;
+use crate::config::model::{MoveDamping, Port};
 use crate::tables::fdb::{AgeTick, FdbKey, FdbValue, FdbWriter, InsertError, Inserted};
 use crate::tables::learning::{LearnEvent, LearnRing};
 use crate::tables::snapshot::Bridge;
 use crate::tables::{BridgeIndex, Location, LocationKind, Snapshot, TunnelIndex};
-use crate::telemetry::{ControlTelemetry, FdbEvent};
+use crate::telemetry::{ControlTelemetry, FdbEvent, StationChange};
 
 /// How a bridge learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +43,8 @@ pub struct Rules<'a> {
     pub bridges: Vec<BridgeRules>,
     /// The ports, with the most addresses learned behind each.
     pub ports: &'a [Port],
+    /// How moves are damped, if they are.
+    pub damping: Option<MoveDamping>,
 }
 
 /// The FDB's writer and what it goes by.
@@ -48,6 +56,9 @@ pub struct Learning {
     tick: Duration,
     bridges: Vec<BridgeRules>,
     occupancy: Occupancy,
+    damping: Damping,
+    freeze_log: FreezeLog,
+    recorder: FlightRecorder,
     /// That the whole table is full was logged, and it is not well below its limit since.
     full: bool,
     /// The bucket where ageing goes on.
@@ -71,6 +82,9 @@ impl Learning {
             tick: Duration::ZERO,
             bridges: Vec::new(),
             occupancy: Occupancy::new(Arc::clone(&telemetry)),
+            damping: Damping::default(),
+            freeze_log: FreezeLog::default(),
+            recorder: FlightRecorder::default(),
             telemetry,
             full: false,
             sweep_at: 0,
@@ -81,11 +95,18 @@ impl Learning {
     pub fn set_rules(&mut self, rules: Rules<'_>, snapshot: &Snapshot) {
         self.occupancy.set_limits(&rules.bridges, rules.ports);
         self.occupancy.set_members(snapshot);
+        self.damping.set_policy(rules.damping);
         (self.tick, self.bridges) = (rules.tick, rules.bridges);
     }
 
+    /// What became of stations lately.
+    #[must_use]
+    pub fn recorder(&self) -> &FlightRecorder {
+        &self.recorder
+    }
+
     /// Applies what the workers reported, and gives how many events that were.
-    pub fn drain(&mut self, snapshot: &Snapshot, now: AgeTick) -> usize {
+    pub fn drain(&mut self, snapshot: &Snapshot, tick: AgeTick, now: Instant) -> usize {
         let mut taken = 0;
         let mut batch = ArrayVec::<LearnEvent, BATCH>::new();
         for index in 0..self.rings.len() {
@@ -95,7 +116,7 @@ impl Learning {
                 taken += batch.len();
                 batch.iter().for_each(|event| self.writer.prefetch(event.key));
                 let was_full = batch.is_full();
-                batch.drain(..).for_each(|event| self.learn(event, snapshot, now));
+                batch.drain(..).for_each(|event| self.learn(event, snapshot, tick, now));
                 if !was_full {
                     break;
                 }
@@ -105,7 +126,7 @@ impl Learning {
     }
 
     /// Learns one address, or moves it at once to where it was seen last (conformance row B1).
-    fn learn(&mut self, event: LearnEvent, snapshot: &Snapshot, now: AgeTick) {
+    fn learn(&mut self, event: LearnEvent, snapshot: &Snapshot, tick: AgeTick, now: Instant) {
         let learns = |bridge: &Bridge| bridge.policy.learning;
         let learning = snapshot.bridges.get(usize::from(event.key.bridge().0)).is_some_and(learns);
         if !learning || !is_place_of(event.key, event.location, snapshot) {
@@ -116,48 +137,17 @@ impl Learning {
             return;
         }
         let probe = self.writer.fdb().probe(event.key);
-        let value = FdbValue::learned(event.location, now);
+        let value = FdbValue::learned(event.location, tick);
         match self.writer.fdb().lookup(&probe) {
             Some(known) if known.is_static() => {}
-            Some(known) if known.is_external() => self.move_external(event, known, value),
-            Some(known) if known.location() == event.location => {
-                self.writer.set(event.key, value);
+            Some(known) if known.location() == event.location && !known.is_external() => {
+                self.writer.set(event.key, known.with_tick(tick));
             }
-            Some(known) => self.move_learned(event, known, value),
+            Some(known) if known.is_frozen() => {}
+            Some(known) if known.is_external() => self.move_external(event, known, value, snapshot, now),
+            Some(known) => self.move_learned(event, known, value, snapshot, now),
             None => self.insert(event.key, value, snapshot),
         }
-    }
-
-    /// A learned station is heard elsewhere. Where the port that it moved to has all the addresses that it may, nothing is
-    /// known of it any more: where it was it is not, and frames to it are flooded, as those to any other station that is
-    /// one too many there.
-    fn move_learned(&mut self, event: LearnEvent, known: FdbValue, value: FdbValue) {
-        let (LearnEvent { key, location }, before) = (event, known.location());
-        if !self.occupancy.has_room_to_move(before, location) {
-            if self.writer.remove(key).is_some() {
-                self.forget(key, known, FdbEvent::Unseated);
-            }
-            return;
-        }
-        self.writer.set(key, value);
-        self.occupancy.remove(key.bridge(), before);
-        self.occupancy.add(key.bridge(), location);
-        self.telemetry.fdb.event(FdbEvent::Moved);
-    }
-
-    /// A station of the control plane's is heard elsewhere. Behind another remote VTEP it is where the control plane says;
-    /// behind an access port it has moved there, unless it may not (RFC 7432, 15).
-    fn move_external(&mut self, event: LearnEvent, known: FdbValue, value: FdbValue) {
-        let (LearnEvent { key, location }, before) = (event, known.location());
-        if known.is_sticky()
-            || matches!(location.kind(), LocationKind::Tunnel(_))
-            || !self.occupancy.has_room_to_move(before, location)
-        {
-            return;
-        }
-        self.writer.set(key, value);
-        self.occupancy.add(key.bridge(), location);
-        self.telemetry.fdb.event(FdbEvent::Moved);
     }
 
     fn insert(&mut self, key: FdbKey, value: FdbValue, snapshot: &Snapshot) {
@@ -182,14 +172,18 @@ impl Learning {
 
     /// Installs static entries over whatever is there (conformance row B1), and gives how many the table had no room
     /// for, with the last reason; `None` where it had room for all.
-    pub fn install_static(&mut self, entries: &[(FdbKey, FdbValue)]) -> Option<(u64, InsertError)> {
+    pub fn install_static(
+        &mut self,
+        entries: &[(FdbKey, FdbValue)],
+        snapshot: &Snapshot,
+    ) -> Option<(u64, InsertError)> {
         let mut refused = None;
         // The buckets of a batch come into the cache side by side.
         for batch in entries.chunks(BATCH) {
             batch.iter().for_each(|(key, _)| self.writer.prefetch(*key));
             for (key, value) in batch {
                 match self.writer.insert(*key, *value) {
-                    Ok(inserted) => self.note_given(*key, inserted),
+                    Ok(inserted) => self.note_given(*key, *value, inserted, StationChange::MadeStatic, snapshot),
                     Err(error) => refused = Some((refused.map_or(0, |(count, _)| count) + 1, error)),
                 }
             }
@@ -210,7 +204,13 @@ impl Learning {
     ///
     /// # Errors
     /// [`InsertError`] where the table has no room.
-    pub fn install_external(&mut self, key: FdbKey, value: FdbValue, news: bool) -> Result<(), InsertError> {
+    pub fn install_external(
+        &mut self,
+        key: FdbKey,
+        value: FdbValue,
+        news: bool,
+        snapshot: &Snapshot,
+    ) -> Result<(), InsertError> {
         let fdb = self.writer.fdb();
         match fdb.lookup(&fdb.probe(key)) {
             Some(known) if known.is_static() || known == value => return Ok(()),
@@ -218,16 +218,26 @@ impl Learning {
             _ => {}
         }
         let inserted = self.writer.insert(key, value)?;
-        self.note_given(key, inserted);
+        self.note_given(key, value, inserted, StationChange::MovedByKernel, snapshot);
         Ok(())
     }
 
     /// An entry was installed that was not learned.
-    fn note_given(&mut self, key: FdbKey, inserted: Inserted) {
-        match inserted {
-            Inserted::New => self.count_entries(key.bridge(), 1),
-            Inserted::Replaced(old) if is_given(old) => {}
-            Inserted::Replaced(old) => self.occupancy.remove(key.bridge(), old.location()),
+    fn note_given(
+        &mut self,
+        key: FdbKey,
+        value: FdbValue,
+        inserted: Inserted,
+        change: StationChange,
+        snapshot: &Snapshot,
+    ) {
+        let Inserted::Replaced(old) = inserted else { return self.count_entries(key.bridge(), 1) };
+        if !is_given(old) {
+            self.occupancy.remove(key.bridge(), old.location());
+        }
+        self.forget_freeze(key, old);
+        if !old.is_static() && (old.location() != value.location() || value.is_static()) {
+            self.recorder.record(key, change, [Some(old.location()), Some(value.location())], snapshot);
         }
     }
 
@@ -260,11 +270,16 @@ impl Learning {
         }
         let fdb = Arc::clone(self.writer.fdb());
         let counted = self.telemetry.fdb.events(FdbEvent::Flushed);
+        let mut flushed_of = FxHashMap::<BridgeIndex, u32>::default();
         for (key, value) in fdb.iter() {
             let changed = changed.get(usize::from(key.bridge().0)).copied().unwrap_or(true);
             if changed && !is_place_of(key, value.location(), after) {
+                *flushed_of.entry(key.bridge()).or_default() += u32::from(!is_given(value));
                 self.remove(key);
             }
+        }
+        for (bridge, entries) in flushed_of.into_iter().filter(|(_, entries)| *entries > 0) {
+            self.recorder.record_many(bridge, StationChange::LeftConfig, entries, None, before);
         }
         let flushed = self.telemetry.fdb.events(FdbEvent::Flushed) - counted;
         if flushed > 0 {
@@ -274,7 +289,7 @@ impl Learning {
 
     /// Looks at `share` of the table (1.0 is all of it), and removes learned addresses that were not heard of for as long
     /// as their bridge keeps them.
-    pub fn age(&mut self, share: f64, now: AgeTick) {
+    pub fn age(&mut self, share: f64, now: AgeTick, snapshot: &Snapshot) {
         if self.bridges.iter().all(|rules| rules.ageing.is_none()) {
             return;
         }
@@ -289,6 +304,7 @@ impl Learning {
                 let old = !is_given(value) && self.rules_of(key.bridge()).ageing.is_some_and(|limit| age > limit);
                 if old && self.writer.remove_if_unchanged(key, value) {
                     self.forget(key, value, FdbEvent::Aged);
+                    self.recorder.record(key, StationChange::Aged, [Some(value.location()), None], snapshot);
                 }
             }
         }
@@ -319,6 +335,7 @@ impl Learning {
             self.telemetry.fdb.event(event);
             self.occupancy.remove(key.bridge(), old.location());
         }
+        self.forget_freeze(key, old);
         self.count_entries(key.bridge(), -1);
     }
 

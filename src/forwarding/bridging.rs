@@ -235,14 +235,15 @@ fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>
         }
         learnable &= tunnel != UNKNOWN_TUNNEL;
     }
-    if known.is_some_and(FdbValue::is_pinned) {
-        return Err(DropReason::PinnedElsewhere);
-    }
-    if known.is_some_and(FdbValue::is_static) {
-        around.telemetry.event(Event::StaticConflict);
-    } else if learnable {
-        let sent = around.learn.send(LearnEvent { key, location: frame.source });
-        around.telemetry.event(if sent { Event::LearnSent } else { Event::LearnLost });
+    match known {
+        Some(value) if value.is_pinned() => return Err(DropReason::PinnedElsewhere),
+        Some(value) if value.is_static() => around.telemetry.event(Event::StaticConflict),
+        Some(value) if value.is_frozen() => around.telemetry.event(Event::FrozenConflict),
+        _ if learnable => {
+            let sent = around.learn.send(LearnEvent { key, location: frame.source });
+            around.telemetry.event(if sent { Event::LearnSent } else { Event::LearnLost });
+        }
+        _ => {}
     }
     Ok(())
 }

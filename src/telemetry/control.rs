@@ -13,6 +13,8 @@ pub struct FdbTelemetry {
     pub entries: Counter,
     /// Entries there may be: `[fdb] max_entries`.
     pub capacity: Counter,
+    /// Entries that are frozen now.
+    pub frozen: Counter,
     events: [Counter; FdbEvent::COUNT],
     bridge_entries: CounterTable<Counter>,
     port_learned: [Counter; MAX_PORTS],
@@ -79,6 +81,7 @@ impl ControlTelemetry {
             fdb: FdbTelemetry {
                 entries: Counter::new(),
                 capacity: Counter::new(),
+                frozen: Counter::new(),
                 events: [const { Counter::new() }; FdbEvent::COUNT],
                 bridge_entries: CounterTable::new(),
                 port_learned: [const { Counter::new() }; MAX_PORTS],

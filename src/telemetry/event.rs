@@ -17,6 +17,9 @@ labelled_enum! {
         AgeRefreshed = "age_refreshed",
         /// Frames from a source whose static entry names another place; they are forwarded and not learned.
         StaticConflict = "static_conflict",
+        /// Frames from a source that is frozen in another place because it moved too often; they are forwarded and not
+        /// learned.
+        FrozenConflict = "frozen_conflict",
         /// Outer and inner ECN in a combination that RFC 6040, 4.2 calls for a warning.
         EcnWarning = "ecn_warning",
         /// ARP requests for the gateway's own address answered on the uplink.
@@ -49,6 +52,10 @@ labelled_enum! {
         Aged = "aged",
         /// Learned addresses removed because their bridge, port or remote VTEP left the config.
         Flushed = "flushed",
+        /// Addresses frozen where they are because they moved too often.
+        Frozen = "frozen",
+        /// Addresses whose freeze has ended.
+        Thawed = "thawed",
         /// Addresses not learned because their bridge has `max_macs` of them; frames to them are flooded.
         RefusedByBridgeLimit = "refused_by_bridge_limit",
         /// Addresses not learned because the port they are behind has `max_macs` of them; frames to them are flooded.

@@ -349,8 +349,30 @@ pub static FDB: Section = Section {
             "How long a learned address that is not heard of is kept, in seconds; 0 is for ever. For all bridges that \
              have no `ageing` of their own.",
         ),
+        key(
+            "max_moves",
+            Kind::Integer(0, 1000),
+            integer(5),
+            "5",
+            "With how many moves within `move_window` an address is frozen where it is: heard elsewhere it does not move \
+             there, for the time of `freeze`; its frames are forwarded (RFC 7432, 15.1). 0 never.",
+        ),
+        key(
+            "move_window",
+            Kind::Integer(1, 86_400),
+            integer(180),
+            "180",
+            "Within how many seconds from its first move an address may not have `max_moves`.",
+        ),
+        key(
+            "freeze",
+            Kind::Integer(0, 1_000_000),
+            integer(180),
+            "180",
+            "How long an address that moved too often is frozen, in seconds; 0 is until `vtepctl fdb unfreeze`.",
+        ),
     ],
-    example: "[fdb]\nmax_entries = 65536\nageing = 300\n",
+    example: "[fdb]\nmax_entries = 65536\nageing = 300\nmax_moves = 5\nmove_window = 180\nfreeze = 180\n",
 };
 
 /// `[[static]]`.

@@ -145,7 +145,7 @@ impl Gateway {
         };
         let Some(tunnel) = running.registry.tunnel(station.remote) else { return Ok(false) };
         let value = FdbValue::external(Location::tunnel(tunnel), station.sticky);
-        self.learning.install_external(key, value, due.news)?;
+        self.learning.install_external(key, value, due.news, &self.tables.snapshot.load())?;
         Ok(true)
     }
 

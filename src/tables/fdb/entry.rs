@@ -102,7 +102,8 @@ impl AgeTick {
 /// | 49 | static |
 /// | 50 | the control plane's |
 /// | 51 | sticky; with static, pinned |
-/// | 52-63 | zero |
+/// | 52 | frozen |
+/// | 53-63 | zero |
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FdbValue(NonZeroU64);
 
@@ -116,6 +117,7 @@ impl FdbValue {
     const STATIC: u64 = 1 << 49;
     const EXTERNAL: u64 = 1 << 50;
     const STICKY: u64 = 1 << 51;
+    const FROZEN: u64 = 1 << 52;
 
     /// An entry learned from a frame: it ages, and moves when the station is heard elsewhere.
     #[inline]
@@ -203,6 +205,27 @@ impl FdbValue {
         self.0.get() & Self::STICKY != 0
     }
 
+    /// True for an entry that stays where it is for a while, because its station moved too often (RFC 7432, 15.1).
+    #[inline]
+    #[must_use]
+    pub const fn is_frozen(self) -> bool {
+        self.0.get() & Self::FROZEN != 0
+    }
+
+    /// The same entry, frozen where it is.
+    #[inline]
+    #[must_use]
+    pub const fn frozen(self) -> Self {
+        self.with(Self::FROZEN, Self::FROZEN)
+    }
+
+    /// The same entry, free to move.
+    #[inline]
+    #[must_use]
+    pub const fn thawed(self) -> Self {
+        self.with(Self::FROZEN, 0)
+    }
+
     /// True where a frame heard from `location` at `tick` has nothing to teach this entry: it says both already. One
     /// compare. A static entry may say false at its own location: its tick does not move.
     #[inline]
@@ -245,7 +268,8 @@ impl std::fmt::Debug for FdbValue {
         } else if self.is_external() {
             write!(out, "external at {:?}, sticky {}", self.location(), self.is_sticky())
         } else {
-            write!(out, "learned at {:?}, tick {}", self.location(), self.tick().0)
+            let frozen = if self.is_frozen() { ", frozen" } else { "" };
+            write!(out, "learned at {:?}, tick {}{frozen}", self.location(), self.tick().0)
         }
     }
 }
