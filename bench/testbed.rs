@@ -119,6 +119,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         fdb: model::Fdb {
             max_entries: (population.station_count() as u32).next_power_of_two(),
             ageing: Some(AGEING),
+            damping: None,
         },
         static_entries: model::StaticEntries::default(),
         stats: model::Stats { listen: ([127, 0, 0, 1], 0).into() },

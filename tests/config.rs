@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vtepd::config::model::{Dscp, Idle, PortRole, StaticPlace, Tags, UdpChecksum, Underlay};
+use vtepd::config::model::{Dscp, Idle, MoveDamping, PortRole, StaticPlace, Tags, UdpChecksum, Underlay};
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
 use vtepd::tables::PortIndex;
@@ -128,6 +128,8 @@ fn the_minimal_config_means_what_it_says() {
     assert_eq!((neighbour.address, neighbour.port), (remote, PortIndex(0)));
     assert_eq!(neighbour.mac, MacAddr([2, 0, 0, 0xbb, 0, 1]));
     assert_eq!((config.fdb.max_entries, config.fdb.ageing), (65_536, Some(Duration::from_secs(300))));
+    let (window, freeze) = (Duration::from_secs(180), Some(Duration::from_secs(180)));
+    assert_eq!(config.fdb.damping, Some(MoveDamping { max_moves: 5, window, freeze }));
     assert_eq!(config.stats.listen.to_string(), "127.0.0.1:9478");
     assert_eq!(config.api.socket, Path::new("/run/vtepd/demo.sock"));
 }
@@ -156,6 +158,8 @@ fn every_key_is_taken_over() {
     assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(1)));
     assert_eq!(config.static_entries[1].place, StaticPlace::Remote("2001:db8::2".parse().expect("an address")));
     assert_eq!((config.fdb.max_entries, config.fdb.ageing), (1000, None));
+    let damping = MoveDamping { max_moves: 9, window: Duration::from_secs(90), freeze: None };
+    assert_eq!(config.fdb.damping, Some(damping));
     assert_eq!(config.stats.listen.to_string(), "[::1]:9000");
     assert_eq!(config.api.socket, Path::new("/tmp/vtepd.sock"));
 }

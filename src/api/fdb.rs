@@ -83,7 +83,8 @@ struct FlushQuery {
 fn station(vni: Option<u32>, mac: Option<String>) -> Result<StationQuery, Refusal> {
     let wrong = |error: &dyn std::fmt::Display| Refusal(StatusCode::BAD_REQUEST, error.to_string());
     let vni = vni.map(Vni::new).transpose().map_err(|error| wrong(&error))?;
-    let mac = mac.map(|text| text.parse()).transpose().map_err(|error: crate::wire::address::ParseMacError| wrong(&error))?;
+    let mac =
+        mac.map(|text| text.parse()).transpose().map_err(|error: crate::wire::address::AddressError| wrong(&error))?;
     Ok(StationQuery { vni, mac, ..StationQuery::default() })
 }
 

@@ -67,6 +67,9 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .route("/v1/ports", get(async |State(shared): Shares| ask(shared, |view| Ok(ports(view))).await))
         .route("/v1/bridges", get(bridges))
         .route("/v1/fdb", get(fdb))
+        .route("/v1/fdb/history", get(super::fdb::history))
+        .route("/v1/fdb/unfreeze", post(super::fdb::unfreeze))
+        .route("/v1/fdb/flush", post(super::fdb::flush))
         .route("/v1/vteps", get(vteps))
         .route("/v1/drops", get(async |State(shared): Shares| ask(shared, |view| Ok(drops(view))).await))
         .route("/v1/workers", get(async |State(shared): Shares| ask(shared, |view| Ok(workers(view))).await))
@@ -80,7 +83,7 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-type Shares = State<Arc<Shared>>;
+pub(super) type Shares = State<Arc<Shared>>;
 
 async fn metrics(State(shared): Shares) -> Result<Response, Refusal> {
     let text = run(move || shared.exposition.encode()).await?;
@@ -274,7 +277,7 @@ fn worker_state(number: usize, worker: &WorkerHandle, hertz: f64) -> Worker {
 }
 
 /// A request that failed: the status and what to say.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -296,20 +299,20 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Re
 }
 
 /// Asks the gateway and answers with JSON.
-async fn ask<T: serde::Serialize + Send + 'static>(
+pub(super) async fn ask<T: serde::Serialize + Send + 'static>(
     shared: Arc<Shared>,
     question: impl FnOnce(&dyn GatewayView) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<Response, Refusal> {
     Ok(Json(run(move || question(&*shared.view)).await??).into_response())
 }
 
-fn parse<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
+pub(super) fn parse<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
     match Query::try_from_uri(uri) {
         Ok(Query(query)) => Ok(query),
         Err(refusal) => Err(Refusal(StatusCode::BAD_REQUEST, refusal.body_text())),
     }
 }
 
-fn range(limit: Option<usize>, offset: Option<usize>) -> PageRange {
+pub(super) fn range(limit: Option<usize>, offset: Option<usize>) -> PageRange {
     PageRange { limit: limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE), offset: offset.unwrap_or(0) }
 }

@@ -244,6 +244,9 @@ pub struct FdbEntry {
     /// Whether frames of the station from anywhere else are dropped.
     #[serde(default)]
     pub pinned: bool,
+    /// Whether the station moved too often and stays here for a while.
+    #[serde(default)]
+    pub frozen: bool,
     /// How long ago the station was last heard of, in seconds; absent for one that was not learned.
     pub age_seconds: Option<u64>,
 }
@@ -425,7 +428,15 @@ mod tests {
     use super::*;
 
     fn entry(vni: u32, place: Place) -> FdbEntry {
-        FdbEntry { vni, mac: MacAddr([2, 0, 0, 0, 0, 1]), place, kind: EntryKind::Learned, pinned: false, age_seconds: Some(3) }
+        FdbEntry {
+            vni,
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            place,
+            kind: EntryKind::Learned,
+            pinned: false,
+            frozen: false,
+            age_seconds: Some(3),
+        }
     }
 
     #[test]

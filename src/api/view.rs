@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::fdb::{FdbChange, StationQuery};
 use super::types::{FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
@@ -21,6 +22,25 @@ pub trait GatewayView: MetricsSource {
 
     /// FDB entries that match `filter`. The range's limit is at most [`super::types::MAX_PAGE`].
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry>;
+
+    /// What became of stations, the newest first. The range's limit is at most [`super::types::MAX_PAGE`].
+    ///
+    /// # Errors
+    /// Why there is no answer, as a sentence.
+    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String>;
+
+    /// Ends the freeze of stations that moved too often, and gives how many there were.
+    ///
+    /// # Errors
+    /// Why not, as a sentence.
+    fn unfreeze(&self, query: &StationQuery) -> Result<u64, String>;
+
+    /// Forgets learned stations, and gives how many there were. From then on no packet is forwarded by what was known of
+    /// them.
+    ///
+    /// # Errors
+    /// Why not, as a sentence: also where there is no such bridge, port or remote VTEP.
+    fn flush(&self, query: &StationQuery) -> Result<u64, String>;
 
     /// The running config as TOML, with every default filled in.
     fn config_toml(&self) -> String;

@@ -1,6 +1,7 @@
 //! `vtepctl`: what an operator asks the gateway, over the control socket, and how the answer is printed.
 
 mod client;
+mod fdb;
 mod format;
 mod render;
 
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::client::{Client, ClientError};
+use self::fdb::FdbCommand;
 use crate::api::types::{
     Bridge, DEFAULT_PAGE, Drops, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded, Version, Vteps, Worker,
 };
@@ -41,6 +43,11 @@ enum Command {
 
         #[command(subcommand)]
         what: Subject,
+    },
+    /// What became of stations in the forwarding database, and to forget or free them.
+    Fdb {
+        #[command(subcommand)]
+        what: FdbCommand,
     },
     /// Read the config file again and apply it, or refuse it as a whole.
     Reload,
@@ -134,6 +141,7 @@ pub fn run() -> ExitCode {
     let client = Client::new(arguments.socket);
     let answer = match arguments.command {
         Command::Show { json, what } => show(&client, &what, json),
+        Command::Fdb { what } => fdb::run(&client, &what),
         Command::Reload => client.post::<Reloaded>("/v1/reload").map(|reloaded| with_line_end(reloaded.summary)),
         Command::Version => client.get::<Version>("/v1/version").map(|version| render::version(&version)),
     };

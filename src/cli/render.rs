@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use super::format::{
     Column::{self, Left, Right},
-    bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
+    bytes, count, long_duration, or_dash, percent, short_duration, speed, table, utc_time,
 };
+use crate::api::fdb::{Done, FdbChange};
 use crate::api::types::{
     Bridge, Count, Drops, FdbEntry, NextHop, Page, Place, Port, RemoteVtep, Role, Version, Vteps, Worker,
 };
@@ -130,16 +131,51 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
         _ => {}
     }
     let row = |entry: &FdbEntry| {
-        let place = match &entry.place {
-            Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
-            Place::Port { port, vlan: None } => format!("{port} untagged"),
-            Place::Remote { remote } => format!("remote {remote}"),
-        };
+        let place = place(&entry.place);
         let age = or_dash(entry.age_seconds.map(long_duration));
-        let kind = format!("{}{}", entry.kind.name(), if entry.pinned { ", pinned" } else { "" });
+        let mark = if entry.pinned {
+            ", pinned"
+        } else if entry.frozen {
+            ", frozen"
+        } else {
+            ""
+        };
+        let kind = format!("{}{mark}", entry.kind.name());
         vec![entry.vni.to_string(), entry.mac.to_string(), place, kind, age]
     };
     page_table(&[Right("VNI"), Left("MAC"), Left("PLACE"), Left("KIND"), Right("AGE")], page, "entries", row)
+}
+
+fn place(place: &Place) -> String {
+    match place {
+        Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
+        Place::Port { port, vlan: None } => format!("{port} untagged"),
+        Place::Remote { remote } => format!("remote {remote}"),
+    }
+}
+
+/// What became of stations. The times are those of the gateway's clock, in UTC.
+pub(super) fn history(page: &Page<FdbChange>) -> String {
+    if page.total == 0 {
+        return "Nothing became of such a station lately.\n".to_owned();
+    }
+    let row = |change: &FdbChange| {
+        let station = change.mac.clone().unwrap_or_else(|| format!("{} entries", count(u64::from(change.entries))));
+        let places = [&change.from, &change.to].map(|at| or_dash(at.as_ref().map(place)));
+        let [from, to] = places;
+        let change_and_why = format!("{}: {}", change.change, change.why);
+        vec![utc_time(change.at_unix_ms), change.vni.to_string(), station, from, to, change_and_why]
+    };
+    let columns = [Left("TIME (UTC)"), Right("VNI"), Left("MAC"), Left("FROM"), Left("TO"), Left("WHAT AND WHY")];
+    page_table(&columns, page, "records", row)
+}
+
+/// How many entries something was done to.
+pub(super) fn done(done: Done, what: &str) -> String {
+    match done.entries {
+        1 => format!("1 entry {what}\n"),
+        entries => format!("{} entries {what}\n", count(entries)),
+    }
 }
 
 pub(super) fn vteps(vteps: &Vteps) -> String {

@@ -14,6 +14,7 @@ use super::compile::{PortFacts, compile};
 use super::kernel::Kernel;
 use super::learning::{BridgeRules, Learning, Rules};
 use super::registry::{Exhausted, Registry};
+use super::requests::FdbRequest;
 use super::static_entries::StaticChanges;
 use super::underlay::Reach;
 use crate::config::Config;
@@ -160,6 +161,21 @@ impl Gateway {
         Ok(())
     }
 
+    /// Does what somebody asks about the FDB.
+    pub fn serve(&mut self, request: FdbRequest) {
+        let snapshot = self.tables.snapshot.load();
+        // Whoever asked may have gone.
+        match request {
+            FdbRequest::History(filter, answer) => {
+                let _ = answer.send(self.learning.recorder().find(&filter));
+            }
+            FdbRequest::Unfreeze(filter, answer) => {
+                let _ = answer.send(self.learning.release_frozen(&filter, &snapshot) as u64);
+            }
+            FdbRequest::Flush(order, answer) => self.learning.order_flush(order, answer),
+        }
+    }
+
     /// Tells the workers what the kernel gets of what uplinks receive, if that has changed. Reloads keep it.
     pub fn set_exception_path(&mut self, path: ExceptionPath) {
         let current = self.tables.snapshot.load_full();
@@ -212,6 +228,7 @@ impl Gateway {
         let snapshot = self.tables.snapshot.load_full();
         let events = self.learning.drain(&snapshot, now_tick, now);
         self.learning.end_freezes(&snapshot, now);
+        let flushing = self.learning.flush_on(&snapshot);
         // The whole table once a tick, evenly spread over the rounds.
         let share = (now - self.last_round).as_secs_f64() / tick.as_secs_f64();
         self.learning.age(share.min(1.0), now_tick, &snapshot);
@@ -219,7 +236,7 @@ impl Gateway {
         self.learning.reclaim();
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.last_round = now;
-        events + followed
+        events + followed + usize::from(flushing)
     }
 }
 
@@ -274,7 +291,8 @@ fn rules(running: &Running) -> Rules<'_> {
 #[must_use]
 pub fn tick_length(ageing: impl IntoIterator<Item = Duration>) -> Duration {
     let both = |(shortest, longest): (Duration, Duration), next| (shortest.min(next), longest.max(next));
-    let Some((shortest, longest)) = ageing.into_iter().map(|time| (time, time)).reduce(|so_far, next| both(so_far, next.0))
+    let Some((shortest, longest)) =
+        ageing.into_iter().map(|time| (time, time)).reduce(|so_far, next| both(so_far, next.0))
     else {
         return Duration::from_secs(4);
     };

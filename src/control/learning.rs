@@ -1,6 +1,7 @@
 //! The FDB's only writer: learns what workers report, within the limits, and forgets what is not heard of any more.
 
 mod damping;
+mod flushing;
 mod moves;
 mod occupancy;
 
@@ -13,6 +14,8 @@ use rustc_hash::FxHashMap;
 use tracing::{info, warn};
 
 use self::damping::Damping;
+pub use self::flushing::FlushOrder;
+use self::flushing::Flushes;
 use self::moves::FreezeLog;
 use self::occupancy::{Occupancy, is_well_below};
 use super::flight_recorder::FlightRecorder;
@@ -59,6 +62,7 @@ pub struct Learning {
     damping: Damping,
     freeze_log: FreezeLog,
     recorder: FlightRecorder,
+    flushes: Flushes,
     /// That the whole table is full was logged, and it is not well below its limit since.
     full: bool,
     /// The bucket where ageing goes on.
@@ -85,6 +89,7 @@ impl Learning {
             damping: Damping::default(),
             freeze_log: FreezeLog::default(),
             recorder: FlightRecorder::default(),
+            flushes: Flushes::default(),
             telemetry,
             full: false,
             sweep_at: 0,
@@ -279,7 +284,7 @@ impl Learning {
             }
         }
         for (bridge, entries) in flushed_of.into_iter().filter(|(_, entries)| *entries > 0) {
-            self.recorder.record_many(bridge, StationChange::LeftConfig, entries, None, before);
+            self.recorder.record_many(bridge, StationChange::LeftConfig, (None, entries), None, before);
         }
         let flushed = self.telemetry.fdb.events(FdbEvent::Flushed) - counted;
         if flushed > 0 {

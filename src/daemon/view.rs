@@ -8,16 +8,18 @@ use arc_swap::ArcSwap;
 use crossbeam::channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 use tracing::debug;
 
+use super::fdb_requests::filter_of;
 use super::ports::RunningPort;
 use crate::api::GatewayView;
+use crate::api::fdb::{FdbChange, StationQuery};
 use crate::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
 use crate::config::model::PortRole;
-use crate::control::Running;
 use crate::control::gateway::tick_length;
 use crate::control::learning::is_place_of;
 use crate::control::underlay::Reach;
+use crate::control::{FdbRequest, Running};
 use crate::dpdk::clock;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::{LocationKind, PortIndex, Snapshot, Tables};
@@ -54,6 +56,8 @@ pub struct View {
     pub reach: Arc<ArcSwap<Reach>>,
     /// The way to the control thread.
     pub reload: Sender<ReloadRequest>,
+    /// The way to it for what concerns the FDB.
+    pub fdb_requests: Sender<FdbRequest>,
     /// Set once the workers run.
     pub ready: AtomicBool,
 }
@@ -212,6 +216,19 @@ impl GatewayView for View {
         Page { total, offset: range.offset, items }
     }
 
+    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String> {
+        self.history(query, range)
+    }
+
+    fn unfreeze(&self, query: &StationQuery) -> Result<u64, String> {
+        self.ask_control(|answer| FdbRequest::Unfreeze(filter_of(query), answer))
+    }
+
+    fn flush(&self, query: &StationQuery) -> Result<u64, String> {
+        let order = self.flush_order(query)?;
+        self.ask_control(|answer| FdbRequest::Flush(order, answer))
+    }
+
     fn config_toml(&self) -> String {
         self.running.load().config.to_toml()
     }
@@ -273,6 +290,7 @@ impl View {
             place,
             kind,
             pinned: value.is_pinned(),
+            frozen: value.is_frozen(),
             age_seconds: (kind == EntryKind::Learned).then_some(age.as_secs()),
         })
     }

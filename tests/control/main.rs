@@ -6,7 +6,9 @@
 mod ageing;
 mod desk;
 mod difference;
+mod flushing;
 mod learning;
 mod limits;
 mod model;
+mod moves;
 mod reload;

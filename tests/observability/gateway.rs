@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
+use vtepd::api::fdb::{FdbChange, StationQuery};
 use vtepd::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
 use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
@@ -14,7 +15,7 @@ use vtepd::config::model::PortRole;
 use vtepd::tables::{BridgeIndex, PortIndex, TunnelIndex};
 use vtepd::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent, MetricsSource,
-    PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, WorkerHandle, WorkerTelemetry,
+    PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, StationChange, WorkerHandle, WorkerTelemetry,
 };
 use vtepd::wire::MacAddr;
 
@@ -33,6 +34,8 @@ pub struct Gateway {
     pub ports: Vec<PortReading>,
     pub entries: Vec<FdbEntry>,
     pub reload: Mutex<Result<String, String>>,
+    /// What was last asked to be flushed.
+    pub flushed: Mutex<Option<StationQuery>>,
     pub ready: AtomicBool,
 }
 
@@ -48,6 +51,7 @@ impl Gateway {
             ports: Vec::new(),
             entries: Vec::new(),
             reload: Mutex::new(Ok("Nothing changed.".to_owned())),
+            flushed: Mutex::default(),
             ready: AtomicBool::new(true),
         }
     }
@@ -161,6 +165,7 @@ fn entries() -> Vec<FdbEntry> {
         place,
         kind,
         pinned: kind == EntryKind::Static,
+        frozen: last == 2,
         age_seconds,
     };
     let trunk = |vlan| Place::Port { port: "trunk0".to_owned(), vlan };
@@ -168,6 +173,26 @@ fn entries() -> Vec<FdbEntry> {
         entry(1, 100, trunk(Some(100)), EntryKind::Learned, Some(3)),
         entry(2, 100, Place::Remote { remote: REMOTE_V4 }, EntryKind::Learned, Some(200)),
         entry(3, 16_777_215, trunk(None), EntryKind::Static, None),
+    ]
+}
+
+fn history() -> [FdbChange; 2] {
+    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100) };
+    let moved = FdbChange {
+        at_unix_ms: 1_700_000_000_500,
+        vni: 100,
+        mac: Some("02:00:00:00:00:01".to_owned()),
+        entries: 1,
+        change: StationChange::Moved.name().to_owned(),
+        why: StationChange::Moved.help().to_owned(),
+        from: Some(Place::Remote { remote: REMOTE_V4 }),
+        to: Some(trunk.clone()),
+    };
+    let flushed = StationChange::Flushed;
+    let (change, why) = (flushed.name().to_owned(), flushed.help().to_owned());
+    [
+        FdbChange { at_unix_ms: 1_700_000_001_000, mac: None, entries: 1234, change, why, to: None, ..moved.clone() },
+        moved,
     ]
 }
 
@@ -264,6 +289,26 @@ impl GatewayView for Gateway {
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
         Page::cut(self.entries.iter().filter(|entry| filter.matches(entry)).cloned(), range)
+    }
+
+    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String> {
+        let matching = |change: &&FdbChange| {
+            query.vni.is_none_or(|vni| vni.get() == change.vni)
+                && query.mac.is_none_or(|mac| change.mac == Some(mac.to_string()))
+        };
+        Ok(Page::cut(history().iter().filter(matching).cloned(), range))
+    }
+
+    fn unfreeze(&self, query: &StationQuery) -> Result<u64, String> {
+        Ok(u64::from(query.mac.is_none_or(|mac| mac == MacAddr([2, 0, 0, 0, 0, 2]))))
+    }
+
+    fn flush(&self, query: &StationQuery) -> Result<u64, String> {
+        *self.flushed.lock().expect("no test panics with it") = Some(query.clone());
+        match &query.port {
+            Some(port) if port != "trunk0" => Err(format!("no port is called `{port}`")),
+            _ => Ok(1234),
+        }
     }
 
     fn config_toml(&self) -> String {

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use vtepd::api::fdb::StationQuery;
 use vtepd::tables::BridgeIndex;
 use vtepd::telemetry::DropReason;
 
@@ -49,6 +50,11 @@ fn tables_are_the_golden_ones() {
         "show fdb --offset 7",
         "show fdb --remote 10.0.0.2",
         "show fdb --static",
+        "fdb history",
+        "fdb history 02:00:00:00:00:01 --vni 100 --limit 1",
+        "fdb history --vni 7",
+        "fdb flush --port trunk0",
+        "fdb unfreeze 02:00:00:00:00:02",
         "show vteps",
         "show drops",
         "show workers",
@@ -67,6 +73,41 @@ fn json_is_what_the_socket_says() {
         let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(told, crate::http::unix(&served.socket, &format!("GET /v1/{what}")).json(), "{what}");
     }
+}
+
+#[test]
+fn what_is_flushed_is_what_the_arguments_say_and_nothing_without_any() {
+    let served = serve(Gateway::busy());
+    let flushed = || served.gateway.flushed.lock().expect("the lock").take();
+    let all = "fdb flush --vni 100 --mac 02:00:00:00:00:01 --vtep 10.0.0.2";
+    assert_eq!(printed(&served.socket, all), "1,234 entries flushed\n");
+    let query = flushed().expect("it was asked for");
+    assert_eq!((query.vni.map(|vni| vni.get()), query.port), (Some(100), None));
+    assert_eq!(query.mac.map(|mac| mac.to_string()).as_deref(), Some("02:00:00:00:00:01"));
+    assert_eq!(query.vtep, Some(crate::gateway::REMOTE_V4));
+    assert_eq!(printed(&served.socket, "fdb flush --all"), "1,234 entries flushed\n");
+    assert_eq!(flushed(), Some(StationQuery::default()));
+    for wrong in ["fdb flush", "fdb flush --all --vni 1", "fdb flush --port a --vtep 10.0.0.2", "fdb flush --mac 1"] {
+        let said = complained(&served.socket, wrong, 2);
+        assert!(said.contains("Usage") || said.contains("--help"), "{wrong}: {said}");
+    }
+    assert!(complained(&served.socket, "fdb flush --port nowhere", 1).contains("no port is called `nowhere`"));
+    // Nor does the socket take it that nothing is said.
+    for wrong in ["", "?all=true&vni=1", "?vni=16777216", "?mac=1", "?port=a&color=red"] {
+        let answer = crate::http::unix(&served.socket, &format!("POST /v1/fdb/flush{wrong}"));
+        assert_eq!(answer.status, 400, "{wrong}");
+    }
+    assert_eq!(flushed().map(|query| query.port), Some(Some("nowhere".to_owned())));
+}
+
+#[test]
+fn history_as_json_is_what_the_socket_says() {
+    let served = serve(Gateway::busy());
+    let text = printed(&served.socket, "fdb history --json");
+    let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(told, crate::http::unix(&served.socket, "GET /v1/fdb/history").json());
+    assert_eq!(told["items"][1]["change"], "moved");
+    assert_eq!(told["items"][1]["to"]["port"], "trunk0");
 }
 
 #[test]

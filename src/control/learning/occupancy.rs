@@ -123,7 +123,8 @@ impl Occupancy {
         }
     }
 
-    fn port(&self, location: Location) -> Option<PortIndex> {
+    /// The access port of a place.
+    pub(super) fn port(&self, location: Location) -> Option<PortIndex> {
         match location.kind() {
             // A place whose member has left has no port.
             LocationKind::Access(member) => {

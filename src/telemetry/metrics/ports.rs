@@ -65,9 +65,10 @@ pub(super) fn encode(families: &mut Families<'_>, ports: &[PortReading], control
     families.gauges(
         "vtepd_port_learned_macs",
         "MAC addresses learned behind the access port, in all its bridges together.",
-        ports.iter().filter(|port| port.role == PortRole::Access).map(|port| {
-            (labels([("port", &*port.name)]), control.fdb.port_learned(port.index).get())
-        }),
+        ports
+            .iter()
+            .filter(|port| port.role == PortRole::Access)
+            .map(|port| (labels([("port", &*port.name)]), control.fdb.port_learned(port.index).get())),
     )?;
     families.untyped("vtepd_port_xstat", "The driver's extended statistics, by the driver's names.", xstats(ports))
 }
