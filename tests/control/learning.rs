@@ -35,7 +35,7 @@ fn one_station_is_in_two_bridges_at_two_places() {
 
 #[test]
 fn a_whole_ring_of_events_is_applied_in_one_round_in_its_order() {
-    let mut desk = Desk::new(config(&bridge(100, 100, "")));
+    let mut desk = Desk::new(config(&(bridge(100, 100, "") + "[fdb]\nmax_moves = 0\n")));
     let places = ["trunk0", "trunk1", "10.0.0.2"];
     let mut sent = 0;
     while desk.ring.send(desk.event(100, mac(sent % 1000), places[(sent / 1000) as usize % 3])) {
