@@ -184,3 +184,9 @@ pub fn check_uplink(mac: Option<MacAddr>) -> Fallible<()> {
         other => Err(format!("net_pcap calls the first port {other:?}, and the traffic is for {UPLINK_MAC}").into()),
     }
 }
+
+/// Changes the ageing time of all bridges of a config.
+pub fn age_after(config: &mut Config, ageing: Duration) {
+    config.fdb.ageing = Some(ageing);
+    config.bridges.iter_mut().for_each(|bridge| bridge.ageing = Some(ageing));
+}

@@ -2,6 +2,7 @@
 
 use super::forwarder::Surroundings;
 use super::framing::{Addresses, FramePlace};
+use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
 use super::uplink::Refusal;
 use crate::tables::fdb::{Fdb, FdbKey, FdbValue, Probe};
@@ -151,10 +152,10 @@ fn is_here(value: FdbValue, frame: &Frame, around: &Surroundings<'_>) -> bool {
 /// Learns from any frame's source, counts the frame as received by its bridge, and decides where it goes. Of a frame that
 /// [`decide_usual`] decides on, it says the same.
 #[inline(never)]
-pub fn decide_unusual(frame: &mut Frame, around: &Surroundings<'_>) {
+pub fn decide_unusual(frame: &mut Frame, learn_filter: &mut LearnFilter, around: &Surroundings<'_>) {
     let known = around.fdb.lookup(&frame.source_probe);
     if !known.is_some_and(|value| is_here(value, frame, around))
-        && let Err(reason) = meet_source(frame, known, around)
+        && let Err(reason) = meet_source(frame, known, learn_filter, around)
     {
         frame.verdict = Verdict::Drop(reason);
         return;
@@ -214,7 +215,12 @@ fn check_group(frame: &Frame, around: &Surroundings<'_>) -> Result<(), DropReaso
 /// What is checked of a source is checked here alone: one that no station can have is never in the FDB (row B4), and one
 /// whose entry names this very place was checked, its remote VTEP included, when it was learned. So known stations are
 /// spared all of it.
-fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>) -> Result<(), DropReason> {
+fn meet_source(
+    frame: &Frame,
+    known: Option<FdbValue>,
+    learn_filter: &mut LearnFilter,
+    around: &Surroundings<'_>,
+) -> Result<(), DropReason> {
     let key = frame.source_probe.key();
     if !key.mac().is_station() {
         return Err(DropReason::InvalidSourceMac);
@@ -240,8 +246,8 @@ fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>
         Some(value) if value.is_static() => around.telemetry.event(Event::StaticConflict),
         Some(value) if value.is_frozen() => around.telemetry.event(Event::FrozenConflict),
         _ if learnable => {
-            let sent = around.learn.send(LearnEvent { key, location: frame.source });
-            around.telemetry.event(if sent { Event::LearnSent } else { Event::LearnLost });
+            let event = LearnEvent { key, location: frame.source };
+            around.telemetry.event(learn_filter.report(event, known, around.now.cycles, around.learn));
         }
         _ => {}
     }

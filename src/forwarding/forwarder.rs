@@ -6,6 +6,7 @@ use super::bridging::{Frame, Verdict, decide_unusual, decide_usual};
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::exception::Exceptions;
+use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
 use super::too_big::TooBigLimiter;
 use super::uplink;
@@ -48,6 +49,7 @@ pub struct Surroundings<'a> {
 pub struct Forwarder {
     /// What is known of each packet of the burst, in its place.
     frames: Box<[Frame; BURST]>,
+    learn_filter: LearnFilter,
     too_big: TooBigLimiter,
     exceptions: Exceptions,
 }
@@ -58,6 +60,7 @@ impl Forwarder {
     pub fn new(cycles_per_second: u64) -> Self {
         Self {
             frames: Box::new([Frame::NONE; BURST]),
+            learn_filter: LearnFilter::new(cycles_per_second),
             too_big: TooBigLimiter::new(cycles_per_second),
             exceptions: Exceptions::new(cycles_per_second),
         }
@@ -132,7 +135,7 @@ impl Forwarder {
                 unusual.push(frame);
             }
         }
-        unusual.into_iter().for_each(|frame| decide_unusual(frame, around));
+        unusual.into_iter().for_each(|frame| decide_unusual(frame, &mut self.learn_filter, around));
     }
 
     /// Stage 3.

@@ -63,8 +63,7 @@ impl LearnFilter {
     /// became of the report.
     pub fn report(&mut self, event: LearnEvent, known: Option<FdbValue>, cycles: u64, ring: &LearnRing) -> Event {
         let key = event.key.to_word();
-        let report =
-            Report { key, location: event.location, known: known.map_or(event.location, FdbValue::location) };
+        let report = Report { key, location: event.location, known: known.map_or(event.location, FdbValue::location) };
         // Neighbouring addresses, which one vendor or one program gave, to different places.
         let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
         let place = &mut self.places[hash as usize % PLACES];
@@ -141,8 +140,9 @@ mod tests {
     fn half_as_many_stations_as_places_mostly_have_one_each() {
         let (mut filter, ring) = (LearnFilter::new(HERTZ), LearnRing::new());
         for stations in [0..512_u64, 1 << 24..(1 << 24) + 512] {
-            let mut round =
-                |event| stations.clone().filter(|number| filter.report(heard(*number, 1), None, 0, &ring) == event).count();
+            let mut round = |event| {
+                stations.clone().filter(|number| filter.report(heard(*number, 1), None, 0, &ring) == event).count()
+            };
             round(Event::LearnSent);
             let repeated = round(Event::LearnRepeated);
             assert!(repeated > 256, "{repeated} of {stations:?}");

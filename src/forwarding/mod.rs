@@ -28,6 +28,7 @@ pub mod flood;
 pub mod forwarder;
 pub mod framing;
 pub mod heap_packet;
+pub mod learn_filter;
 pub mod local;
 pub mod packet;
 pub mod token_bucket;

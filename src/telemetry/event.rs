@@ -13,6 +13,9 @@ labelled_enum! {
         LearnSent = "learn_sent",
         /// New or moved sources not handed over because the learn ring was full; the next frame tries again.
         LearnLost = "learn_lost",
+        /// New or moved sources not handed over because the same had been less than 10 ms ago: control has not learned them
+        /// yet, or refuses to.
+        LearnRepeated = "learn_repeated",
         /// Age ticks of known sources that were brought up to date.
         AgeRefreshed = "age_refreshed",
         /// Frames from a source whose static entry names another place; they are forwarded and not learned.

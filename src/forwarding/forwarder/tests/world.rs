@@ -323,7 +323,7 @@ fn go_unusually(
         PortSide::Access(vlans) => admit_unusual_from_access(&burst[0], &mut frame, vlans, &around),
     }
     if frame.verdict == Verdict::Undecided {
-        decide_unusual(&mut frame, &around);
+        decide_unusual(&mut frame, &mut twin.forwarder.learn_filter, &around);
     }
     twin.forwarder.frames[0] = frame;
     twin.forwarder.emit(ingress, port, &mut burst, &around, &mut egress);
