@@ -5,10 +5,12 @@
 
 pub mod adoption;
 pub mod bindings;
+pub mod check;
 pub mod compile;
 pub mod gateway;
 pub mod kernel;
 pub mod learning;
+pub mod path_mtu;
 pub mod registry;
 pub mod slots;
 mod static_entries;

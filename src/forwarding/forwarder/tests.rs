@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use self::world::{Kind, Known, LOCATIONS, Setup, TRUNK, UDP_PORT, UPLINK, UPLINK_MAC, VLAN, VNIS, World, vtep};
 use crate::forwarding::{BURST, ChecksumVerdict, HeapPacket, ReceiveChecksums};
 use crate::tables::bindings::{Binding, BindingKey, BindingSource};
-use crate::tables::snapshot::{BridgePolicy, Neighbours};
+use crate::tables::snapshot::{BridgePolicy, LinkLocal, Neighbours};
 use crate::tables::{AgeTick, BridgeIndex, PortIndex};
 use crate::telemetry::{DropReason, Event};
 use crate::wire::MacAddr;
@@ -394,12 +394,14 @@ fn setup() -> impl Strategy<Value = Setup> {
         carry_tags,
         link_local,
     });
-    (any::<[bool; 3]>(), policy).prop_map(|([ipv6, strict, zero_checksum], policy)| Setup {
+    let link_local = prop::sample::select(vec![LinkLocal::AsBridge, LinkLocal::Drop, LinkLocal::Punt]);
+    (any::<[bool; 3]>(), policy, link_local).prop_map(|([ipv6, strict, zero_checksum], policy, link_local)| Setup {
         ipv6,
         strict,
         zero_checksum,
         policy,
         neighbours: Neighbours::default(),
+        link_local,
     })
 }
 
