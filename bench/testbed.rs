@@ -72,6 +72,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         descriptors: 1024,
         kernel_interface: None,
         max_macs: None,
+        link_local: None,
     };
     let mut bridges = Vec::with_capacity(population.bridges.len());
     for bridge in &population.bridges {
@@ -87,6 +88,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             max_macs: None,
             ageing: Some(AGEING),
             control: model::Control::Static,
+            neighbour_suppression: false,
         });
     }
     let neighbour =
@@ -120,6 +122,8 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             max_entries: (population.station_count() as u32).next_power_of_two(),
             ageing: Some(AGEING),
             damping: None,
+            max_bindings: 1,
+            binding_ageing: None,
         },
         static_entries: model::StaticEntries::default(),
         stats: model::Stats { listen: ([127, 0, 0, 1], 0).into() },

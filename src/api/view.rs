@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::fdb::{FdbChange, StationQuery};
-use super::types::{FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
+use super::types::{Binding, BindingFilter, Check, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
 
@@ -42,8 +42,17 @@ pub trait GatewayView: MetricsSource {
     /// Why not, as a sentence: also where there is no such bridge, port or remote VTEP.
     fn flush(&self, query: &StationQuery) -> Result<u64, String>;
 
+    /// MAC+IP bindings that match `filter`, by VNI and address. The range's limit is at most [`super::types::MAX_PAGE`].
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding>;
+
     /// The running config as TOML, with every default filled in.
     fn config_toml(&self) -> String;
+
+    /// What is wrong between the gateway, the kernel and the control plane. The kernel is read anew for it.
+    ///
+    /// # Errors
+    /// Why the kernel could not be read.
+    fn check(&self) -> Result<Check, String>;
 
     /// Reads the config file again and applies it, or refuses it as a whole. Calls are made one at a time.
     ///
@@ -92,4 +101,8 @@ pub struct RemoteState {
     pub missing: Option<&'static str>,
     /// In how many bridges it is.
     pub bridges: usize,
+    /// The largest IP packet that goes there, in bytes, where there is a way.
+    pub mtu: Option<u16>,
+    /// For how many seconds more that is believed, where it is what a router said of the path.
+    pub path_mtu_seconds: Option<u64>,
 }

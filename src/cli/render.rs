@@ -8,7 +8,8 @@ use super::format::{
 };
 use crate::api::fdb::{Done, FdbChange};
 use crate::api::types::{
-    Bridge, Count, Drops, FdbEntry, NextHop, Page, Place, Port, RemoteVtep, Role, Version, Vteps, Worker,
+    Binding, Bridge, Check, Count, Drops, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep, Role, Version,
+    Vteps, Worker,
 };
 use crate::telemetry::totals::TrafficTotal;
 
@@ -131,7 +132,6 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
         _ => {}
     }
     let row = |entry: &FdbEntry| {
-        let place = place(&entry.place);
         let age = or_dash(entry.age_seconds.map(long_duration));
         let mark = if entry.pinned {
             ", pinned"
@@ -141,17 +141,9 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
             ""
         };
         let kind = format!("{}{mark}", entry.kind.name());
-        vec![entry.vni.to_string(), entry.mac.to_string(), place, kind, age]
+        vec![entry.vni.to_string(), entry.mac.to_string(), place(&entry.place), kind, age]
     };
     page_table(&[Right("VNI"), Left("MAC"), Left("PLACE"), Left("KIND"), Right("AGE")], page, "entries", row)
-}
-
-fn place(place: &Place) -> String {
-    match place {
-        Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
-        Place::Port { port, vlan: None } => format!("{port} untagged"),
-        Place::Remote { remote } => format!("remote {remote}"),
-    }
 }
 
 /// What became of stations. The times are those of the gateway's clock, in UTC.
@@ -178,6 +170,40 @@ pub(super) fn done(done: Done, what: &str) -> String {
     }
 }
 
+fn place(place: &Place) -> String {
+    match place {
+        Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
+        Place::Port { port, vlan: None } => format!("{port} untagged"),
+        Place::Remote { remote } => format!("remote {remote}"),
+    }
+}
+
+pub(super) fn bindings(page: &Page<Binding>, filtered: bool) -> String {
+    match (page.total, filtered) {
+        (0, true) => return "No MAC+IP binding matches.\n".to_owned(),
+        (0, false) => {
+            return "There is no MAC+IP binding: they are learned in bridges with `neighbour_suppression` or with \
+                    `control = \"kernel\"`.\n"
+                .to_owned();
+        }
+        _ => {}
+    }
+    let columns =
+        [Right("VNI"), Left("ADDRESS"), Left("MAC"), Left("PLACE"), Left("KIND"), Left("ROUTER"), Right("AGE")];
+    let row = |binding: &Binding| {
+        vec![
+            binding.vni.to_string(),
+            binding.address.to_string(),
+            binding.mac.to_string(),
+            or_dash(binding.place.as_ref().map(place)),
+            binding.kind.name().to_owned(),
+            if binding.router { "yes" } else { "no" }.to_owned(),
+            or_dash(binding.age_seconds.map(long_duration)),
+        ]
+    };
+    page_table(&columns, page, "bindings", row)
+}
+
 pub(super) fn vteps(vteps: &Vteps) -> String {
     let local = &vteps.local;
     let own = format!("This gateway: {} UDP port {} on {}\n\n", local.address, local.udp_port, some_of(&local.uplinks));
@@ -188,21 +214,23 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         Left("REMOTE"),
         Left("NEXT HOP"),
         Left("PORT"),
+        Right("MTU"),
         Right("BRIDGES"),
         Right("RECEIVED"),
         Right("BYTES"),
         Right("SENT"),
         Right("BYTES"),
     ];
-    let rows = |RemoteVtep { address, next_hops, missing, bridges, traffic }: &RemoteVtep| {
+    let rows = |remote: &RemoteVtep| {
+        let RemoteVtep { address, next_hops, missing, bridges, traffic, .. } = remote;
         let (mac, port) = match next_hops.first() {
             Some(NextHop { mac, port }) => (mac.to_string(), port.clone()),
             None => (missing.clone().unwrap_or_else(|| "none".to_owned()), "-".to_owned()),
         };
         let [received, received_bytes] = packets_and_bytes(traffic.received);
         let [sent, sent_bytes] = packets_and_bytes(traffic.sent);
-        let first =
-            vec![address.to_string(), mac, port, count(*bridges as u64), received, received_bytes, sent, sent_bytes];
+        let (address, bridges) = (address.to_string(), count(*bridges as u64));
+        let first = vec![address, mac, port, mtu(remote), bridges, received, received_bytes, sent, sent_bytes];
         let others = next_hops.iter().skip(1).map(|NextHop { mac, port }| {
             let mut row = vec![String::new(); columns.len()];
             (row[1], row[2]) = (mac.to_string(), port.clone());
@@ -211,6 +239,14 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         [first].into_iter().chain(others).collect()
     };
     own + &page_of_rows(&columns, &vteps.remotes, "remote VTEPs", rows)
+}
+
+/// The largest packet for a remote VTEP, and whether a router said so.
+fn mtu(remote: &RemoteVtep) -> String {
+    match (remote.mtu, remote.path_mtu_seconds) {
+        (Some(mtu), Some(_)) => format!("{mtu} learned"),
+        (mtu, _) => or_dash(mtu),
+    }
 }
 
 fn packets_and_bytes(traffic: TrafficTotal) -> [String; 2] {
@@ -237,6 +273,29 @@ fn counts(number: &'static str, name: &'static str, list: &[Count], all: bool) -
         &[Right(number), Left(name), Left("MEANING")],
         shown.map(|item| vec![count(item.count), item.name.clone(), item.help.clone()]),
     )
+}
+
+pub(super) fn check(check: &Check) -> String {
+    let mut out = String::new();
+    for Finding { name, what, remedy } in &check.findings {
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "{name}\n  {what}\n  Remedy: {remedy}.\n");
+    }
+    let wrong = match check.findings.len() {
+        0 => "Nothing is wrong".to_owned(),
+        1 => "1 thing is wrong".to_owned(),
+        wrong => format!("{wrong} things are wrong"),
+    };
+    let followers = if check.followers.is_empty() { "nobody".to_owned() } else { check.followers.join(", ") };
+    let _ = writeln!(
+        out,
+        "{wrong}. Looked at: {} bridges with `control = \"kernel\"`, {} stations and {} remote VTEPs of the kernel's; \
+         its FDB is followed by {followers}.",
+        count(check.bridges as u64),
+        count(check.stations as u64),
+        count(check.remotes as u64),
+    );
+    out
 }
 
 pub(super) fn workers(workers: &[Worker]) -> String {

@@ -144,6 +144,8 @@ pub(super) fn fdb(reader: &mut Reader<'_>, findings: &mut Findings) -> Option<Fd
     let ageing = reader.get("ageing", findings);
     let (max_moves, window, freeze) =
         (reader.get("max_moves", findings), reader.get("move_window", findings), reader.get("freeze", findings));
+    let max_bindings = reader.get("max_bindings", findings);
+    let binding_ageing = reader.get("binding_ageing", findings);
     let damping = MoveDamping {
         max_moves: max_moves.value()?,
         window: Duration::from_secs(window.value()?),
@@ -153,6 +155,8 @@ pub(super) fn fdb(reader: &mut Reader<'_>, findings: &mut Findings) -> Option<Fd
         max_entries: max_entries.value()?,
         ageing: seconds_or_ever(ageing.value()?),
         damping: (damping.max_moves > 0).then_some(damping),
+        max_bindings: max_bindings.value()?,
+        binding_ageing: seconds_or_ever(binding_ageing.value()?),
     })
 }
 

@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write};
 
 use super::model::{
-    Bridge, Config, Control, Dscp, Idle, Neighbour, Port, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum,
-    Underlay,
+    Bridge, Config, Control, Dscp, Idle, LinkLocal, Neighbour, Port, PortRole, StaticEntry, StaticPlace, Tags,
+    UdpChecksum, Underlay,
 };
 use crate::tables::PortIndex;
 
@@ -71,6 +71,8 @@ impl Config {
             file.plain("move_window", damping.window.as_secs());
             file.plain("freeze", damping.freeze.map_or(0, |freeze| freeze.as_secs()));
         }
+        file.plain("max_bindings", self.fdb.max_bindings);
+        file.plain("binding_ageing", self.fdb.binding_ageing.map_or(0, |ageing| ageing.as_secs()));
         file.section("[stats]");
         file.quoted("listen", self.stats.listen);
         file.section("[api]");
@@ -98,6 +100,7 @@ impl Config {
             Control::Kernel => "kernel",
         };
         file.quoted("control", control);
+        file.plain("neighbour_suppression", bridge.neighbour_suppression);
         if let Some(max_macs) = bridge.max_macs {
             file.plain("max_macs", max_macs);
         }
@@ -150,6 +153,11 @@ fn write_port(file: &mut File, port: &Port) {
     }
     if let Some(max_macs) = port.max_macs {
         file.plain("max_macs", max_macs);
+    }
+    match port.link_local {
+        Some(LinkLocal::Drop) => file.quoted("link_local", "drop"),
+        Some(LinkLocal::Punt) => file.quoted("link_local", "punt"),
+        None => {}
     }
 }
 
@@ -229,11 +237,17 @@ mod tests {
         mac = "02:00:00:00:00:01"
         mtu = 9000
         kernel_interface = "fabric0"
+        link_local = "drop"
         [[port]]
         name = "trunk0"
         device = "net_tap1,iface=ac0"
         role = "access"
         max_macs = 12
+        link_local = "punt"
+        [[port]]
+        name = "trunk1"
+        device = "net_tap2,iface=ac1"
+        role = "access"
         [[bridge]]
         vni = "100-102"
         vlan = "10-12"
@@ -243,6 +257,7 @@ mod tests {
         ageing = 70
         link_local = true
         control = "kernel"
+        neighbour_suppression = true
         [[bridge]]
         vni = 5
         ports = ["trunk0"]
@@ -259,6 +274,8 @@ mod tests {
         max_moves = 7
         move_window = 70
         freeze = 0
+        max_bindings = 500
+        binding_ageing = 0
         [[static]]
         vni = 100
         mac = "02:00:00:00:00:03"

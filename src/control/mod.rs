@@ -4,11 +4,14 @@
 //! snapshots; workers and the stats thread only read.
 
 pub mod adoption;
+pub mod bindings;
+pub mod check;
 pub mod compile;
 pub mod flight_recorder;
 pub mod gateway;
 pub mod kernel;
 pub mod learning;
+pub mod path_mtu;
 pub mod registry;
 pub mod requests;
 pub mod slots;

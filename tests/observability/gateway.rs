@@ -8,19 +8,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use vtepd::api::fdb::{FdbChange, StationQuery};
-use vtepd::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
+use vtepd::api::types::{
+    Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange,
+    Place,
+};
 use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
-use vtepd::tables::{BridgeIndex, PortIndex, TunnelIndex};
+use vtepd::tables::{BindingSource, BridgeIndex, PortIndex, TunnelIndex};
 use vtepd::telemetry::{
-    BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent, MetricsSource,
-    PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, StationChange, WorkerHandle, WorkerTelemetry,
+    BindingEvent, BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent,
+    MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, StationChange, WorkerHandle,
+    WorkerTelemetry,
 };
 use vtepd::wire::MacAddr;
 
 pub const REMOTE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 pub const REMOTE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2));
+
+const ZEBRA: &str = "zebra (812)";
 
 /// One cycle is a nanosecond.
 const HERTZ: u64 = 1_000_000_000;
@@ -33,6 +39,8 @@ pub struct Gateway {
     pub remotes: Vec<RemoteState>,
     pub ports: Vec<PortReading>,
     pub entries: Vec<FdbEntry>,
+    pub bindings: Vec<Binding>,
+    pub check: Result<Check, String>,
     pub reload: Mutex<Result<String, String>>,
     /// What was last asked to be flushed.
     pub flushed: Mutex<Option<StationQuery>>,
@@ -50,6 +58,14 @@ impl Gateway {
             remotes: Vec::new(),
             ports: Vec::new(),
             entries: Vec::new(),
+            bindings: Vec::new(),
+            check: Ok(Check {
+                findings: Vec::new(),
+                bridges: 2,
+                stations: 1234,
+                remotes: 2,
+                followers: vec![ZEBRA.to_owned()],
+            }),
             reload: Mutex::new(Ok("Nothing changed.".to_owned())),
             flushed: Mutex::default(),
             ready: AtomicBool::new(true),
@@ -65,6 +81,7 @@ impl Gateway {
             bridges: bridges(),
             remotes: remotes(),
             entries: entries(),
+            bindings: bindings(),
             ..Self::empty()
         };
         count(&gateway);
@@ -147,6 +164,8 @@ fn remotes() -> Vec<RemoteState> {
             next_hops: vec![next_hop, second],
             missing: None,
             bridges: 1,
+            mtu: Some(1400),
+            path_mtu_seconds: Some(580),
         },
         RemoteState {
             index: TunnelIndex(65535),
@@ -154,6 +173,8 @@ fn remotes() -> Vec<RemoteState> {
             next_hops: vec![],
             missing: Some("no_route"),
             bridges: 1,
+            mtu: None,
+            path_mtu_seconds: None,
         },
     ]
 }
@@ -196,6 +217,30 @@ fn history() -> [FdbChange; 2] {
     ]
 }
 
+fn bindings() -> Vec<Binding> {
+    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100) };
+    let learned = Binding {
+        vni: 100,
+        address: Ipv4Addr::new(192, 0, 2, 1).into(),
+        mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        place: Some(trunk),
+        kind: BindingKind::Learned,
+        router: false,
+        age_seconds: Some(70),
+    };
+    let remote = Binding {
+        address: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2).into(),
+        mac: MacAddr([2, 0, 0, 0, 0, 2]),
+        place: Some(Place::Remote { remote: REMOTE_V4 }),
+        kind: BindingKind::Kernel,
+        router: true,
+        age_seconds: None,
+        ..learned.clone()
+    };
+    let lost = Binding { vni: 16_777_215, mac: MacAddr([2, 0, 0, 0, 0, 9]), place: None, ..remote.clone() };
+    vec![learned, remote, lost]
+}
+
 fn count(gateway: &Gateway) {
     let [first, second] = [0, 1].map(|number: usize| &gateway.workers[number].telemetry);
     first.bridge(BridgeIndex(0)).access_received().count_many(1000, 64_000);
@@ -204,6 +249,7 @@ fn count(gateway: &Gateway) {
     second.bridge(BridgeIndex(65535)).tunnel_received().count(1500);
     first.remote(TunnelIndex(0)).sent().count_many(1100, 70_000);
     second.remote(TunnelIndex(65535)).received().count(1500);
+    second.too_big(TunnelIndex(0)).add(3);
     first.port(PortIndex(1)).received().count_many(1000, 64_000);
     first.count_drops(DropReason::UnknownVni, 40);
     second.count_drops(DropReason::UnknownVni, 2);
@@ -232,6 +278,11 @@ fn count(gateway: &Gateway) {
     fdb.bridge_entries(BridgeIndex(0)).set(2);
     fdb.port_learned(PortIndex(1)).set(1);
     fdb.bridge_entries(BridgeIndex(65535)).set(1);
+    let bindings = &gateway.control.bindings;
+    bindings.capacity.set(131_072);
+    bindings.count(BindingSource::Learned).set(1);
+    bindings.count(BindingSource::Kernel).set(2);
+    bindings.event(BindingEvent::Learned);
     gateway.control.reloads.increment();
     gateway.control.config_applied.set(1_700_000_000);
 }
@@ -270,7 +321,13 @@ impl MetricsSource for Gateway {
     }
 
     fn remote_labels(&self) -> Vec<RemoteLabel> {
-        self.remotes.iter().map(|remote| RemoteLabel { index: remote.index, address: remote.address }).collect()
+        let label = |remote: &RemoteState| RemoteLabel {
+            index: remote.index,
+            address: remote.address,
+            mtu: remote.mtu,
+            is_path_mtu: remote.path_mtu_seconds.is_some(),
+        };
+        self.remotes.iter().map(label).collect()
     }
 }
 
@@ -311,8 +368,17 @@ impl GatewayView for Gateway {
         }
     }
 
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {
+        let matches = |binding: &&Binding| filter.matches(binding.vni, binding.mac, binding.address);
+        Page::cut(self.bindings.iter().filter(matches).cloned(), range)
+    }
+
     fn config_toml(&self) -> String {
         "[vtep]\naddress = \"10.0.0.1\"\nudp_port = 4789\n".to_owned()
+    }
+
+    fn check(&self) -> Result<Check, String> {
+        self.check.clone()
     }
 
     fn reload(&self) -> Result<String, String> {
