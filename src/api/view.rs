@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::types::{Check, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
+use super::types::{Binding, BindingFilter, Check, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
 
@@ -20,6 +20,9 @@ pub trait GatewayView: MetricsSource {
 
     /// FDB entries that match `filter`. The range's limit is at most [`super::types::MAX_PAGE`].
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry>;
+
+    /// MAC+IP bindings that match `filter`, by VNI and address. The range's limit is at most [`super::types::MAX_PAGE`].
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding>;
 
     /// The running config as TOML, with every default filled in.
     fn config_toml(&self) -> String;

@@ -7,7 +7,8 @@ use super::format::{
     bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
 };
 use crate::api::types::{
-    Bridge, Check, Count, Drops, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps, Worker,
+    Binding, Bridge, Check, Count, Drops, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps,
+    Worker,
 };
 use crate::telemetry::totals::TrafficTotal;
 
@@ -124,15 +125,44 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
         _ => {}
     }
     let row = |entry: &FdbEntry| {
-        let place = match &entry.place {
-            Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
-            Place::Port { port, vlan: None } => format!("{port} untagged"),
-            Place::Remote { remote } => format!("remote {remote}"),
-        };
         let age = or_dash(entry.age_seconds.map(long_duration));
-        vec![entry.vni.to_string(), entry.mac.to_string(), place, entry.kind.name().to_owned(), age]
+        vec![entry.vni.to_string(), entry.mac.to_string(), place(&entry.place), entry.kind.name().to_owned(), age]
     };
     page_table(&[Right("VNI"), Left("MAC"), Left("PLACE"), Left("KIND"), Right("AGE")], page, "entries", row)
+}
+
+fn place(place: &Place) -> String {
+    match place {
+        Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
+        Place::Port { port, vlan: None } => format!("{port} untagged"),
+        Place::Remote { remote } => format!("remote {remote}"),
+    }
+}
+
+pub(super) fn bindings(page: &Page<Binding>, filtered: bool) -> String {
+    match (page.total, filtered) {
+        (0, true) => return "No MAC+IP binding matches.\n".to_owned(),
+        (0, false) => {
+            return "There is no MAC+IP binding: they are learned in bridges with `neighbour_suppression` or with \
+                    `control = \"kernel\"`.\n"
+                .to_owned();
+        }
+        _ => {}
+    }
+    let columns =
+        [Right("VNI"), Left("ADDRESS"), Left("MAC"), Left("PLACE"), Left("KIND"), Left("ROUTER"), Right("AGE")];
+    let row = |binding: &Binding| {
+        vec![
+            binding.vni.to_string(),
+            binding.address.to_string(),
+            binding.mac.to_string(),
+            or_dash(binding.place.as_ref().map(place)),
+            binding.kind.name().to_owned(),
+            if binding.router { "yes" } else { "no" }.to_owned(),
+            or_dash(binding.age_seconds.map(long_duration)),
+        ]
+    };
+    page_table(&columns, page, "bindings", row)
 }
 
 pub(super) fn vteps(vteps: &Vteps) -> String {

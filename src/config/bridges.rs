@@ -29,6 +29,7 @@ pub(super) struct BridgeDraft<'t> {
     link_local: Option<Located<bool>>,
     max_macs: Option<Option<u32>>,
     control: Option<Located<Cow<'t, str>>>,
+    neighbour_suppression: Option<bool>,
 }
 
 impl<'t> BridgeDraft<'t> {
@@ -46,6 +47,7 @@ impl<'t> BridgeDraft<'t> {
             link_local: reader.get("link_local", findings).located(),
             max_macs: reader.get("max_macs", findings).optional(),
             control: reader.get("control", findings).located(),
+            neighbour_suppression: reader.get("neighbour_suppression", findings).value(),
         }
     }
 
@@ -299,6 +301,7 @@ impl<'t> Bridges<'t> {
                 link_local: draft.link_local?.value,
                 max_macs: draft.max_macs?,
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
+                neighbour_suppression: draft.neighbour_suppression?,
             };
             let first_vlan = draft.vlan.optional()?.map(|vlan| vlan.first);
             for (offset, vni) in (vni.first..=vni.last).enumerate() {

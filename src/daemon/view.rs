@@ -10,7 +10,10 @@ use tracing::debug;
 
 use super::ports::RunningPort;
 use crate::api::GatewayView;
-use crate::api::types::{Check, EntryKind, FdbEntry, FdbFilter, Finding, LocalVtep, NextHop, Page, PageRange, Place};
+use crate::api::types::{
+    Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, Finding, LocalVtep, NextHop, Page,
+    PageRange, Place,
+};
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
 use crate::config::model::PortRole;
@@ -23,11 +26,12 @@ use crate::control::underlay::Reach;
 use crate::dpdk::clock;
 use crate::netlink::Follower;
 use crate::tables::fdb::{FdbKey, FdbValue};
-use crate::tables::{LocationKind, PortIndex, Snapshot, Tables};
+use crate::tables::{BindingSource, LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
     RemoteLabel, WorkerHandle,
 };
+use crate::wire::nd::TargetFlags;
 
 /// How long a reload may take before whoever asked is told that it goes on without them.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(20);
@@ -220,6 +224,34 @@ impl GatewayView for View {
         let page = matching.into_iter().skip(range.offset).take(range.limit);
         let items = page.filter_map(entry).collect();
         Page { total, offset: range.offset, items }
+    }
+
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {
+        let (snapshot, running) = (self.tables.snapshot.load(), self.running.load());
+        let found = self.tables.bindings.iter().filter_map(|(key, binding)| {
+            let vni = snapshot.bridges.get(usize::from(key.bridge.0))?.vni.get();
+            filter.matches(vni, binding.mac, key.address).then_some((vni, key, binding))
+        });
+        let mut matching: Vec<_> = found.collect();
+        matching.sort_unstable_by_key(|(vni, key, _)| (*vni, key.address));
+        let page = Page::cut(matching, range);
+        page.map(|(vni, key, binding)| {
+            let heard = binding.source == BindingSource::Learned;
+            let age = tick_length(running.config.fdb.ageing) * u32::from(self.tables.age.now().since(binding.heard));
+            let station = FdbKey::new(key.bridge, binding.mac);
+            let entry = self.tables.fdb.lookup(&self.tables.fdb.probe(station));
+            let place =
+                entry.and_then(|value| self.entry(station, value, &snapshot, &running)).map(|entry| entry.place);
+            Binding {
+                vni,
+                address: key.address,
+                mac: binding.mac,
+                place,
+                kind: if heard { BindingKind::Learned } else { BindingKind::Kernel },
+                router: binding.flags.has(TargetFlags::ROUTER),
+                age_seconds: heard.then_some(age.as_secs()),
+            }
+        })
     }
 
     fn config_toml(&self) -> String {
