@@ -69,6 +69,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         mtu: Some(MTU),
         descriptors: 1024,
         kernel_interface: None,
+        link_local: None,
     };
     let mut bridges = Vec::with_capacity(population.bridges.len());
     for bridge in &population.bridges {
@@ -83,6 +84,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             link_local: false,
             max_macs: None,
             control: model::Control::Static,
+            neighbour_suppression: false,
         });
     }
     let neighbour =
@@ -115,6 +117,8 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         fdb: model::Fdb {
             max_entries: (population.station_count() as u32).next_power_of_two(),
             ageing: Some(Duration::from_secs(300)),
+            max_bindings: 1,
+            binding_ageing: None,
         },
         static_entries: model::StaticEntries::default(),
         stats: model::Stats { listen: ([127, 0, 0, 1], 0).into() },

@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 
 use super::health::Heartbeats;
 use super::types::{
-    Bridge, BurstDurations, Count, DEFAULT_PAGE, Drops, EntryKind, Failure, FdbFilter, MAX_PAGE, Page, PageRange, Port,
-    Reloaded, RemoteVtep, Version, Vteps, Worker,
+    BindingFilter, Bridge, BurstDurations, Count, DEFAULT_PAGE, Drops, EntryKind, Failure, FdbFilter, MAX_PAGE, Page,
+    PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Worker,
 };
 use super::view::GatewayView;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -67,6 +67,7 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .route("/v1/ports", get(async |State(shared): Shares| ask(shared, |view| Ok(ports(view))).await))
         .route("/v1/bridges", get(bridges))
         .route("/v1/fdb", get(fdb))
+        .route("/v1/bindings", get(bindings))
         .route("/v1/vteps", get(vteps))
         .route("/v1/drops", get(async |State(shared): Shares| ask(shared, |view| Ok(drops(view))).await))
         .route("/v1/workers", get(async |State(shared): Shares| ask(shared, |view| Ok(workers(view))).await))
@@ -136,6 +137,16 @@ struct FdbQuery {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct BindingQuery {
+    vni: Option<u32>,
+    mac: Option<String>,
+    address: Option<IpAddr>,
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ConfigQuery {
     format: Option<ConfigFormat>,
 }
@@ -168,10 +179,20 @@ async fn bridges(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
 
 async fn fdb(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
     let query: FdbQuery = parse(&uri)?;
-    let mac = query.mac.map(|text| text.parse::<MacAddr>()).transpose();
-    let mac = mac.map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let filter = FdbFilter { vni: query.vni, mac, port: query.port, remote: query.remote, kind: query.kind };
+    let filter =
+        FdbFilter { vni: query.vni, mac: mac_of(query.mac)?, port: query.port, remote: query.remote, kind: query.kind };
     ask(shared, move |view| Ok(view.fdb(&filter, range(query.limit, query.offset)))).await
+}
+
+async fn bindings(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: BindingQuery = parse(&uri)?;
+    let filter = BindingFilter { vni: query.vni, mac: mac_of(query.mac)?, address: query.address };
+    ask(shared, move |view| Ok(view.bindings(&filter, range(query.limit, query.offset)))).await
+}
+
+fn mac_of(text: Option<String>) -> Result<Option<MacAddr>, Refusal> {
+    let mac = text.map(|text| text.parse::<MacAddr>()).transpose();
+    mac.map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
@@ -184,6 +205,8 @@ async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             next_hops: remote.next_hops,
             missing: remote.missing.map(str::to_owned),
             bridges: remote.bridges,
+            mtu: remote.mtu,
+            path_mtu_seconds: remote.path_mtu_seconds,
         });
         Ok(Vteps { local: view.local_vtep(), remotes })
     })

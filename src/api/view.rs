@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::types::{Check, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
+use super::types::{Binding, BindingFilter, Check, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
 
@@ -20,6 +20,9 @@ pub trait GatewayView: MetricsSource {
 
     /// FDB entries that match `filter`. The range's limit is at most [`super::types::MAX_PAGE`].
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry>;
+
+    /// MAC+IP bindings that match `filter`, by VNI and address. The range's limit is at most [`super::types::MAX_PAGE`].
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding>;
 
     /// The running config as TOML, with every default filled in.
     fn config_toml(&self) -> String;
@@ -75,4 +78,8 @@ pub struct RemoteState {
     pub missing: Option<&'static str>,
     /// In how many bridges it is.
     pub bridges: usize,
+    /// The largest IP packet that goes there, in bytes, where there is a way.
+    pub mtu: Option<u16>,
+    /// For how many seconds more that is believed, where it is what a router said of the path.
+    pub path_mtu_seconds: Option<u64>,
 }

@@ -7,7 +7,8 @@ use super::format::{
     bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
 };
 use crate::api::types::{
-    Bridge, Check, Count, Drops, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps, Worker,
+    Binding, Bridge, Check, Count, Drops, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps,
+    Worker,
 };
 use crate::telemetry::totals::TrafficTotal;
 
@@ -124,15 +125,44 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
         _ => {}
     }
     let row = |entry: &FdbEntry| {
-        let place = match &entry.place {
-            Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
-            Place::Port { port, vlan: None } => format!("{port} untagged"),
-            Place::Remote { remote } => format!("remote {remote}"),
-        };
         let age = or_dash(entry.age_seconds.map(long_duration));
-        vec![entry.vni.to_string(), entry.mac.to_string(), place, entry.kind.name().to_owned(), age]
+        vec![entry.vni.to_string(), entry.mac.to_string(), place(&entry.place), entry.kind.name().to_owned(), age]
     };
     page_table(&[Right("VNI"), Left("MAC"), Left("PLACE"), Left("KIND"), Right("AGE")], page, "entries", row)
+}
+
+fn place(place: &Place) -> String {
+    match place {
+        Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
+        Place::Port { port, vlan: None } => format!("{port} untagged"),
+        Place::Remote { remote } => format!("remote {remote}"),
+    }
+}
+
+pub(super) fn bindings(page: &Page<Binding>, filtered: bool) -> String {
+    match (page.total, filtered) {
+        (0, true) => return "No MAC+IP binding matches.\n".to_owned(),
+        (0, false) => {
+            return "There is no MAC+IP binding: they are learned in bridges with `neighbour_suppression` or with \
+                    `control = \"kernel\"`.\n"
+                .to_owned();
+        }
+        _ => {}
+    }
+    let columns =
+        [Right("VNI"), Left("ADDRESS"), Left("MAC"), Left("PLACE"), Left("KIND"), Left("ROUTER"), Right("AGE")];
+    let row = |binding: &Binding| {
+        vec![
+            binding.vni.to_string(),
+            binding.address.to_string(),
+            binding.mac.to_string(),
+            or_dash(binding.place.as_ref().map(place)),
+            binding.kind.name().to_owned(),
+            if binding.router { "yes" } else { "no" }.to_owned(),
+            or_dash(binding.age_seconds.map(long_duration)),
+        ]
+    };
+    page_table(&columns, page, "bindings", row)
 }
 
 pub(super) fn vteps(vteps: &Vteps) -> String {
@@ -145,21 +175,23 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         Left("REMOTE"),
         Left("NEXT HOP"),
         Left("PORT"),
+        Right("MTU"),
         Right("BRIDGES"),
         Right("RECEIVED"),
         Right("BYTES"),
         Right("SENT"),
         Right("BYTES"),
     ];
-    let rows = |RemoteVtep { address, next_hops, missing, bridges, traffic }: &RemoteVtep| {
+    let rows = |remote: &RemoteVtep| {
+        let RemoteVtep { address, next_hops, missing, bridges, traffic, .. } = remote;
         let (mac, port) = match next_hops.first() {
             Some(NextHop { mac, port }) => (mac.to_string(), port.clone()),
             None => (missing.clone().unwrap_or_else(|| "none".to_owned()), "-".to_owned()),
         };
         let [received, received_bytes] = packets_and_bytes(traffic.received);
         let [sent, sent_bytes] = packets_and_bytes(traffic.sent);
-        let first =
-            vec![address.to_string(), mac, port, count(*bridges as u64), received, received_bytes, sent, sent_bytes];
+        let (address, bridges) = (address.to_string(), count(*bridges as u64));
+        let first = vec![address, mac, port, mtu(remote), bridges, received, received_bytes, sent, sent_bytes];
         let others = next_hops.iter().skip(1).map(|NextHop { mac, port }| {
             let mut row = vec![String::new(); columns.len()];
             (row[1], row[2]) = (mac.to_string(), port.clone());
@@ -168,6 +200,14 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         [first].into_iter().chain(others).collect()
     };
     own + &page_of_rows(&columns, &vteps.remotes, "remote VTEPs", rows)
+}
+
+/// The largest packet for a remote VTEP, and whether a router said so.
+fn mtu(remote: &RemoteVtep) -> String {
+    match (remote.mtu, remote.path_mtu_seconds) {
+        (Some(mtu), Some(_)) => format!("{mtu} learned"),
+        (mtu, _) => or_dash(mtu),
+    }
 }
 
 fn packets_and_bytes(traffic: TrafficTotal) -> [String; 2] {

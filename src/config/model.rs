@@ -130,16 +130,28 @@ pub struct Port {
     pub mtu: Option<u16>,
     /// Descriptors of each receive and transmit queue (default 1024).
     pub descriptors: u16,
-    /// The name of an uplink's interface in the kernel; the port's name where absent.
+    /// The name of the port's interface in the kernel, where it has one; the port's name where absent.
     pub kernel_interface: Option<String>,
+    /// What happens to untagged frames to reserved link-local group addresses. Where absent, an uplink's are the
+    /// kernel's, and an access port's what their bridge says.
+    pub link_local: Option<LinkLocal>,
 }
 
 impl Port {
-    /// What an uplink's interface in the kernel is called.
+    /// What the port's interface in the kernel is called.
     #[must_use]
     pub fn interface(&self) -> &str {
         self.kernel_interface.as_ref().unwrap_or(&self.name)
     }
+}
+
+/// What happens to the frames of a port's own link: those to reserved link-local group addresses (IEEE 802.1Q, 8.6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkLocal {
+    /// They are dropped.
+    Drop,
+    /// The kernel gets them, by an interface of the port's.
+    Punt,
 }
 
 /// What is on a port's other side.
@@ -174,6 +186,16 @@ pub struct Bridge {
     pub max_macs: Option<u32>,
     /// Who says where its remote stations are (default [`Control::Static`]).
     pub control: Control,
+    /// Answer address resolution in the place of stations whose address is known (default false; RFC 9161).
+    pub neighbour_suppression: bool,
+}
+
+impl Bridge {
+    /// Which station has an address is learned: to answer in its place, or to tell the kernel.
+    #[must_use]
+    pub fn learns_bindings(&self) -> bool {
+        self.learning && (self.neighbour_suppression || self.control == Control::Kernel)
+    }
 }
 
 /// Who says where a bridge's remote stations are, and where floods go.
@@ -213,6 +235,11 @@ pub struct Fdb {
     pub max_entries: u32,
     /// How long a learned address that is not heard of is kept (default 300 s); `None` is for ever.
     pub ageing: Option<Duration>,
+    /// The most MAC+IP bindings in all bridges together, 1 to 4194304 (default 131072).
+    pub max_bindings: u32,
+    /// How long a binding is kept whose station does not say it again (default 1800 s); `None` is for as long as the station
+    /// is heard of at all.
+    pub binding_ageing: Option<Duration>,
 }
 
 /// `[[static]]`: a MAC address that is never learned elsewhere and never ages.

@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write};
 
 use super::model::{
-    Bridge, Config, Control, Dscp, Idle, Neighbour, Port, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum,
-    Underlay,
+    Bridge, Config, Control, Dscp, Idle, LinkLocal, Neighbour, Port, PortRole, StaticEntry, StaticPlace, Tags,
+    UdpChecksum, Underlay,
 };
 use crate::tables::PortIndex;
 
@@ -66,6 +66,8 @@ impl Config {
         file.section("[fdb]");
         file.plain("max_entries", self.fdb.max_entries);
         file.plain("ageing", self.fdb.ageing.map_or(0, |ageing| ageing.as_secs()));
+        file.plain("max_bindings", self.fdb.max_bindings);
+        file.plain("binding_ageing", self.fdb.binding_ageing.map_or(0, |ageing| ageing.as_secs()));
         file.section("[stats]");
         file.quoted("listen", self.stats.listen);
         file.section("[api]");
@@ -93,6 +95,7 @@ impl Config {
             Control::Kernel => "kernel",
         };
         file.quoted("control", control);
+        file.plain("neighbour_suppression", bridge.neighbour_suppression);
         if let Some(max_macs) = bridge.max_macs {
             file.plain("max_macs", max_macs);
         }
@@ -140,6 +143,11 @@ fn write_port(file: &mut File, port: &Port) {
     file.plain("descriptors", port.descriptors);
     if let Some(interface) = &port.kernel_interface {
         file.quoted("kernel_interface", interface);
+    }
+    match port.link_local {
+        Some(LinkLocal::Drop) => file.quoted("link_local", "drop"),
+        Some(LinkLocal::Punt) => file.quoted("link_local", "punt"),
+        None => {}
     }
 }
 
@@ -219,9 +227,15 @@ mod tests {
         mac = "02:00:00:00:00:01"
         mtu = 9000
         kernel_interface = "fabric0"
+        link_local = "drop"
         [[port]]
         name = "trunk0"
         device = "net_tap1,iface=ac0"
+        role = "access"
+        link_local = "punt"
+        [[port]]
+        name = "trunk1"
+        device = "net_tap2,iface=ac1"
         role = "access"
         [[bridge]]
         vni = "100-102"
@@ -231,6 +245,7 @@ mod tests {
         max_macs = 7
         link_local = true
         control = "kernel"
+        neighbour_suppression = true
         [[bridge]]
         vni = 5
         ports = ["trunk0"]
@@ -244,6 +259,8 @@ mod tests {
         [fdb]
         max_entries = 1000
         ageing = 0
+        max_bindings = 500
+        binding_ageing = 0
         [[static]]
         vni = 100
         mac = "02:00:00:00:00:03"

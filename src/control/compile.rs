@@ -13,7 +13,8 @@ use crate::tables::exception_path::ExceptionPath;
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, OuterDscp, Port, PortSide, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, Neighbours, OuterDscp, Port, PortSide,
+    Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -220,7 +221,15 @@ fn compile_bridges(
         let place = usize::from(index.0);
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
             *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
-            *domain = BroadcastDomain { members, flood_list, sources: sources.into_iter().collect() };
+            *domain = BroadcastDomain {
+                members,
+                flood_list,
+                sources: sources.into_iter().collect(),
+                neighbours: Neighbours {
+                    learning: bridge.learns_bindings(),
+                    suppression: bridge.neighbour_suppression,
+                },
+            };
         }
     }
     (bridges, domains)
@@ -256,12 +265,21 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep
             }
         }
     }
-    let port = |(map, facts): (Option<AccessMap>, &PortFacts)| Port {
+    let port = |((map, facts), port): ((Option<AccessMap>, &PortFacts), &model::Port)| Port {
         mac: facts.mac,
         mtu: facts.mtu,
         side: map.map_or_else(|| PortSide::Uplink(Box::new(OuterPattern::new(vtep, facts.mac))), PortSide::Access),
+        link_local: link_local(port),
     };
-    maps.into_iter().zip(facts).map(port).collect()
+    maps.into_iter().zip(facts).zip(&config.ports).map(port).collect()
+}
+
+fn link_local(port: &model::Port) -> LinkLocal {
+    match (port.link_local, port.role) {
+        (Some(model::LinkLocal::Drop), _) => LinkLocal::Drop,
+        (Some(model::LinkLocal::Punt), _) | (None, PortRole::Uplink) => LinkLocal::Punt,
+        (None, PortRole::Access) => LinkLocal::AsBridge,
+    }
 }
 
 fn access_map(maps: &mut [Option<AccessMap>], port: PortIndex) -> Option<&mut AccessMap> {

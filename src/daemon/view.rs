@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::{RecvTimeoutError, Sender, TrySendError, bounded};
@@ -10,7 +10,10 @@ use tracing::debug;
 
 use super::ports::RunningPort;
 use crate::api::GatewayView;
-use crate::api::types::{Check, EntryKind, FdbEntry, FdbFilter, Finding, LocalVtep, NextHop, Page, PageRange, Place};
+use crate::api::types::{
+    Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, Finding, LocalVtep, NextHop, Page,
+    PageRange, Place,
+};
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
 use crate::config::model::PortRole;
@@ -18,15 +21,17 @@ use crate::control::Running;
 use crate::control::check::{self, Checked, check};
 use crate::control::gateway::tick_length;
 use crate::control::learning::is_place_of;
+use crate::control::path_mtu::Paths;
 use crate::control::underlay::Reach;
 use crate::dpdk::clock;
 use crate::netlink::Follower;
 use crate::tables::fdb::{FdbKey, FdbValue};
-use crate::tables::{LocationKind, PortIndex, Snapshot, Tables};
+use crate::tables::{BindingSource, LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
     RemoteLabel, WorkerHandle,
 };
+use crate::wire::nd::TargetFlags;
 
 /// How long a reload may take before whoever asked is told that it goes on without them.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(20);
@@ -44,6 +49,8 @@ pub struct View {
     pub workers: Vec<WorkerHandle>,
     /// What the control thread counts.
     pub control: Arc<ControlTelemetry>,
+    /// What is known of the paths to remote VTEPs.
+    pub paths: Arc<ArcSwap<Paths>>,
     /// What the thread of the exception path counts.
     pub exception: Arc<ExceptionTelemetry>,
     /// The ports.
@@ -100,7 +107,13 @@ impl MetricsSource for View {
     }
 
     fn remote_labels(&self) -> Vec<RemoteLabel> {
-        self.remotes().into_iter().map(|remote| RemoteLabel { index: remote.index, address: remote.address }).collect()
+        let label = |remote: RemoteState| RemoteLabel {
+            index: remote.index,
+            address: remote.address,
+            mtu: remote.mtu,
+            is_path_mtu: remote.path_mtu_seconds.is_some(),
+        };
+        self.remotes().into_iter().map(label).collect()
     }
 }
 
@@ -185,11 +198,16 @@ impl GatewayView for View {
         }
         let all: std::collections::BTreeSet<_> =
             crate::control::compile::remotes(config).into_iter().chain(ways.keys().copied()).collect();
+        let (paths, now) = (self.paths.load(), Instant::now());
         let state = |address| {
             let index = running.registry.tunnel(address)?;
             let (next_hops, missing) = ways.remove(&address).unwrap_or_default();
             let bridges = bridges.get(&index).copied().unwrap_or(0);
-            Some(RemoteState { index, address, next_hops, missing, bridges })
+            let mtu = snapshot.next_hops.get(usize::from(index.0)).and_then(|way| way.mtu());
+            // A route may take less than the path does.
+            let known = paths.get(&address).filter(|known| mtu == Some(known.mtu));
+            let path_mtu_seconds = known.map(|known| known.until.saturating_duration_since(now).as_secs());
+            Some(RemoteState { index, address, next_hops, missing, bridges, mtu, path_mtu_seconds })
         };
         all.into_iter().filter_map(state).collect()
     }
@@ -206,6 +224,34 @@ impl GatewayView for View {
         let page = matching.into_iter().skip(range.offset).take(range.limit);
         let items = page.filter_map(entry).collect();
         Page { total, offset: range.offset, items }
+    }
+
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {
+        let (snapshot, running) = (self.tables.snapshot.load(), self.running.load());
+        let found = self.tables.bindings.iter().filter_map(|(key, binding)| {
+            let vni = snapshot.bridges.get(usize::from(key.bridge.0))?.vni.get();
+            filter.matches(vni, binding.mac, key.address).then_some((vni, key, binding))
+        });
+        let mut matching: Vec<_> = found.collect();
+        matching.sort_unstable_by_key(|(vni, key, _)| (*vni, key.address));
+        let page = Page::cut(matching, range);
+        page.map(|(vni, key, binding)| {
+            let heard = binding.source == BindingSource::Learned;
+            let age = tick_length(running.config.fdb.ageing) * u32::from(self.tables.age.now().since(binding.heard));
+            let station = FdbKey::new(key.bridge, binding.mac);
+            let entry = self.tables.fdb.lookup(&self.tables.fdb.probe(station));
+            let place =
+                entry.and_then(|value| self.entry(station, value, &snapshot, &running)).map(|entry| entry.place);
+            Binding {
+                vni,
+                address: key.address,
+                mac: binding.mac,
+                place,
+                kind: if heard { BindingKind::Learned } else { BindingKind::Kernel },
+                router: binding.flags.has(TargetFlags::ROUTER),
+                age_seconds: heard.then_some(age.as_secs()),
+            }
+        })
     }
 
     fn config_toml(&self) -> String {

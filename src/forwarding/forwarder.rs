@@ -3,6 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::bridging::{Frame, Verdict, decide_unusual, decide_usual};
+use super::discovery::{self, Discoveries};
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::exception::Exceptions;
@@ -14,8 +15,8 @@ use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
 use crate::tables::outer_pattern::OuterPattern;
-use crate::tables::snapshot::{Port, PortSide};
-use crate::tables::{LocationKind, PortIndex, Snapshot};
+use crate::tables::snapshot::{LinkLocal, Port, PortSide};
+use crate::tables::{BindingTable, LocationKind, PortIndex, Snapshot};
 use crate::telemetry::{DropReason, WorkerTelemetry};
 use crate::wire::ecn::Ecn;
 
@@ -36,9 +37,11 @@ pub struct Surroundings<'a> {
     pub snapshot: &'a Snapshot,
     /// MAC addresses.
     pub fdb: &'a Fdb,
+    /// Which station has an IP address.
+    pub bindings: &'a BindingTable,
     /// The worker's counters.
     pub telemetry: &'a WorkerTelemetry,
-    /// The worker's way to the writer of the FDB.
+    /// The worker's way to the writer of the FDB and of the bindings.
     pub learn: &'a LearnRing,
     /// When the burst is forwarded.
     pub now: Moment,
@@ -50,6 +53,7 @@ pub struct Forwarder {
     frames: Box<[Frame; BURST]>,
     too_big: TooBigLimiter,
     exceptions: Exceptions,
+    discoveries: Discoveries,
 }
 
 impl Forwarder {
@@ -60,6 +64,7 @@ impl Forwarder {
             frames: Box::new([Frame::NONE; BURST]),
             too_big: TooBigLimiter::new(cycles_per_second),
             exceptions: Exceptions::new(cycles_per_second),
+            discoveries: Discoveries::new(cycles_per_second),
         }
     }
 
@@ -83,7 +88,7 @@ impl Forwarder {
                 self.admit_from_uplink::<true, P>(port, pattern, burst, around)
             }
             PortSide::Uplink(pattern) => self.admit_from_uplink::<false, P>(port, pattern, burst, around),
-            PortSide::Access(vlans) => self.admit_from_access(vlans, burst, around),
+            PortSide::Access(vlans) => self.admit_from_access(port, vlans, burst, around),
         }
         self.decide(burst.len(), around);
         self.emit(ingress, port, burst, around, egress);
@@ -113,11 +118,20 @@ impl Forwarder {
 
     /// Stage 1 of an access port.
     #[inline(never)]
-    fn admit_from_access<P: PacketBuffer>(&mut self, vlans: &AccessMap, burst: &[P], around: &Surroundings<'_>) {
+    fn admit_from_access<P: PacketBuffer>(
+        &mut self,
+        port: &Port,
+        vlans: &AccessMap,
+        burst: &[P],
+        around: &Surroundings<'_>,
+    ) {
         for (packet, frame) in burst.iter().zip(self.frames.iter_mut()) {
             match access::admit_usual(packet, vlans) {
                 Some(admission) => frame.admit(&admission, around.fdb),
-                None => admit_unusual_from_access(packet, frame, vlans, around),
+                None => {
+                    let of_port = (vlans, port.link_local);
+                    admit_unusual_from_access(packet, frame, of_port, &mut self.discoveries, around);
+                }
             }
         }
     }
@@ -157,6 +171,9 @@ impl Forwarder {
                 // Stage 2 leaves none undecided.
                 Verdict::Flood | Verdict::Undecided => {
                     flood_frame(packet, frame, &mut self.too_big, around, egress).map_err(Undelivered::Dropped)
+                }
+                Verdict::Answer(proxied) => {
+                    discovery::answer(packet, frame, proxied, around, egress).map_err(Undelivered::Dropped)
                 }
                 Verdict::Refuse(refusal) => {
                     self.exceptions.take(packet, refusal, ingress, port, around, egress);
@@ -200,12 +217,16 @@ fn admit_unusual_from_uplink<P: PacketBuffer>(
 fn admit_unusual_from_access<P: PacketBuffer>(
     packet: &P,
     frame: &mut Frame,
-    vlans: &AccessMap,
+    (vlans, link_local): (&AccessMap, LinkLocal),
+    discoveries: &mut Discoveries,
     around: &Surroundings<'_>,
 ) {
-    match access::admit_unusual(packet, vlans, around.snapshot) {
-        Ok(admission) => frame.admit(&admission, around.fdb),
-        Err(reason) => frame.verdict = Verdict::Drop(reason),
+    match access::admit_unusual(packet, vlans, link_local, around.snapshot) {
+        Ok(admission) => {
+            frame.admit(&admission, around.fdb);
+            discoveries.meet(packet, frame, around);
+        }
+        Err(refusal) => frame.verdict = refusal.into(),
     }
 }
 

@@ -7,14 +7,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
-use vtepd::api::types::{Check, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
+use vtepd::api::types::{
+    Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange,
+    Place,
+};
 use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
-use vtepd::tables::{BridgeIndex, PortIndex, TunnelIndex};
+use vtepd::tables::{BindingSource, BridgeIndex, PortIndex, TunnelIndex};
 use vtepd::telemetry::{
-    BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent, MetricsSource,
-    PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, WorkerHandle, WorkerTelemetry,
+    BindingEvent, BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent,
+    MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, WorkerHandle, WorkerTelemetry,
 };
 use vtepd::wire::MacAddr;
 
@@ -34,6 +37,7 @@ pub struct Gateway {
     pub remotes: Vec<RemoteState>,
     pub ports: Vec<PortReading>,
     pub entries: Vec<FdbEntry>,
+    pub bindings: Vec<Binding>,
     pub check: Result<Check, String>,
     pub reload: Mutex<Result<String, String>>,
     pub ready: AtomicBool,
@@ -50,6 +54,7 @@ impl Gateway {
             remotes: Vec::new(),
             ports: Vec::new(),
             entries: Vec::new(),
+            bindings: Vec::new(),
             check: Ok(Check {
                 findings: Vec::new(),
                 bridges: 2,
@@ -71,6 +76,7 @@ impl Gateway {
             bridges: bridges(),
             remotes: remotes(),
             entries: entries(),
+            bindings: bindings(),
             ..Self::empty()
         };
         count(&gateway);
@@ -149,6 +155,8 @@ fn remotes() -> Vec<RemoteState> {
             next_hops: vec![next_hop, second],
             missing: None,
             bridges: 1,
+            mtu: Some(1400),
+            path_mtu_seconds: Some(580),
         },
         RemoteState {
             index: TunnelIndex(65535),
@@ -156,6 +164,8 @@ fn remotes() -> Vec<RemoteState> {
             next_hops: vec![],
             missing: Some("no_route"),
             bridges: 1,
+            mtu: None,
+            path_mtu_seconds: None,
         },
     ]
 }
@@ -176,6 +186,30 @@ fn entries() -> Vec<FdbEntry> {
     ]
 }
 
+fn bindings() -> Vec<Binding> {
+    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100) };
+    let learned = Binding {
+        vni: 100,
+        address: Ipv4Addr::new(192, 0, 2, 1).into(),
+        mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        place: Some(trunk),
+        kind: BindingKind::Learned,
+        router: false,
+        age_seconds: Some(70),
+    };
+    let remote = Binding {
+        address: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2).into(),
+        mac: MacAddr([2, 0, 0, 0, 0, 2]),
+        place: Some(Place::Remote { remote: REMOTE_V4 }),
+        kind: BindingKind::Kernel,
+        router: true,
+        age_seconds: None,
+        ..learned.clone()
+    };
+    let lost = Binding { vni: 16_777_215, mac: MacAddr([2, 0, 0, 0, 0, 9]), place: None, ..remote.clone() };
+    vec![learned, remote, lost]
+}
+
 fn count(gateway: &Gateway) {
     let [first, second] = [0, 1].map(|number: usize| &gateway.workers[number].telemetry);
     first.bridge(BridgeIndex(0)).access_received().count_many(1000, 64_000);
@@ -184,6 +218,7 @@ fn count(gateway: &Gateway) {
     second.bridge(BridgeIndex(65535)).tunnel_received().count(1500);
     first.remote(TunnelIndex(0)).sent().count_many(1100, 70_000);
     second.remote(TunnelIndex(65535)).received().count(1500);
+    second.too_big(TunnelIndex(0)).add(3);
     first.port(PortIndex(1)).received().count_many(1000, 64_000);
     first.count_drops(DropReason::UnknownVni, 40);
     second.count_drops(DropReason::UnknownVni, 2);
@@ -211,6 +246,11 @@ fn count(gateway: &Gateway) {
     fdb.event_many(FdbEvent::Learned, 2);
     fdb.bridge_entries(BridgeIndex(0)).set(2);
     fdb.bridge_entries(BridgeIndex(65535)).set(1);
+    let bindings = &gateway.control.bindings;
+    bindings.capacity.set(131_072);
+    bindings.count(BindingSource::Learned).set(1);
+    bindings.count(BindingSource::Kernel).set(2);
+    bindings.event(BindingEvent::Learned);
     gateway.control.reloads.increment();
     gateway.control.config_applied.set(1_700_000_000);
 }
@@ -249,7 +289,13 @@ impl MetricsSource for Gateway {
     }
 
     fn remote_labels(&self) -> Vec<RemoteLabel> {
-        self.remotes.iter().map(|remote| RemoteLabel { index: remote.index, address: remote.address }).collect()
+        let label = |remote: &RemoteState| RemoteLabel {
+            index: remote.index,
+            address: remote.address,
+            mtu: remote.mtu,
+            is_path_mtu: remote.path_mtu_seconds.is_some(),
+        };
+        self.remotes.iter().map(label).collect()
     }
 }
 
@@ -268,6 +314,11 @@ impl GatewayView for Gateway {
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
         Page::cut(self.entries.iter().filter(|entry| filter.matches(entry)).cloned(), range)
+    }
+
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {
+        let matches = |binding: &&Binding| filter.matches(binding.vni, binding.mac, binding.address);
+        Page::cut(self.bindings.iter().filter(matches).cloned(), range)
     }
 
     fn config_toml(&self) -> String {

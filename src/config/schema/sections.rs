@@ -200,14 +200,24 @@ pub static PORT: Section = Section {
             Kind::Text(15),
             Means("the name of the port"),
             "\"fabric0\"",
-            "What an uplink's interface in the kernel is called, where `vtep.underlay` is \"kernel\". Letters, digits, \
-             `_`, `-` and `.`; no two alike.",
+            "What the port's interface in the kernel is called: an uplink's, where `vtep.underlay` is \"kernel\"; an \
+             access port's, where `link_local` is \"punt\". Letters, digits, `_`, `-` and `.`; no two alike.",
+        ),
+        key(
+            "link_local",
+            Kind::Choice(&["drop", "punt"]),
+            Means("an uplink: \"punt\" where it has an interface in the kernel; an access port: as its bridge says"),
+            "\"punt\"",
+            "What happens to frames to the reserved addresses 01:80:c2:00:00:00 to 0f that arrive here without the tag \
+             of a VLAN, as LLDP, LACP, STP and EAPOL have it (IEEE 802.1Q, 8.6.3). \"drop\": dropped and counted. \
+             \"punt\": the port's interface in the kernel gets them, which an access port then has, too; whatever runs \
+             there, lldpd for one, sends its own by it. Nothing else crosses between an access port and the kernel.",
         ),
     ],
     example: "[[port]]\nname = \"uplink0\"\ndevice = \"0000:01:10.0\"\nrole = \"uplink\"\nmtu = 9000\nkernel_interface = \"fabric0\"\n\n\
               [[port]]\n\
               name = \"trunk0\"\ndevice = \"net_tap1,iface=ac0\"\nrole = \"access\"\nmac = \"02:00:00:aa:00:01\"\n\
-              descriptors = 1024\n",
+              descriptors = 1024\nlink_local = \"punt\"\nkernel_interface = \"lldp0\"\n",
 };
 
 /// `[[bridge]]`.
@@ -264,7 +274,9 @@ pub static BRIDGE: Section = Section {
             Kind::Boolean,
             boolean(false),
             "false",
-            "Forward frames to the reserved addresses 01:80:c2:00:00:00 to 0f (IEEE 802.1Q, 8.6.3).",
+            "Tunnel frames to the reserved addresses 01:80:c2:00:00:00 to 0f (IEEE 802.1Q, 8.6.3): they are bridged as \
+             other groups are. Otherwise they are dropped, and so are always those to 01, which stop a MAC from \
+             sending. What a port's own `link_local` says comes first.",
         ),
         key(
             "max_macs",
@@ -283,9 +295,19 @@ pub static BRIDGE: Section = Section {
              `bridge fdb` fill, and the bridge it belongs to, if it does; nothing is learned from remote VTEPs. \
              `vtep.underlay` must be \"kernel\".",
         ),
+        key(
+            "neighbour_suppression",
+            Kind::Boolean,
+            boolean(false),
+            "true",
+            "Answer who asks everyone behind an access port for an address that is known, in the place of the station that \
+             has it, rather than flood the question: ARP requests and probes, IPv6 neighbour solicitations and duplicate \
+             address detection (RFC 9161). Known is what stations behind access ports said of themselves by ARP and \
+             neighbour discovery.",
+        ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ncontrol = \"static\"\n\n# 64 bridges: VNI 1000 \
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ncontrol = \"static\"\nneighbour_suppression = true\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",
 };
@@ -332,8 +354,24 @@ pub static FDB: Section = Section {
             "300",
             "How long a learned address that is not heard of is kept, in seconds; 0 is for ever.",
         ),
+        key(
+            "max_bindings",
+            Kind::Integer(1, MAX_FDB_ENTRIES),
+            integer(131_072),
+            "131072",
+            "The most MAC+IP bindings in all bridges together: which station has which IPv4 or IPv6 address. They are learned \
+             in bridges with `neighbour_suppression` or with `control` \"kernel\".",
+        ),
+        key(
+            "binding_ageing",
+            Kind::Integer(0, 86_400),
+            integer(1800),
+            "1800",
+            "How long a MAC+IP binding is kept that its station does not say again by ARP or neighbour discovery, in seconds; \
+             0 is for as long as its MAC address is known. It never outlives that.",
+        ),
     ],
-    example: "[fdb]\nmax_entries = 65536\nageing = 300\n",
+    example: "[fdb]\nmax_entries = 65536\nageing = 300\nmax_bindings = 131072\nbinding_ageing = 1800\n",
 };
 
 /// `[[static]]`.

@@ -104,10 +104,12 @@ impl Gateway {
         let running = Running { config: Arc::clone(&before.config), ports: before.ports.clone(), registry };
         kernel.set_remotes(&left_to_the_kernel(&running.config, kernel));
         set_ways(&mut snapshot, &running, kernel);
+        self.paths.mtus.apply(&mut snapshot, &running.registry);
         self.reach.store(Arc::new(kernel.underlay().reach()));
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::new(running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
+        self.flush_bindings();
         self.retired.push(replaced);
         self.reshaped = (Instant::now(), began.elapsed());
     }
@@ -152,6 +154,7 @@ impl Gateway {
     fn publish_ways(&mut self, running: &Running, kernel: &Kernel) {
         let mut snapshot = Snapshot::clone(&self.tables.snapshot.load());
         set_ways(&mut snapshot, running, kernel);
+        self.paths.mtus.apply(&mut snapshot, &running.registry);
         self.publish(snapshot);
     }
 }
