@@ -480,6 +480,8 @@ pub struct Finding {
     pub what: String,
     /// What to do.
     pub remedy: String,
+    /// The commands that do it, where it is to be done entry by entry.
+    pub commands: Vec<String>,
 }
 
 /// `POST /v1/reload`, where it succeeded.

@@ -277,7 +277,7 @@ fn counts(number: &'static str, name: &'static str, list: &[Count], all: bool) -
 
 pub(super) fn check(check: &Check) -> String {
     let mut out = String::new();
-    for Finding { name, what, remedy } in &check.findings {
+    for Finding { name, what, remedy, .. } in &check.findings {
         // Writing to a String does not fail.
         let _ = writeln!(out, "{name}\n  {what}\n  Remedy: {remedy}.\n");
     }
@@ -289,8 +289,8 @@ pub(super) fn check(check: &Check) -> String {
     let followers = if check.followers.is_empty() { "nobody".to_owned() } else { check.followers.join(", ") };
     let _ = writeln!(
         out,
-        "{wrong}. Looked at: {} bridges with `control = \"kernel\"`, {} stations and {} remote VTEPs of the kernel's; \
-         its FDB is followed by {followers}.",
+        "{wrong}. Looked at, of what the kernel says: bridges {}, stations {}, remote VTEPs {}; its FDB is followed by \
+         {followers}.",
         count(check.bridges as u64),
         count(check.stations as u64),
         count(check.remotes as u64),

@@ -363,8 +363,12 @@ impl View {
 
 /// A check as the control socket gives it.
 fn shown(checked: Checked) -> Check {
-    let finding =
-        |finding: check::Finding| Finding { name: finding.name.to_owned(), what: finding.what, remedy: finding.remedy };
+    let finding = |finding: check::Finding| Finding {
+        name: finding.name.to_owned(),
+        what: finding.what,
+        remedy: finding.remedy,
+        commands: finding.commands,
+    };
     let follower = |follower: Follower| match follower.process {
         Some((process, name)) => format!("{name} ({process})"),
         None => "a process of another container".to_owned(),

@@ -120,13 +120,14 @@ fn a_check_says_what_is_wrong_and_what_to_do_with_status_one() {
     let well = serve(Gateway::busy());
     assert_eq!(
         printed(&well.socket, "check"),
-        "Nothing is wrong. Looked at: 2 bridges with `control = \"kernel\"`, 1,234 stations and 2 remote VTEPs of the \
-         kernel's; its FDB is followed by zebra (812).\n"
+        "Nothing is wrong. Looked at, of what the kernel says: bridges 2, stations 1,234, remote VTEPs 2; its FDB is \
+         followed by zebra (812).\n"
     );
     let finding = |name: &str| Finding {
         name: name.to_owned(),
         what: "It is broken.".to_owned(),
         remedy: "`mend it`".to_owned(),
+        commands: vec!["mend it".to_owned()],
     };
     let check = gateway.check.as_mut().unwrap();
     check.followers.clear();
