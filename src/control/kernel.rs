@@ -139,6 +139,7 @@ impl Kernel {
     pub fn set_bridges(&mut self, config: &Config) {
         self.adoption.set_bridges(config, &self.mirror, Instant::now());
         self.telling.set_bridges(config);
+        self.count();
     }
 
     /// The bridges whose remote side the kernel says.

@@ -24,6 +24,7 @@ mod order;
 mod prefix;
 mod routing;
 mod socket;
+mod written;
 
 pub use dump::{Dumped, Dumps, Table};
 pub use event::{Bridged, Destination, Event, Neighbour, NeighbourState, Origin};
@@ -37,3 +38,4 @@ pub use order::{Order, PROTOCOL};
 pub use prefix::Prefix;
 pub use routing::{Gateway, Route, Routing};
 pub use socket::SocketError;
+pub use written::{Written, written};

@@ -161,6 +161,7 @@ impl Gateway {
         self.running.store(Arc::new(running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
         publish(&self.learning.take_local_changes(), &replaced, kernel.publisher_mut());
+        self.flush_bindings();
         self.retired.push(replaced);
         self.reshaped = (Instant::now(), began.elapsed());
     }
@@ -198,7 +199,7 @@ impl Gateway {
         };
         let Some(tunnel) = running.registry.tunnel(station.remote) else { return Ok(false) };
         let value = FdbValue::external(Location::tunnel(tunnel), station.sticky);
-        self.learning.install_external(key, value, due.news)?;
+        self.learning.install_external(key, value, due.news, &self.tables.snapshot.load())?;
         Ok(true)
     }
 
