@@ -69,6 +69,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         mtu: Some(MTU),
         descriptors: 1024,
         kernel_interface: None,
+        storm: model::StormLimits::default(),
     };
     let mut bridges = Vec::with_capacity(population.bridges.len());
     for bridge in &population.bridges {
@@ -83,6 +84,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             link_local: false,
             max_macs: None,
             control: model::Control::Static,
+            flooding: model::Flooding::default(),
         });
     }
     let neighbour =

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vtepd::config::model::{Dscp, Idle, PortRole, StaticPlace, Tags, UdpChecksum, Underlay};
+use vtepd::config::model::{Dscp, Idle, PortRole, Rate, StaticPlace, StormLimits, Tags, UdpChecksum, Underlay};
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
 use vtepd::tables::PortIndex;
@@ -148,6 +148,11 @@ fn every_key_is_taken_over() {
     let bridge = &config.bridges[0];
     assert!(!bridge.learning && !bridge.source_check && bridge.link_local);
     assert_eq!((bridge.vlan, bridge.tags, bridge.max_macs), (None, Tags::Carry, Some(7)));
+    let limits = |broadcast, multicast, unknown_unicast| StormLimits { broadcast, multicast, unknown_unicast };
+    let (packets, bits) = (|number| Some(Rate::Packets(number)), |number| Some(Rate::Bits(number)));
+    assert_eq!(port.storm, limits(packets(500), bits(1_000_000_000), bits(10_000)));
+    assert!(!bridge.flooding.unknown_unicast);
+    assert_eq!(bridge.flooding.storm, limits(packets(1000), bits(10_000_000), packets(1)));
     let station = |last| MacAddr([2, 0, 0, 0xcc, 0, last]);
     assert_eq!((config.static_entries[0].mac, config.static_entries[1].mac), (station(1), station(2)));
     assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(1)));

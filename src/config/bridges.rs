@@ -7,8 +7,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::addresses::remote_vtep;
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
-use super::model::{Bridge, Control, PortRole, Tags};
-use super::ports::Ports;
+use super::model::{Bridge, Control, Flooding, PortRole, StormLimits, Tags};
+use super::ports::{Ports, read_storm_limits};
 use super::reader::{Field, Reader};
 use super::schema::{MAX_BRIDGES, MAX_FLOOD_ENTRIES};
 use super::value::{Located, Numbers};
@@ -29,6 +29,8 @@ pub(super) struct BridgeDraft<'t> {
     link_local: Option<bool>,
     max_macs: Option<Option<u32>>,
     control: Option<Located<Cow<'t, str>>>,
+    unknown_unicast: Option<bool>,
+    storm: Option<StormLimits>,
 }
 
 impl<'t> BridgeDraft<'t> {
@@ -46,6 +48,8 @@ impl<'t> BridgeDraft<'t> {
             link_local: reader.get("link_local", findings).value(),
             max_macs: reader.get("max_macs", findings).optional(),
             control: reader.get("control", findings).located(),
+            unknown_unicast: reader.get("unknown_unicast", findings).value().map(|what: Cow<'_, str>| what == "flood"),
+            storm: read_storm_limits(reader, findings),
         }
     }
 
@@ -281,6 +285,7 @@ impl<'t> Bridges<'t> {
                 link_local: draft.link_local?,
                 max_macs: draft.max_macs?,
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
+                flooding: Flooding { unknown_unicast: draft.unknown_unicast?, storm: draft.storm? },
             };
             let first_vlan = draft.vlan.optional()?.map(|vlan| vlan.first);
             for (offset, vni) in (vni.first..=vni.last).enumerate() {

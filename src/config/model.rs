@@ -132,6 +132,8 @@ pub struct Port {
     pub descriptors: u16,
     /// The name of an uplink's interface in the kernel; the port's name where absent.
     pub kernel_interface: Option<String>,
+    /// How much of what is flooded may come in by it (default no limit).
+    pub storm: StormLimits,
 }
 
 impl Port {
@@ -174,6 +176,66 @@ pub struct Bridge {
     pub max_macs: Option<u32>,
     /// Who says where its remote stations are (default [`Control::Static`]).
     pub control: Control,
+    /// Whether and where to its floods go.
+    pub flooding: Flooding,
+}
+
+/// What is flooded in a bridge, and where to, besides to its ports and `remotes`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flooding {
+    /// Frames to unknown stations are flooded; otherwise they are dropped (default true).
+    pub unknown_unicast: bool,
+    /// How much of what is flooded may come in, by all ports together (default no limit).
+    pub storm: StormLimits,
+}
+
+impl Default for Flooding {
+    fn default() -> Self {
+        Self { unknown_unicast: true, storm: StormLimits::default() }
+    }
+}
+
+/// Limits of storm control; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StormLimits {
+    /// Broadcasts.
+    pub broadcast: Option<Rate>,
+    /// Multicasts.
+    pub multicast: Option<Rate>,
+    /// Frames to unknown stations.
+    pub unknown_unicast: Option<Rate>,
+}
+
+/// How much passes in one second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// So many packets, 1 to [`Rate::MOST_PACKETS`].
+    Packets(u64),
+    /// So many bits, [`Rate::LEAST_BITS`] to [`Rate::MOST_BITS`].
+    Bits(u64),
+}
+
+impl Rate {
+    /// The most packets a second.
+    pub const MOST_PACKETS: u64 = 1_000_000_000;
+    /// The fewest bits a second: a few short frames.
+    pub const LEAST_BITS: u64 = 1000;
+    /// The most bits a second.
+    pub const MOST_BITS: u64 = 1_000_000_000_000;
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bits = match *self {
+            Self::Packets(packets) => return write!(out, "{packets} pps"),
+            Self::Bits(bits) => bits,
+        };
+        let units = [(1_000_000_000, "Gbit/s"), (1_000_000, "Mbit/s"), (1000, "kbit/s"), (1, "bit/s")];
+        match units.into_iter().find(|(unit, _)| bits.is_multiple_of(*unit)) {
+            Some((unit, name)) => write!(out, "{} {name}", bits / unit),
+            None => write!(out, "{bits} bit/s"),
+        }
+    }
 }
 
 /// Who says where a bridge's remote stations are, and where floods go.

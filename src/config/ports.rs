@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rustc_hash::FxHashMap;
 
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
-use super::model::{Port, PortRole};
+use super::model::{Port, PortRole, StormLimits};
 use super::reader::Reader;
 use super::schema::MAX_PORTS;
 use super::singles::is_of_a_name;
@@ -24,6 +24,7 @@ pub(super) struct PortDraft<'t> {
     mtu: Option<Option<u16>>,
     descriptors: Option<u16>,
     kernel_interface: Option<Option<Located<Cow<'t, str>>>>,
+    storm: Option<StormLimits>,
 }
 
 impl<'t> PortDraft<'t> {
@@ -44,6 +45,7 @@ impl<'t> PortDraft<'t> {
                 .get("kernel_interface", findings)
                 .checked(is_an_interface, findings)
                 .optional_located(),
+            storm: read_storm_limits(reader, findings),
         }
     }
 
@@ -56,8 +58,17 @@ impl<'t> PortDraft<'t> {
             mtu: self.mtu?,
             descriptors: self.descriptors?,
             kernel_interface: self.kernel_interface?.map(|name| name.value.into_owned()),
+            storm: self.storm?,
         })
     }
+}
+
+/// The limits of storm control of a port or a bridge.
+pub(super) fn read_storm_limits(reader: &mut Reader<'_>, findings: &mut Findings) -> Option<StormLimits> {
+    // All are read before one that is bad gives up, so that each is told.
+    let [broadcast, multicast, unknown_unicast] = ["broadcast_limit", "multicast_limit", "unknown_unicast_limit"]
+        .map(|name| reader.get(name, findings).optional());
+    Some(StormLimits { broadcast: broadcast?, multicast: multicast?, unknown_unicast: unknown_unicast? })
 }
 
 fn is_a_name(name: &Located<Cow<'_, str>>) -> Result<(), Diagnostic> {

@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write};
 
 use super::model::{
-    Bridge, Config, Control, Dscp, Idle, Neighbour, Port, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum,
-    Underlay,
+    Bridge, Config, Control, Dscp, Idle, Neighbour, Port, PortRole, StaticEntry, StaticPlace, StormLimits, Tags,
+    UdpChecksum, Underlay,
 };
 use crate::tables::PortIndex;
 
@@ -96,6 +96,8 @@ impl Config {
         if let Some(max_macs) = bridge.max_macs {
             file.plain("max_macs", max_macs);
         }
+        file.quoted("unknown_unicast", if bridge.flooding.unknown_unicast { "flood" } else { "drop" });
+        write_storm_limits(file, &bridge.flooding.storm);
     }
 
     fn write_neighbour(&self, file: &mut File, neighbour: &Neighbour) {
@@ -140,6 +142,20 @@ fn write_port(file: &mut File, port: &Port) {
     file.plain("descriptors", port.descriptors);
     if let Some(interface) = &port.kernel_interface {
         file.quoted("kernel_interface", interface);
+    }
+    write_storm_limits(file, &port.storm);
+}
+
+fn write_storm_limits(file: &mut File, limits: &StormLimits) {
+    let limits = [
+        ("broadcast_limit", limits.broadcast),
+        ("multicast_limit", limits.multicast),
+        ("unknown_unicast_limit", limits.unknown_unicast),
+    ];
+    for (key, limit) in limits {
+        if let Some(limit) = limit {
+            file.quoted(key, limit);
+        }
     }
 }
 
@@ -223,6 +239,7 @@ mod tests {
         name = "trunk0"
         device = "net_tap1,iface=ac0"
         role = "access"
+        broadcast_limit = "1500 pps"
         [[bridge]]
         vni = "100-102"
         vlan = "10-12"
@@ -237,6 +254,9 @@ mod tests {
         tags = "carry"
         learning = false
         source_check = false
+        unknown_unicast = "drop"
+        multicast_limit = "2500 kbit/s"
+        unknown_unicast_limit = "1 Gbit/s"
         [[neighbour]]
         address = "fd00::2"
         mac = "02:00:00:00:00:02"

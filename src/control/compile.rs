@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::registry::{Exhausted, Registry};
+use super::storm::{port_rates, rules};
 use crate::config::Config;
 use crate::config::model::{self, Dscp, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum};
 use crate::tables::access_map::AccessMap;
@@ -27,6 +28,8 @@ pub struct PortFacts {
     pub mac: MacAddr,
     /// Its MTU, in bytes.
     pub mtu: u16,
+    /// How many workers receive from it.
+    pub receivers: u16,
 }
 
 /// What the kernel says of a bridge, in addition to the config.
@@ -74,7 +77,13 @@ pub fn compile_with(
     let next_hops = compile_next_hops(config, facts, registry, tunnels);
     let tunnels = compile_tunnels(config, &remotes, registry, tunnels);
     let members = compile_members(config, facts, registry, members);
-    let (bridges, domains) = compile_bridges(config, kernel, &fixed, registry, bridges);
+    let (bridges, mut domains) = compile_bridges(config, kernel, &fixed, registry, bridges);
+    for bridge in &config.bridges {
+        let place = registry.bridge(bridge.vni).and_then(|index| domains.get_mut(usize::from(index.0)));
+        if let Some(domain) = place {
+            domain.rules = rules(bridge, config, facts).map(Box::new);
+        }
+    }
     let vtep = LocalVtep {
         address: config.vtep.address,
         udp_port: config.vtep.udp_port,
@@ -220,7 +229,7 @@ fn compile_bridges(
         let place = usize::from(index.0);
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
             *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
-            *domain = BroadcastDomain { members, flood_list, sources: sources.into_iter().collect() };
+            *domain = BroadcastDomain { members, flood_list, sources: sources.into_iter().collect(), rules: None };
         }
     }
     (bridges, domains)
@@ -256,12 +265,13 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep
             }
         }
     }
-    let port = |(map, facts): (Option<AccessMap>, &PortFacts)| Port {
+    let port = |((map, facts), port): ((Option<AccessMap>, &PortFacts), &model::Port)| Port {
         mac: facts.mac,
         mtu: facts.mtu,
+        storm: port_rates(&port.storm, facts.receivers),
         side: map.map_or_else(|| PortSide::Uplink(Box::new(OuterPattern::new(vtep, facts.mac))), PortSide::Access),
     };
-    maps.into_iter().zip(facts).map(port).collect()
+    maps.into_iter().zip(facts).zip(&config.ports).map(port).collect()
 }
 
 fn access_map(maps: &mut [Option<AccessMap>], port: PortIndex) -> Option<&mut AccessMap> {

@@ -18,7 +18,7 @@ use super::registry::{Exhausted, Registry};
 use super::static_entries::StaticChanges;
 use super::underlay::Reach;
 use crate::config::Config;
-use crate::config::model::Control;
+use crate::config::model::{self, Control};
 use crate::tables::learning::LearnRing;
 use crate::tables::{ExceptionPath, Snapshot, Tables};
 use crate::telemetry::ControlTelemetry;
@@ -274,13 +274,19 @@ pub fn tick_length(ageing: Option<Duration>) -> Duration {
     fine.max(ageing / 16384)
 }
 
+/// True where two lists of ports differ in nothing but limits, which take effect at once.
+fn agree_in_devices(before: &[model::Port], after: &[model::Port]) -> bool {
+    let agree = |(before, after): (&model::Port, &model::Port)| *before == model::Port { storm: before.storm, ..after.clone() };
+    before.len() == after.len() && before.iter().zip(after).all(agree)
+}
+
 /// The first section that differs and is read only at the start.
 fn needs_restart(before: &Config, after: &Config) -> Option<&'static str> {
     let checks = [
         ("[vtep] underlay", before.vtep.underlay != after.vtep.underlay),
         ("[dpdk]", before.dpdk != after.dpdk),
         ("[workers]", before.workers != after.workers),
-        ("[[port]]", before.ports != after.ports),
+        ("[[port]]", !agree_in_devices(&before.ports, &after.ports)),
         ("[fdb] max_entries", before.fdb.max_entries != after.fdb.max_entries),
         ("[stats]", before.stats != after.stats),
         ("[api]", before.api != after.api),

@@ -11,6 +11,7 @@ pub mod learning;
 pub mod registry;
 pub mod slots;
 mod static_entries;
+mod storm;
 pub mod underlay;
 
 pub use compile::{PortFacts, compile};

@@ -13,7 +13,7 @@ use crate::api::GatewayView;
 use crate::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
-use crate::config::model::PortRole;
+use crate::config::model::{PortRole, StormLimits};
 use crate::control::Running;
 use crate::control::gateway::tick_length;
 use crate::control::learning::is_place_of;
@@ -84,13 +84,20 @@ impl MetricsSource for View {
     }
 
     fn port_readings(&self) -> Vec<PortReading> {
-        self.ports.iter().enumerate().map(|(index, port)| reading(PortIndex(index as u16), port)).collect()
+        let running = self.running.load();
+        let limited = running.config.ports.iter().map(|port| port.storm != StormLimits::default());
+        let ports = self.ports.iter().zip(limited).enumerate();
+        ports.map(|(index, (port, limited))| reading(PortIndex(index as u16), port, limited)).collect()
     }
 
     fn bridge_labels(&self) -> Vec<BridgeLabel> {
         let running = self.running.load();
         let label = |bridge: &crate::config::model::Bridge| {
-            Some(BridgeLabel { index: running.registry.bridge(bridge.vni)?, vni: bridge.vni.get() })
+            Some(BridgeLabel {
+                index: running.registry.bridge(bridge.vni)?,
+                vni: bridge.vni.get(),
+                storm_control: bridge.flooding.storm != StormLimits::default(),
+            })
         };
         let mut labels: Vec<_> = running.config.bridges.iter().filter_map(label).collect();
         labels.sort_by_key(|label| label.vni);
@@ -103,7 +110,7 @@ impl MetricsSource for View {
 }
 
 /// Reads a port's driver. A port whose device has gone shows as down, with nothing counted.
-fn reading(index: PortIndex, running: &RunningPort) -> PortReading {
+fn reading(index: PortIndex, running: &RunningPort, storm_control: bool) -> PortReading {
     let port = &running.port;
     let link = port.link().ok();
     let statistics = port.statistics().inspect_err(|error| debug!(%error, "a port tells no statistics"));
@@ -117,6 +124,7 @@ fn reading(index: PortIndex, running: &RunningPort) -> PortReading {
         mtu: running.facts.mtu,
         receive_queues: running.plan.receive,
         transmit_queues: running.plan.transmit,
+        storm_control,
         link_up: link.is_some_and(|link| link.up),
         link_mbps: link.and_then(|link| link.speed_mbps),
         statistics: PortStatistics {

@@ -7,6 +7,7 @@ use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::exception::Exceptions;
 use super::packet::PacketBuffer;
+use super::storm_control::StormControl;
 use super::too_big::TooBigLimiter;
 use super::uplink;
 use super::{BURST, access, flood};
@@ -49,6 +50,7 @@ pub struct Forwarder {
     /// What is known of each packet of the burst, in its place.
     frames: Box<[Frame; BURST]>,
     too_big: TooBigLimiter,
+    storms: StormControl,
     exceptions: Exceptions,
 }
 
@@ -59,6 +61,7 @@ impl Forwarder {
         Self {
             frames: Box::new([Frame::NONE; BURST]),
             too_big: TooBigLimiter::new(cycles_per_second),
+            storms: StormControl::new(cycles_per_second),
             exceptions: Exceptions::new(cycles_per_second),
         }
     }
@@ -156,7 +159,9 @@ impl Forwarder {
                 },
                 // Stage 2 leaves none undecided.
                 Verdict::Flood | Verdict::Undecided => {
-                    flood_frame(packet, frame, &mut self.too_big, around, egress).map_err(Undelivered::Dropped)
+                    let entrance = Entrance { index: ingress, port, storms: &mut self.storms };
+                    flood_frame(packet, frame, entrance, &mut self.too_big, around, egress)
+                        .map_err(Undelivered::Dropped)
                 }
                 Verdict::Refuse(refusal) => {
                     self.exceptions.take(packet, refusal, ingress, port, around, egress);
@@ -209,17 +214,28 @@ fn admit_unusual_from_access<P: PacketBuffer>(
     }
 }
 
+/// Where frames of a burst came in, and the account of what may be flooded of them.
+struct Entrance<'a> {
+    index: PortIndex,
+    port: &'a Port,
+    storms: &'a mut StormControl,
+}
+
 /// Floods a frame. The sender of a unicast frame, its destination being unknown yet, is told if it fits not every way.
 #[inline(never)]
 fn flood_frame<P: PacketBuffer>(
     mut packet: P,
     frame: &Frame,
+    entrance: Entrance<'_>,
     limiter: &mut TooBigLimiter,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) -> Result<(), DropReason> {
     let bridge = frame.bridge();
     let domain = around.snapshot.domains.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
+    if let Some(rules) = &domain.rules {
+        entrance.storms.admit(frame, rules, entrance.index, entrance.port, around)?;
+    }
     let addresses = frame.addresses();
     frame.place.extract(&mut packet, addresses).ok_or(DropReason::NoHeadroom)?;
     if let LocationKind::Access(sender) = frame.source.kind()

@@ -3,6 +3,7 @@
 pub mod access_map;
 pub mod exception_path;
 pub mod fdb;
+pub mod flood_rules;
 pub mod index;
 pub mod learning;
 pub mod outer_pattern;
@@ -16,6 +17,7 @@ pub mod vni_map;
 
 pub use exception_path::ExceptionPath;
 pub use fdb::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, Probe};
+pub use flood_rules::{FloodKind, FloodRules, StormRate, StormRates};
 pub use index::{BridgeIndex, Location, LocationKind, MemberIndex, PortIndex, TunnelIndex};
 pub use published::Tables;
 pub use quiescence::{Quiescence, Reader};

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::access_map::AccessMap;
 use super::exception_path::ExceptionPath;
+use super::flood_rules::{FloodRules, StormRates};
 use super::outer_pattern::OuterPattern;
 use super::remote_map::RemoteMap;
 use super::tunnel::{NextHop, Tunnel};
@@ -98,6 +99,8 @@ pub struct Port {
     pub mtu: u16,
     /// What is on its other side.
     pub side: PortSide,
+    /// What may be flooded of what it receives.
+    pub storm: StormRates,
 }
 
 /// What is on a port's other side.
@@ -147,6 +150,8 @@ pub struct BroadcastDomain {
     pub flood_list: Box<[TunnelIndex]>,
     /// The remote VTEPs that may send to this bridge, sorted.
     pub sources: Box<[TunnelIndex]>,
+    /// What restricts floods; none where nothing does, neither the bridge nor a port by which frames come to it.
+    pub rules: Option<Box<FloodRules>>,
 }
 
 impl BroadcastDomain {

@@ -63,6 +63,14 @@ labelled_enum! {
         SplitHorizon = "split_horizon",
         /// A flood found no member to send to.
         NoMember = "no_member",
+        /// The destination is unknown, and the bridge does not flood such frames (`unknown_unicast` "drop").
+        UnknownUnicast = "unknown_unicast",
+        /// Storm control: more broadcasts than `broadcast_limit` of the port or the bridge.
+        StormBroadcast = "storm_broadcast",
+        /// Storm control: more multicasts than `multicast_limit` of the port or the bridge.
+        StormMulticast = "storm_multicast",
+        /// Storm control: more frames to unknown stations than `unknown_unicast_limit` of the port or the bridge.
+        StormUnknownUnicast = "storm_unknown_unicast",
         /// There is no way to the remote VTEP: no `[[neighbour]]` for its address, and no route of the kernel's over an
         /// uplink whose next hop answers. See `vtepctl show vteps`.
         NoNextHop = "no_next_hop",

@@ -30,7 +30,9 @@ pub use histogram::CycleHistogram;
 pub use kernel::{KernelTable, KernelTelemetry, RemoteState};
 pub use metrics::Exposition;
 pub use source::{BridgeLabel, BuildInfo, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle};
-pub use worker::{BridgeCounters, LoopCounters, MAX_PORTS, PortCounters, RemoteCounters, Traffic, WorkerTelemetry};
+pub use worker::{
+    BridgeCounters, LoopCounters, MAX_PORTS, PortCounters, RemoteCounters, StormCounters, Traffic, WorkerTelemetry,
+};
 
 /// The size of a cache line in bytes, on x86-64 and on most 64-bit Arm cores.
 pub const CACHE_LINE: usize = 64;

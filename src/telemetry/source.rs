@@ -65,6 +65,8 @@ pub struct BridgeLabel {
     pub index: BridgeIndex,
     /// The label: its VNI.
     pub vni: u32,
+    /// Whether it has a limit of storm control.
+    pub storm_control: bool,
 }
 
 /// A remote VTEP and what its metrics are called by.
@@ -95,6 +97,8 @@ pub struct PortReading {
     pub receive_queues: u16,
     /// How many transmit queues it has.
     pub transmit_queues: u16,
+    /// Whether it has a limit of storm control.
+    pub storm_control: bool,
     /// Whether the link is up.
     pub link_up: bool,
     /// The link's speed in Mbit/s, where the driver knows it.

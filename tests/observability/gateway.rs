@@ -11,7 +11,7 @@ use vtepd::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page
 use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
-use vtepd::tables::{BridgeIndex, PortIndex, TunnelIndex};
+use vtepd::tables::{BridgeIndex, FloodKind, PortIndex, TunnelIndex};
 use vtepd::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent, MetricsSource,
     PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, WorkerHandle, WorkerTelemetry,
@@ -78,6 +78,7 @@ fn ports() -> Vec<PortReading> {
         mtu: 9000,
         receive_queues: 2,
         transmit_queues: 2,
+        storm_control: false,
         link_up: true,
         link_mbps: Some(25_000),
         statistics: PortStatistics {
@@ -98,6 +99,7 @@ fn ports() -> Vec<PortReading> {
         role: PortRole::Access,
         device: "0000:01:10.0".to_owned(),
         mtu: 1500,
+        storm_control: true,
         link_up: false,
         link_mbps: None,
         statistics: PortStatistics::default(),
@@ -179,6 +181,9 @@ fn count(gateway: &Gateway) {
     second.count_drops(DropReason::UnknownVni, 2);
     second.count_drops(DropReason::NoNextHop, 1);
     first.event_many(Event::FloodedFrame, 12);
+    first.bridge_storms(BridgeIndex(0)).of(FloodKind::Broadcast).add(50);
+    second.bridge_storms(BridgeIndex(0)).of(FloodKind::Broadcast).add(5);
+    second.port_storms(PortIndex(1)).of(FloodKind::UnknownUnicast).add(6);
     first.punts.of(PuntClass::Bgp, Punt::Passed).add(70);
     second.punts.of(PuntClass::Bgp, Punt::Passed).add(7);
     second.punts.of(PuntClass::ArpNd, Punt::Passed).add(3);
@@ -235,7 +240,12 @@ impl MetricsSource for Gateway {
     }
 
     fn bridge_labels(&self) -> Vec<BridgeLabel> {
-        self.bridges.iter().map(|bridge| BridgeLabel { index: bridge.index, vni: bridge.vni }).collect()
+        let label = |bridge: &BridgeState| BridgeLabel {
+            index: bridge.index,
+            vni: bridge.vni,
+            storm_control: bridge.vni == 100,
+        };
+        self.bridges.iter().map(label).collect()
     }
 
     fn remote_labels(&self) -> Vec<RemoteLabel> {

@@ -20,7 +20,7 @@ worker and the control thread move, `/readyz` as soon as workers forward; else 5
 ";
 
 /// What each label tells.
-const LABELS: [(&str, &str); 19] = [
+const LABELS: [(&str, &str); 20] = [
     ("version", "the gateway's version"),
     ("dpdk", "DPDK's version"),
     ("port", "the port's `name` in the config"),
@@ -31,6 +31,7 @@ const LABELS: [(&str, &str); 19] = [
     ),
     ("name", "what the driver calls it"),
     ("vni", "the bridge's VNI"),
+    ("kind", "what was to be flooded: `broadcast`, `multicast` or `unknown_unicast`"),
     ("side", "`access`: the bridge's access ports; `tunnel`: its remote VTEPs"),
     ("remote", "the remote VTEP's address"),
     ("reason", "why, see [drop reasons](#drop-reasons)"),

@@ -203,12 +203,27 @@ pub static PORT: Section = Section {
             "What an uplink's interface in the kernel is called, where `vtep.underlay` is \"kernel\". Letters, digits, \
              `_`, `-` and `.`; no two alike.",
         ),
+        key("broadcast_limit", Kind::Rate, Means("no limit"), "\"1000 pps\"", BROADCAST_OF_PORT),
+        key("multicast_limit", Kind::Rate, Means("no limit"), "\"10 Mbit/s\"", "The same for multicasts."),
+        key(
+            "unknown_unicast_limit",
+            Kind::Rate,
+            Means("no limit"),
+            "\"1000 pps\"",
+            "The same for frames to stations that are not known.",
+        ),
     ],
     example: "[[port]]\nname = \"uplink0\"\ndevice = \"0000:01:10.0\"\nrole = \"uplink\"\nmtu = 9000\nkernel_interface = \"fabric0\"\n\n\
               [[port]]\n\
               name = \"trunk0\"\ndevice = \"net_tap1,iface=ac0\"\nrole = \"access\"\nmac = \"02:00:00:aa:00:01\"\n\
-              descriptors = 1024\n",
+              descriptors = 1024\nbroadcast_limit = \"1000 pps\"\nmulticast_limit = \"10 Mbit/s\"\nunknown_unicast_limit = \"1000 pps\"\n",
 };
+
+const BROADCAST_OF_PORT: &str = "Storm control: how many broadcasts the port takes in one second, in packets or in bits \
+    of their frames. What comes beyond is dropped as `storm_broadcast`. The workers that receive from the port share it.";
+const BROADCAST_OF_BRIDGE: &str = "Storm control: how many broadcasts each of the bridges takes in one second by all ports \
+    together, in packets or in bits of their frames. What comes beyond is dropped as `storm_broadcast`. The workers that \
+    receive from its ports share it.";
 
 /// `[[bridge]]`.
 pub static BRIDGE: Section = Section {
@@ -283,9 +298,27 @@ pub static BRIDGE: Section = Section {
              `bridge fdb` fill, and the bridge it belongs to, if it does; nothing is learned from remote VTEPs. \
              `vtep.underlay` must be \"kernel\".",
         ),
+        key(
+            "unknown_unicast",
+            Kind::Choice(&["flood", "drop"]),
+            text("flood"),
+            "\"flood\"",
+            "What happens to frames for stations that are not known. \"drop\" counts them as `unknown_unicast`; it is for \
+             bridges whose stations are all known, by `[[static]]` or by the kernel.",
+        ),
+        key("broadcast_limit", Kind::Rate, Means("no limit"), "\"1000 pps\"", BROADCAST_OF_BRIDGE),
+        key("multicast_limit", Kind::Rate, Means("no limit"), "\"10 Mbit/s\"", "The same for multicasts."),
+        key(
+            "unknown_unicast_limit",
+            Kind::Rate,
+            Means("no limit"),
+            "\"1000 pps\"",
+            "The same for frames to stations that are not known.",
+        ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ncontrol = \"static\"\n\n# 64 bridges: VNI 1000 \
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ncontrol = \"static\"\nunknown_unicast = \"flood\"\n\
+              broadcast_limit = \"1000 pps\"\nmulticast_limit = \"10 Mbit/s\"\nunknown_unicast_limit = \"1000 pps\"\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",
 };
