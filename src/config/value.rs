@@ -325,7 +325,9 @@ fn rate(text: &str) -> Result<Rate, Misfit> {
         "kbit/s" => (1000, Rate::LEAST_BITS, Rate::MOST_BITS),
         "Mbit/s" => (1_000_000, Rate::LEAST_BITS, Rate::MOST_BITS),
         "Gbit/s" => (1_000_000_000, Rate::LEAST_BITS, Rate::MOST_BITS),
-        "" => return Err(Misfit::new("the unit is missing").remedy("write a unit: `pps`, `kbit/s`, `Mbit/s` or `Gbit/s`")),
+        "" => {
+            return Err(Misfit::new("the unit is missing").remedy("write a unit: `pps`, `kbit/s`, `Mbit/s` or `Gbit/s`"));
+        }
         _ => {
             let misfit = Misfit::new("no such unit");
             return Err(misfit.remedy("the units are `pps`, `bit/s`, `kbit/s`, `Mbit/s` and `Gbit/s`"));
@@ -392,9 +394,20 @@ mod tests {
             assert_eq!(expected.to_string(), written);
             assert_eq!(read(written), Some(expected), "{written}");
         }
-        for text in ["", "pps", "0 pps", "999 bit/s", "1001 Gbit/s", "1000000001 pps", "10", "10 Mb", "-1 pps", "1.5 Mbit/s",
-            "99999999999999999999 pps", "18446744073709551615 Gbit/s"]
-        {
+        for text in [
+            "",
+            "pps",
+            "0 pps",
+            "999 bit/s",
+            "1001 Gbit/s",
+            "1000000001 pps",
+            "10",
+            "10 Mb",
+            "-1 pps",
+            "1.5 Mbit/s",
+            "99999999999999999999 pps",
+            "18446744073709551615 Gbit/s",
+        ] {
             assert_eq!(read(text), None, "{text:?}");
         }
     }

@@ -276,7 +276,8 @@ pub fn tick_length(ageing: Option<Duration>) -> Duration {
 
 /// True where two lists of ports differ in nothing but limits, which take effect at once.
 fn agree_in_devices(before: &[model::Port], after: &[model::Port]) -> bool {
-    let agree = |(before, after): (&model::Port, &model::Port)| *before == model::Port { storm: before.storm, ..after.clone() };
+    let agree =
+        |(before, after): (&model::Port, &model::Port)| *before == model::Port { storm: before.storm, ..after.clone() };
     before.len() == after.len() && before.iter().zip(after).all(agree)
 }
 

@@ -71,7 +71,10 @@ fn remote_vteps_without_a_neighbour_in_the_file_go_the_kernels_way() {
             neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev up0
             neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev up0
             route add 192.0.2.0/24 via 10.0.0.2");
-        let facts = vec![PortFacts { mac: mac(0xaa), mtu: 1500, receivers: 1 }, PortFacts { mac: mac(0xbb), mtu: 1500, receivers: 1 }];
+        let facts = vec![
+            PortFacts { mac: mac(0xaa), mtu: 1500, receivers: 1 },
+            PortFacts { mac: mac(0xbb), mtu: 1500, receivers: 1 },
+        ];
         let telemetry = Arc::new(ControlTelemetry::new());
         let uplinks = vec![Uplink { port: PortIndex(0), interface: "up0".to_owned() }];
         let kernel = Kernel::follow(Listener::start().expect("a listener"), uplinks, Arc::clone(&telemetry));

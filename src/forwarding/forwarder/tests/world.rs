@@ -84,7 +84,12 @@ fn snapshot(setup: &Setup) -> Snapshot {
         if setup.policy.carry_tags {
             map.attach_rest_to_untagged();
         }
-        Port { mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]), mtu: 150, side: PortSide::Access(map), storm: StormRates::default() }
+        Port {
+            mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]),
+            mtu: 150,
+            side: PortSide::Access(map),
+            storm: StormRates::default(),
+        }
     };
     let pattern = Box::new(OuterPattern::new(&local, UPLINK_MAC));
     let uplink = Port { mac: UPLINK_MAC, mtu: 180, side: PortSide::Uplink(pattern), storm: StormRates::default() };
