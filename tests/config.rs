@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vtepd::config::model::{Dscp, Idle, PortRole, Rate, StaticPlace, StormLimits, Tags, UdpChecksum, Underlay};
+use vtepd::config::model::{
+    Dscp, Idle, PortRole, Rate, StaticPlace, StormLimits, Tags, UdpChecksum, Underlay, UnderlayGroup,
+};
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
 use vtepd::tables::PortIndex;
@@ -152,6 +154,8 @@ fn every_key_is_taken_over() {
     let (packets, bits) = (|number| Some(Rate::Packets(number)), |number| Some(Rate::Bits(number)));
     assert_eq!(port.storm, limits(packets(500), bits(1_000_000_000), bits(10_000)));
     assert!(!bridge.flooding.unknown_unicast);
+    let group = UnderlayGroup { address: "ff0e::1:1".parse().expect("an address"), ports: vec![PortIndex(0)] };
+    assert_eq!(bridge.flooding.group, Some(group));
     assert_eq!(bridge.flooding.storm, limits(packets(1000), bits(10_000_000), packets(1)));
     let station = |last| MacAddr([2, 0, 0, 0xcc, 0, last]);
     assert_eq!((config.static_entries[0].mac, config.static_entries[1].mac), (station(1), station(2)));

@@ -24,4 +24,5 @@ mod fixtures {
     mod v4_source_port;
     mod v6_mtu;
     mod v7_tags;
+    mod v9_underlay_groups;
 }

@@ -272,7 +272,7 @@ impl FdbFilter {
 pub struct Vteps {
     /// This gateway.
     pub local: LocalVtep,
-    /// The remote VTEPs.
+    /// The remote VTEPs, and the multicast groups of the underlay, with each of its uplinks.
     pub remotes: Page<RemoteVtep>,
 }
 

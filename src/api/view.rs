@@ -15,7 +15,7 @@ pub trait GatewayView: MetricsSource {
     /// This gateway as a VTEP.
     fn local_vtep(&self) -> LocalVtep;
 
-    /// Every remote VTEP of the running config, by address.
+    /// Every remote VTEP that is known, by address, and behind them every group of the underlay with each of its uplinks.
     fn remotes(&self) -> Vec<RemoteState>;
 
     /// FDB entries that match `filter`. The range's limit is at most [`super::types::MAX_PAGE`].

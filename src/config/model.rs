@@ -166,7 +166,7 @@ pub struct Bridge {
     pub remotes: Vec<IpAddr>,
     /// Learn source addresses (default true).
     pub learning: bool,
-    /// Accept packets only from the bridge's own remote VTEPs (default true).
+    /// Accept packets only from the bridge's own remote VTEPs (default true, where there is no group).
     pub source_check: bool,
     /// What happens to VLAN tags of the bridged frames themselves (default [`Tags::Refuse`]).
     pub tags: Tags,
@@ -187,12 +187,23 @@ pub struct Flooding {
     pub unknown_unicast: bool,
     /// How much of what is flooded may come in, by all ports together (default no limit).
     pub storm: StormLimits,
+    /// The underlay's multicast group that floods go to, besides `remotes` (default none).
+    pub group: Option<UnderlayGroup>,
 }
 
 impl Default for Flooding {
     fn default() -> Self {
-        Self { unknown_unicast: true, storm: StormLimits::default() }
+        Self { unknown_unicast: true, storm: StormLimits::default(), group: None }
     }
+}
+
+/// A multicast group of the underlay (RFC 7348, 4.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderlayGroup {
+    /// Its address, of the underlay's family.
+    pub address: IpAddr,
+    /// The uplinks that it is sent to, received from and joined on; at least one.
+    pub ports: Vec<PortIndex>,
 }
 
 /// Limits of storm control; `None` is no limit.

@@ -260,6 +260,13 @@ impl<'t> Ports<'t> {
         draft.and_then(|draft| draft.name.as_ref()).map_or("", |name| &name.value)
     }
 
+    /// The uplinks.
+    pub(super) fn uplinks(&self) -> Vec<PortIndex> {
+        let is_uplink = |draft: &PortDraft<'_>| draft.role.is_some_and(|role| role.value == PortRole::Uplink);
+        let uplinks = self.drafts.iter().enumerate().filter(|(_, draft)| is_uplink(draft));
+        uplinks.map(|(index, _)| PortIndex(u16::try_from(index).unwrap_or(u16::MAX))).collect()
+    }
+
     /// True if no port is an uplink, and none is that could not be read.
     pub(super) fn lacks_uplink(&self) -> bool {
         let access = |draft: &PortDraft<'_>| draft.role.is_some_and(|role| role.value == PortRole::Access);

@@ -82,6 +82,10 @@ impl Config {
         file.list("remotes", bridge.remotes.iter().map(|remote| quote(&remote.to_string())));
         file.plain("learning", bridge.learning);
         file.plain("source_check", bridge.source_check);
+        if let Some(group) = &bridge.flooding.group {
+            file.quoted("group", group.address);
+            file.list("group_ports", group.ports.iter().map(|port| quote(self.port_name(*port))));
+        }
         let tags = match bridge.tags {
             Tags::Refuse => "refuse",
             Tags::Carry => "carry",
@@ -252,6 +256,7 @@ mod tests {
         vni = 5
         ports = ["trunk0"]
         tags = "carry"
+        group = "ff05::1:1"
         learning = false
         source_check = false
         unknown_unicast = "drop"

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use super::compile::{PortFacts, compile};
+use super::discovery::Discovery;
 use super::kernel::Kernel;
 use super::learning::{Learning, Limits};
 use super::registry::{Exhausted, Registry};
@@ -74,6 +75,8 @@ pub struct Gateway {
     kernel: Option<Kernel>,
     /// What of that people see.
     reach: Arc<ArcSwap<Reach>>,
+    /// Remote VTEPs that nobody named.
+    discovery: Discovery,
     /// When the last snapshot with the kernel's flood lists and remote VTEPs was ready, and how long it took.
     reshaped: (Instant, Duration),
     /// Stations that the kernel says are missing in the FDB for want of room, and that was logged.
@@ -109,6 +112,7 @@ impl Gateway {
             retired: Vec::new(),
             kernel: None,
             reach: Arc::default(),
+            discovery: Discovery::new(now),
             reshaped: (now, Duration::ZERO),
             stations_missing: false,
             static_missing: false,

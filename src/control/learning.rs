@@ -96,6 +96,13 @@ impl Learning {
         taken
     }
 
+    /// Gives `take` the unknown VTEPs that the workers reported.
+    pub fn take_remotes(&self, mut take: impl FnMut(IpAddr)) {
+        for ring in &self.rings {
+            std::iter::from_fn(|| ring.take_remote()).take(LearnRing::REMOTES).for_each(&mut take);
+        }
+    }
+
     /// Learns one address, or moves it at once to where it was seen last (conformance row B1).
     fn learn(&mut self, event: LearnEvent, snapshot: &Snapshot, now: AgeTick) {
         let learns = |bridge: &Bridge| bridge.policy.learning;

@@ -5,6 +5,7 @@
 
 pub mod adoption;
 pub mod compile;
+pub mod discovery;
 pub mod gateway;
 pub mod kernel;
 pub mod learning;

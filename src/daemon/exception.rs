@@ -40,26 +40,35 @@ impl Nic for PortNic {
     }
 }
 
-/// The uplinks' interfaces, as the config wants them.
+/// The uplinks, with interfaces as the config wants them.
 ///
 /// # Errors
 /// [`TapError`], where one cannot be had and the config asks for it; where it does not, that is a warning.
 pub fn open(config: &Config, ports: &[RunningPort]) -> Result<Vec<Uplink>, TapError> {
     let mut uplinks = Vec::new();
-    if config.vtep.underlay == Underlay::Static {
-        return Ok(uplinks);
-    }
     for (index, (port, running)) in config.ports.iter().zip(ports).enumerate() {
         if port.role != PortRole::Uplink {
             continue;
         }
-        match open_one(PortIndex(index as u16), port, running) {
+        let index = PortIndex(index as u16);
+        let alone = || {
+            let nic = PortNic { port: running.port.clone(), mac: port.mac };
+            Uplink::without_interface(index, &port.name, running.facts.mac, config.vtep.address, Box::new(nic))
+        };
+        if config.vtep.underlay == Underlay::Static {
+            uplinks.push(alone());
+            continue;
+        }
+        match open_one(index, port, running) {
             Ok(uplink) => uplinks.push(uplink),
             Err(error) if config.vtep.underlay == Underlay::Kernel => return Err(error),
-            Err(error) => warn!(
-                "{error}. The port works without, as with `underlay = \"static\"` in [vtep]: write that there if it is \
-                 what you want"
-            ),
+            Err(error) => {
+                warn!(
+                    "{error}. The port works without, as with `underlay = \"static\"` in [vtep]: write that there if it is \
+                     what you want"
+                );
+                uplinks.push(alone());
+            }
         }
     }
     Ok(uplinks)
@@ -90,7 +99,7 @@ impl Exceptions {
         if uplinks.is_empty() {
             return Ok(None);
         }
-        let watch = Watch::new(tables.snapshot.load().vtep.address, &mut uplinks);
+        let watch = Watch::new(&tables.snapshot.load(), &mut uplinks);
         let published = watch.published();
         let thread = ExceptionThread::spawn(uplinks, watch, ends, Arc::clone(telemetry), Arc::clone(tables))
             .map_err(|source| DaemonError::System { what: "the thread of the exception path", source })?;

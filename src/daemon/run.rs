@@ -171,7 +171,7 @@ fn follow_kernel(
         return Ok(());
     }
     let uplink = |uplink: &KernelInterface| Uplink { port: uplink.port(), interface: uplink.interface().to_owned() };
-    let uplinks: Vec<Uplink> = uplinks.iter().map(uplink).collect();
+    let uplinks: Vec<Uplink> = uplinks.iter().filter(|uplink| uplink.has_interface()).map(uplink).collect();
     match Listener::start().and_then(|listener| Kernel::follow(listener, uplinks, Arc::clone(telemetry))) {
         Ok(kernel) => gateway.follow(kernel),
         Err(error) if underlay == Underlay::KernelIfPossible => warn!("{error}"),

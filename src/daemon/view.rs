@@ -22,9 +22,10 @@ use crate::dpdk::clock;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::{LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
-    BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
-    RemoteLabel, WorkerHandle,
+    BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, GroupLabel, MetricsSource, PortReading,
+    PortStatistics, RemoteLabel, WorkerHandle,
 };
+use crate::wire::membership::group_mac;
 
 /// How long a reload may take before whoever asked is told that it goes on without them.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(20);
@@ -104,8 +105,19 @@ impl MetricsSource for View {
         labels
     }
 
+    fn group_labels(&self) -> Vec<GroupLabel> {
+        let running = self.running.load();
+        let label = |(address, port)| {
+            let index = running.registry.group(address, port)?;
+            Some(GroupLabel { index, address, port: running.config.port_name(port).to_owned() })
+        };
+        let groups: std::collections::BTreeSet<_> = crate::control::compile::groups(&running.config).collect();
+        groups.into_iter().filter_map(label).collect()
+    }
+
     fn remote_labels(&self) -> Vec<RemoteLabel> {
-        self.remotes().into_iter().map(|remote| RemoteLabel { index: remote.index, address: remote.address }).collect()
+        let remotes = self.remotes().into_iter().filter(|remote| !remote.address.is_multicast());
+        remotes.map(|remote| RemoteLabel { index: remote.index, address: remote.address }).collect()
     }
 }
 
@@ -197,7 +209,13 @@ impl GatewayView for View {
             let bridges = bridges.get(&index).copied().unwrap_or(0);
             Some(RemoteState { index, address, next_hops, missing, bridges })
         };
-        all.into_iter().filter_map(state).collect()
+        let mut remotes: Vec<RemoteState> = all.into_iter().filter_map(state).collect();
+        for GroupLabel { index, address, port } in self.group_labels() {
+            let next_hops = vec![NextHop { mac: group_mac(address), port }];
+            let bridges = bridges.get(&index).copied().unwrap_or(0);
+            remotes.push(RemoteState { index, address, next_hops, missing: None, bridges });
+        }
+        remotes
     }
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {

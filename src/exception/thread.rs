@@ -36,6 +36,8 @@ const BUFFER: usize = 65_536 + 64;
 const SHORT: Duration = Duration::from_micros(50);
 /// How long it sleeps otherwise.
 const LONG: Duration = Duration::from_millis(1);
+/// How long it sleeps where no uplink has an interface: there is nothing but now and then a query to be answered.
+const ALONE: Duration = Duration::from_millis(20);
 /// How long after the last packet it goes on with short sleeps.
 const ACTIVE: Duration = Duration::from_millis(20);
 
@@ -109,7 +111,8 @@ impl ExceptionThread {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let buffer = vec![0; BUFFER];
-        let mut ferry = Ferry { uplinks, watch, ends, telemetry, tables, buffer };
+        let patience = if uplinks.iter().any(Uplink::has_interface) { LONG } else { ALONE };
+        let mut ferry = Ferry { uplinks, watch, ends, telemetry, tables, buffer, patience };
         let body = move || ferry.run(&seen);
         let thread = std::thread::Builder::new().name("vtepd-exception".to_owned()).spawn(body)?;
         Ok(Self { stop, thread })
@@ -132,26 +135,38 @@ struct Ferry {
     telemetry: Arc<ExceptionTelemetry>,
     tables: Arc<Tables>,
     buffer: Vec<u8>,
+    /// How long it sleeps while nothing moves.
+    patience: Duration,
 }
 
 impl Ferry {
     fn run(&mut self, stop: &AtomicBool) {
         let mut active_until = Instant::now();
         while !stop.load(Ordering::Relaxed) {
-            let (address, udp_port) = {
-                let vtep = &self.tables.snapshot.load().vtep;
-                (vtep.address, vtep.udp_port)
-            };
+            let udp_port = self.tables.snapshot.load().vtep.udp_port;
             let moved = self.serve_workers() + self.read_interfaces(udp_port);
             let now = Instant::now();
-            self.watch.look(now, address, &mut self.uplinks);
+            // No worker frees a snapshot, and this thread does not either: it holds one only here.
+            self.watch.look(now, &self.tables.snapshot.load(), &mut self.uplinks);
+            self.speak(now);
             if moved > 0 {
                 active_until = now + ACTIVE;
             } else {
-                self.wait(if now < active_until { SHORT } else { LONG });
+                self.wait(if now < active_until { SHORT } else { self.patience });
             }
         }
         self.serve_workers();
+    }
+
+    /// Sends what is due to be said of groups on uplinks without an interface. What finds no room is said by the next
+    /// report.
+    fn speak(&mut self, now: Instant) {
+        for uplink in &mut self.uplinks {
+            let (port, ring) = (uplink.port(), &mut self.ends.from_kernel);
+            uplink.speak(now, |frame| {
+                let _ = ring.push(port, || std::iter::once(frame));
+            });
+        }
     }
 
     /// Empties the workers' rings, class by class, a turn from each. Gives how many frames that was.
@@ -224,6 +239,9 @@ fn deliver(uplinks: &mut [Uplink], telemetry: &ExceptionTelemetry, port: PortInd
     let Some(uplink) = uplinks.iter_mut().find(|uplink| uplink.port == port) else {
         return counters.not_taken.increment();
     };
+    if !uplink.has_interface() {
+        return uplink.hear(&[first, second].concat(), Instant::now());
+    }
     match uplink.tap.as_ref().map(|tap| tap.write(first, second)) {
         Some(Ok(_)) => counters.to_kernel.increment(),
         Some(Err(error)) if has_gone(&error) => {

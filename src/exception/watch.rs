@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,8 @@ use arc_swap::ArcSwap;
 use nix::ifaddrs::getifaddrs;
 
 use super::uplink::Uplink;
-use crate::tables::ExceptionPath;
+use crate::tables::{ExceptionPath, PortIndex, Snapshot};
+use crate::wire::membership::group_mac;
 use crate::wire::{MacAddr, nd};
 
 /// How often links are asked.
@@ -26,12 +27,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A watch for a gateway with this VTEP address. It has looked once.
+    /// A watch for a gateway with these tables. It has looked once.
     #[must_use]
-    pub fn new(vtep: IpAddr, uplinks: &mut [Uplink]) -> Self {
+    pub fn new(snapshot: &Snapshot, uplinks: &mut [Uplink]) -> Self {
         let now = Instant::now();
         let mut watch = Self { published: Arc::default(), links_due: now, rest_due: now };
-        watch.look(now, vtep, uplinks);
+        watch.look(now, snapshot, uplinks);
         watch
     }
 
@@ -42,22 +43,28 @@ impl Watch {
     }
 
     /// Does what is due.
-    pub(super) fn look(&mut self, now: Instant, vtep: IpAddr, uplinks: &mut [Uplink]) {
+    pub(super) fn look(&mut self, now: Instant, snapshot: &Snapshot, uplinks: &mut [Uplink]) {
         if now >= self.links_due {
             self.links_due = now + LINKS;
             uplinks.iter_mut().for_each(Uplink::follow_link);
         }
         if now >= self.rest_due {
             self.rest_due = now + REST;
-            let memberships = memberships();
+            let vtep = snapshot.vtep.address;
             for uplink in uplinks.iter_mut() {
                 uplink.restore();
                 uplink.follow_nic();
+                uplink.join(&underlay_groups(uplink.port(), snapshot), now);
+            }
+            let memberships = memberships();
+            for uplink in uplinks.iter_mut() {
                 if let Some(index) = uplink.index() {
                     uplink.follow_groups(groups(index, vtep, &memberships));
+                } else if !uplink.has_interface() {
+                    follow_groups_alone(uplink, snapshot);
                 }
             }
-            let path = path(vtep, uplinks);
+            let path = path(snapshot, uplinks);
             if **self.published.load() != path {
                 self.published.store(Arc::new(path));
             }
@@ -75,11 +82,37 @@ fn groups(index: u32, vtep: IpAddr, memberships: &[(u32, MacAddr)]) -> BTreeSet<
     joined.chain(own).collect()
 }
 
-fn path(vtep: IpAddr, uplinks: &[Uplink]) -> ExceptionPath {
-    let owners = owners(vtep);
+/// The groups of the underlay that a port is to receive.
+fn underlay_groups(port: PortIndex, snapshot: &Snapshot) -> BTreeSet<IpAddr> {
+    let port = snapshot.ports.get(usize::from(port.0));
+    port.into_iter().flat_map(|port| port.groups.iter()).map(|group| group.address).collect()
+}
+
+/// Has the NIC receive what an uplink without an interface needs: as long as there is no group, all that it did before.
+fn follow_groups_alone(uplink: &mut Uplink, snapshot: &Snapshot) {
+    let wanted = underlay_groups(uplink.port(), snapshot);
+    if wanted.is_empty() && !uplink.has_told_groups() {
+        return;
+    }
+    // Queries are sent to all hosts.
+    let hosts: IpAddr = match snapshot.vtep.address {
+        IpAddr::V4(_) => Ipv4Addr::new(224, 0, 0, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into(),
+    };
+    let own = groups(0, snapshot.vtep.address, &[]);
+    uplink.follow_groups(wanted.into_iter().chain([hosts]).map(group_mac).chain(own).collect());
+}
+
+fn path(snapshot: &Snapshot, uplinks: &[Uplink]) -> ExceptionPath {
+    let owners = owners(snapshot.vtep.address);
     let mut path = ExceptionPath::new(!owners.is_empty());
     for uplink in uplinks.iter().filter(|uplink| uplink.tap.is_some()) {
         path.add(uplink.port, owners.contains(uplink.interface()));
+    }
+    for uplink in uplinks.iter().filter(|uplink| !uplink.has_interface()) {
+        if !underlay_groups(uplink.port, snapshot).is_empty() {
+            path.hear_queries(uplink.port);
+        }
     }
     path
 }

@@ -18,6 +18,7 @@ use super::uplink::Refusal;
 use crate::tables::snapshot::Port;
 use crate::tables::{PortIndex, Snapshot};
 use crate::telemetry::{DropReason, Punt, PuntClass};
+use crate::wire::membership::{Multicast, recognise};
 
 /// How many packets of a class a worker gives the kernel in one second. A tenth of it may come at once.
 #[must_use]
@@ -61,6 +62,9 @@ impl Exceptions {
         egress: &mut impl Egress<P>,
     ) {
         let path = &around.snapshot.exception;
+        if path.hears_queries(ingress) && is_query(refusal, &packet) {
+            return self.punt(&packet, PuntClass::Other, ingress, around, egress);
+        }
         let class = match path.has(ingress) {
             true => classify(packet.head(), packet.len(), around.snapshot.vtep.udp_port),
             false => None,
@@ -105,6 +109,12 @@ impl Exceptions {
             around.telemetry.count_drop(reason);
         }
     }
+}
+
+/// True for a question of a router which groups are wanted, by IGMP or MLD.
+fn is_query<P: PacketBuffer>(refusal: Refusal, packet: &P) -> bool {
+    matches!(refusal, Refusal::Drop(DropReason::UplinkForeignAddress) | Refusal::Discovery)
+        && matches!(recognise(packet.head(), packet.len()), Some(Multicast::Query(_)))
 }
 
 /// True for what the kernel gets and the gateway need not look at first.

@@ -195,7 +195,7 @@ fn admit_unusual_from_uplink<P: PacketBuffer>(
     port: &Port,
     around: &Surroundings<'_>,
 ) {
-    match uplink::admit_unusual(packet, port, around.snapshot, around.telemetry) {
+    match uplink::admit_unusual(packet, port, around.snapshot, around.telemetry, around.learn) {
         Ok(admission) => frame.admit(&admission, around.fdb),
         Err(refusal) => frame.verdict = Verdict::Refuse(refusal),
     }

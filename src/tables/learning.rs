@@ -1,5 +1,7 @@
 //! From the workers to the writer of the FDB: sources that are new, or seen in a new place.
 
+use std::net::IpAddr;
+
 use crossbeam::queue::ArrayQueue;
 
 use super::Location;
@@ -16,29 +18,47 @@ pub struct LearnEvent {
 
 /// One worker's bounded ring of events. A full ring refuses the event: the source's next packet tries again.
 #[derive(Debug)]
-pub struct LearnRing(ArrayQueue<LearnEvent>);
+pub struct LearnRing {
+    sources: ArrayQueue<LearnEvent>,
+    remotes: ArrayQueue<IpAddr>,
+}
 
 impl LearnRing {
     /// Events a ring holds. The writer looks every millisecond, so this is good for 8 million new sources a second.
     pub const CAPACITY: usize = 8192;
 
+    /// Addresses of unknown VTEPs that a ring holds.
+    pub const REMOTES: usize = 256;
+
     /// An empty ring.
     #[must_use]
     pub fn new() -> Self {
-        Self(ArrayQueue::new(Self::CAPACITY))
+        Self { sources: ArrayQueue::new(Self::CAPACITY), remotes: ArrayQueue::new(Self::REMOTES) }
     }
 
     /// Sends an event; false where the ring is full.
     #[inline]
     #[must_use]
     pub fn send(&self, event: LearnEvent) -> bool {
-        self.0.push(event).is_ok()
+        self.sources.push(event).is_ok()
     }
 
     /// Takes the oldest event.
     #[must_use]
     pub fn take(&self) -> Option<LearnEvent> {
-        self.0.pop()
+        self.sources.pop()
+    }
+
+    /// Sends the address of a VTEP that is to become a remote one; where there is no room, its next packet tries again.
+    pub fn send_remote(&self, address: IpAddr) {
+        // Nothing is lost: as long as the VTEP is unknown, each of its packets brings it here again.
+        let _ = self.remotes.push(address);
+    }
+
+    /// Takes the oldest address of a VTEP.
+    #[must_use]
+    pub fn take_remote(&self) -> Option<IpAddr> {
+        self.remotes.pop()
     }
 }
 

@@ -13,6 +13,7 @@ pub mod remote_map;
 pub mod snapshot;
 mod sync;
 pub mod tunnel;
+pub mod underlay_group;
 pub mod vni_map;
 
 pub use exception_path::ExceptionPath;
@@ -22,3 +23,4 @@ pub use index::{BridgeIndex, Location, LocationKind, MemberIndex, PortIndex, Tun
 pub use published::Tables;
 pub use quiescence::{Quiescence, Reader};
 pub use snapshot::Snapshot;
+pub use underlay_group::{UnderlayGroup, UnderlayGroups};

@@ -11,6 +11,7 @@ use super::flood_rules::{FloodRules, StormRates};
 use super::outer_pattern::OuterPattern;
 use super::remote_map::RemoteMap;
 use super::tunnel::{NextHop, Tunnel};
+use super::underlay_group::UnderlayGroups;
 use super::vni_map::VniMap;
 use super::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
 use crate::wire::{MacAddr, Vni};
@@ -101,6 +102,8 @@ pub struct Port {
     pub side: PortSide,
     /// What may be flooded of what it receives.
     pub storm: StormRates,
+    /// The multicast groups of the underlay that it receives, where it is an uplink.
+    pub groups: UnderlayGroups,
 }
 
 /// What is on a port's other side.
@@ -146,10 +149,12 @@ const _: () = assert!(size_of::<Bridge>() == 8);
 pub struct BroadcastDomain {
     /// The access members, each of which gets a copy of a flood.
     pub members: Box<[MemberIndex]>,
-    /// The flood list: remote VTEPs that get a copy of a flood (ingress replication).
+    /// The flood list: remote VTEPs that get a copy of a flood (ingress replication), and groups of the underlay.
     pub flood_list: Box<[TunnelIndex]>,
     /// The remote VTEPs that may send to this bridge, sorted.
     pub sources: Box<[TunnelIndex]>,
+    /// Who sends to it and is no remote VTEP yet is to become one.
+    pub discovers: bool,
     /// What restricts floods; none where nothing does, neither the bridge nor a port by which frames come to it.
     pub rules: Option<Box<FloodRules>>,
 }

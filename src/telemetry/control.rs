@@ -52,6 +52,8 @@ pub struct ControlTelemetry {
     pub reload_failures: Counter,
     /// When the running config was applied, in seconds since the Unix epoch.
     pub config_applied: Counter,
+    /// Remote VTEPs that nobody named and that sent to a bridge with a group.
+    pub discovered: Counter,
     /// The forwarding database.
     pub fdb: FdbTelemetry,
     /// The mirror of the kernel's tables.
@@ -67,6 +69,7 @@ impl ControlTelemetry {
             reloads: Counter::new(),
             reload_failures: Counter::new(),
             config_applied: Counter::new(),
+            discovered: Counter::new(),
             fdb: FdbTelemetry {
                 entries: Counter::new(),
                 capacity: Counter::new(),

@@ -29,7 +29,9 @@ pub use exception::{ExceptionTelemetry, Punt, PuntClass};
 pub use histogram::CycleHistogram;
 pub use kernel::{KernelTable, KernelTelemetry, RemoteState};
 pub use metrics::Exposition;
-pub use source::{BridgeLabel, BuildInfo, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle};
+pub use source::{
+    BridgeLabel, BuildInfo, GroupLabel, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle,
+};
 pub use worker::{
     BridgeCounters, LoopCounters, MAX_PORTS, PortCounters, RemoteCounters, StormCounters, Traffic, WorkerTelemetry,
 };

@@ -38,6 +38,9 @@ pub trait MetricsSource: Send + Sync {
 
     /// Every remote VTEP of the running config, by address.
     fn remote_labels(&self) -> Vec<RemoteLabel>;
+
+    /// Every group of the underlay with each of its uplinks. No two are alike in both.
+    fn group_labels(&self) -> Vec<GroupLabel>;
 }
 
 /// What is running.
@@ -76,6 +79,17 @@ pub struct RemoteLabel {
     pub index: TunnelIndex,
     /// The label: its address.
     pub address: IpAddr,
+}
+
+/// A multicast group of the underlay on one uplink, and what its metrics are called by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupLabel {
+    /// Its place in the workers' counters.
+    pub index: TunnelIndex,
+    /// The label `group`: its address.
+    pub address: IpAddr,
+    /// The label `port`: the uplink's name.
+    pub port: String,
 }
 
 /// A port as its driver tells it.

@@ -14,6 +14,7 @@ pub mod icmpv6;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
+pub mod membership;
 pub mod nd;
 pub mod udp;
 pub mod vxlan;

@@ -13,8 +13,8 @@ use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
 use vtepd::tables::{BridgeIndex, FloodKind, PortIndex, TunnelIndex};
 use vtepd::telemetry::{
-    BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent, MetricsSource,
-    PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, WorkerHandle, WorkerTelemetry,
+    BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent, GroupLabel,
+    MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, WorkerHandle, WorkerTelemetry,
 };
 use vtepd::wire::MacAddr;
 
@@ -174,6 +174,7 @@ fn count(gateway: &Gateway) {
     second.bridge(BridgeIndex(0)).access_received().count_many(200, 12_800);
     first.bridge(BridgeIndex(0)).tunnel_sent().count_many(1100, 70_000);
     second.bridge(BridgeIndex(65535)).tunnel_received().count(1500);
+    first.remote(TunnelIndex(7)).sent().count_many(30, 1800);
     first.remote(TunnelIndex(0)).sent().count_many(1100, 70_000);
     second.remote(TunnelIndex(65535)).received().count(1500);
     first.port(PortIndex(1)).received().count_many(1000, 64_000);
@@ -246,6 +247,12 @@ impl MetricsSource for Gateway {
             storm_control: bridge.vni == 100,
         };
         self.bridges.iter().map(label).collect()
+    }
+
+    fn group_labels(&self) -> Vec<GroupLabel> {
+        let address = Ipv4Addr::new(239, 1, 1, 1).into();
+        let group = GroupLabel { index: TunnelIndex(7), address, port: "uplink0".to_owned() };
+        if self.remotes.is_empty() { Vec::new() } else { vec![group] }
     }
 
     fn remote_labels(&self) -> Vec<RemoteLabel> {

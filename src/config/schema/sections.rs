@@ -261,9 +261,27 @@ pub static BRIDGE: Section = Section {
         key(
             "source_check",
             Kind::Boolean,
-            boolean(true),
+            Means("`true`, and with a `group` `false`"),
             "true",
-            "Accept VXLAN packets only from the bridge's own remote VTEPs.",
+            "Accept VXLAN packets only from the bridge's own remote VTEPs. The VTEPs of a `group` are not known in advance: \
+             where this is `false`, whoever sends to the bridge becomes a remote VTEP that stations are learned behind.",
+        ),
+        key(
+            "group",
+            Kind::IpAddress,
+            Means("floods go to `remotes` alone"),
+            "\"239.1.1.1\"",
+            "A multicast group of the underlay (RFC 7348, 4.2) that broadcast, unknown unicast and multicast frames are sent \
+             to, one copy for all, and received from. The gateway joins it by IGMP or MLD. A VTEP in `remotes` gets a copy \
+             of its own besides. Several bridges may have one group.",
+        ),
+        key(
+            "group_ports",
+            Kind::Texts(64, 32),
+            Means("all uplinks"),
+            "[\"uplink0\"]",
+            "The uplinks that `group` is sent to, received from and joined on, by name. Of uplinks that lead to the same \
+             fabric name one, or every VTEP gets two copies.",
         ),
         key(
             "tags",
@@ -317,7 +335,7 @@ pub static BRIDGE: Section = Section {
         ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ncontrol = \"static\"\nunknown_unicast = \"flood\"\n\
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ngroup = \"239.1.1.1\"\ngroup_ports = [\"uplink0\"]\ncontrol = \"static\"\nunknown_unicast = \"flood\"\n\
               broadcast_limit = \"1000 pps\"\nmulticast_limit = \"10 Mbit/s\"\nunknown_unicast_limit = \"1000 pps\"\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",

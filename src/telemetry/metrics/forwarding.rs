@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::families::{Families, Labels, labels};
 use crate::tables::FloodKind;
-use crate::telemetry::source::{BridgeLabel, PortReading, RemoteLabel, WorkerHandle};
+use crate::telemetry::source::{BridgeLabel, GroupLabel, PortReading, RemoteLabel, WorkerHandle};
 use crate::telemetry::totals::{self, BridgeTotal, RemoteTotal, TrafficTotal};
 use crate::telemetry::{ControlTelemetry, DropReason, Event};
 
@@ -109,4 +109,24 @@ pub(super) fn encode_storms(
             })
         }),
     )
+}
+
+/// What is sent to multicast groups of the underlay.
+pub(super) fn encode_groups(
+    families: &mut Families<'_>,
+    workers: &[WorkerHandle],
+    groups: &[GroupLabel],
+) -> fmt::Result {
+    const MEASURES: [Measure; 2] = [
+        ("vtepd_group_packets", "Frames sent to the multicast group of the underlay.", |traffic| traffic.packets),
+        ("vtepd_group_bytes", "Bytes of those frames without outer headers.", |traffic| traffic.bytes),
+    ];
+    for (name, help, measure) in MEASURES {
+        let sample = |group: &GroupLabel| {
+            let pairs = [("group", group.address.to_string().into()), ("port", Cow::Owned(group.port.clone()))];
+            (Labels(pairs), measure(totals::remote(workers, group.index).sent))
+        };
+        families.counters(name, help, groups.iter().map(sample))?;
+    }
+    Ok(())
 }

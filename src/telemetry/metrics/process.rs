@@ -36,6 +36,11 @@ pub(super) fn encode_control(families: &mut Families<'_>, control: &ControlTelem
         "Changes of the forwarding database, and refused ones.",
         FdbEvent::ALL.iter().map(|event| (labels([("event", event.name())]), control.fdb.events(*event))),
     )?;
+    families.gauge(
+        "vtepd_discovered_remotes",
+        "Remote VTEPs that the config does not name and that sent to a bridge with a `group`.",
+        control.discovered.get(),
+    )?;
     families.counter("vtepd_control_rounds", "Rounds of the control loop, its heartbeat.", control.rounds.get())?;
     families.counters(
         "vtepd_config_reloads",

@@ -20,7 +20,7 @@ use crate::tables::snapshot::{
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
-use crate::tables::{BridgeIndex, Location, MemberIndex, PortIndex, StormRates, TunnelIndex};
+use crate::tables::{BridgeIndex, Location, MemberIndex, PortIndex, StormRates, TunnelIndex, UnderlayGroups};
 use crate::telemetry::worker::Traffic;
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
 use crate::wire::{MacAddr, VlanId, Vni};
@@ -89,16 +89,24 @@ fn snapshot(setup: &Setup) -> Snapshot {
             mtu: 150,
             side: PortSide::Access(map),
             storm: StormRates::default(),
+            groups: UnderlayGroups::default(),
         }
     };
     let pattern = Box::new(OuterPattern::new(&local, UPLINK_MAC));
-    let uplink = Port { mac: UPLINK_MAC, mtu: 180, side: PortSide::Uplink(pattern), storm: StormRates::default() };
+    let uplink = Port {
+        mac: UPLINK_MAC,
+        mtu: 180,
+        side: PortSide::Uplink(pattern),
+        storm: StormRates::default(),
+        groups: UnderlayGroups::default(),
+    };
     let member =
         |bridge: u16, port, vlan| Member { port: PortIndex(port), bridge: BridgeIndex(bridge), vlan, mtu: 150 };
     let domain = |members: [u32; 2], flood_list: &[u16], source| BroadcastDomain {
         members: members.map(MemberIndex).into(),
         flood_list: flood_list.iter().copied().map(TunnelIndex).collect(),
         sources: [TunnelIndex(source)].into(),
+        discovers: false,
         rules: None,
     };
     let vni = |number| Vni::new(number).expect("24 bits");
