@@ -326,7 +326,9 @@ fn rate(text: &str) -> Result<Rate, Misfit> {
         "Mbit/s" => (1_000_000, Rate::LEAST_BITS, Rate::MOST_BITS),
         "Gbit/s" => (1_000_000_000, Rate::LEAST_BITS, Rate::MOST_BITS),
         "" => {
-            return Err(Misfit::new("the unit is missing").remedy("write a unit: `pps`, `kbit/s`, `Mbit/s` or `Gbit/s`"));
+            return Err(
+                Misfit::new("the unit is missing").remedy("write a unit: `pps`, `kbit/s`, `Mbit/s` or `Gbit/s`")
+            );
         }
         _ => {
             let misfit = Misfit::new("no such unit");
