@@ -153,7 +153,7 @@ fn every_key_is_taken_over() {
     let limits = |broadcast, multicast, unknown_unicast| StormLimits { broadcast, multicast, unknown_unicast };
     let (packets, bits) = (|number| Some(Rate::Packets(number)), |number| Some(Rate::Bits(number)));
     assert_eq!(port.storm, limits(packets(500), bits(1_000_000_000), bits(10_000)));
-    assert!(!bridge.flooding.unknown_unicast);
+    assert!(!bridge.flooding.unknown_unicast && bridge.flooding.snooping);
     let group = UnderlayGroup { address: "ff0e::1:1".parse().expect("an address"), ports: vec![PortIndex(0)] };
     assert_eq!(bridge.flooding.group, Some(group));
     assert_eq!(bridge.flooding.storm, limits(packets(1000), bits(10_000_000), packets(1)));

@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 
 use super::health::Heartbeats;
 use super::types::{
-    Bridge, BurstDurations, Count, DEFAULT_PAGE, Drops, EntryKind, Failure, FdbFilter, MAX_PAGE, Page, PageRange, Port,
-    Reloaded, RemoteVtep, Version, Vteps, Worker,
+    Bridge, BurstDurations, Count, DEFAULT_PAGE, Drops, EntryKind, Failure, FdbFilter, Groups, MAX_PAGE, Page,
+    PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Worker,
 };
 use super::view::GatewayView;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -68,6 +68,7 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .route("/v1/bridges", get(bridges))
         .route("/v1/fdb", get(fdb))
         .route("/v1/vteps", get(vteps))
+        .route("/v1/groups", get(groups))
         .route("/v1/drops", get(async |State(shared): Shares| ask(shared, |view| Ok(drops(view))).await))
         .route("/v1/workers", get(async |State(shared): Shares| ask(shared, |view| Ok(workers(view))).await))
         .route("/v1/config", get(config))
@@ -185,6 +186,15 @@ async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             bridges: remote.bridges,
         });
         Ok(Vteps { local: view.local_vtep(), remotes })
+    })
+    .await
+}
+
+async fn groups(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: BridgeQuery = parse(&uri)?;
+    ask(shared, move |view| {
+        let (routers, members) = view.multicast(query.vni);
+        Ok(Groups { routers, members: Page::cut(members, range(query.limit, query.offset)) })
     })
     .await
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::types::{FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
+use super::types::{FdbEntry, FdbFilter, GroupMember, LocalVtep, MulticastRouter, NextHop, Page, PageRange};
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
 
@@ -20,6 +20,10 @@ pub trait GatewayView: MetricsSource {
 
     /// FDB entries that match `filter`. The range's limit is at most [`super::types::MAX_PAGE`].
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry>;
+
+    /// Where multicast routers and members of multicast groups are, by VNI, family, group and place; of one bridge, or of
+    /// all.
+    fn multicast(&self, vni: Option<u32>) -> (Vec<MulticastRouter>, Vec<GroupMember>);
 
     /// The running config as TOML, with every default filled in.
     fn config_toml(&self) -> String;

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::client::{Client, ClientError};
 use crate::api::types::{
-    Bridge, DEFAULT_PAGE, Drops, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded, Version, Vteps, Worker,
+    Bridge, DEFAULT_PAGE, Drops, EntryKind, FdbEntry, Groups, MAX_PAGE, Page, Port, Reloaded, Version, Vteps, Worker,
 };
 use crate::wire::{MacAddr, Vni};
 
@@ -88,6 +88,14 @@ enum Subject {
     },
     /// This gateway and the remote VTEPs: next hops and traffic.
     Vteps {
+        #[command(flatten)]
+        range: Range,
+    },
+    /// Multicast groups and who wants them, in bridges that snoop; and where multicast routers are.
+    Groups {
+        /// Only of the bridge with this VNI.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(..=i64::from(Vni::MAX)))]
+        vni: Option<u32>,
         #[command(flatten)]
         range: Range,
     },
@@ -170,6 +178,7 @@ fn show(client: &Client, what: &Subject, json: bool) -> Result<String, ClientErr
         Subject::Bridges { vni, .. } => render::bridges(&client.get::<Page<Bridge>>(&path)?, *vni),
         Subject::Fdb { .. } => render::fdb(&client.get::<Page<FdbEntry>>(&path)?, is_filtered(what)),
         Subject::Vteps { .. } => render::vteps(&client.get::<Vteps>(&path)?),
+        Subject::Groups { .. } => render::groups(&client.get::<Groups>(&path)?),
         Subject::Drops { all } => render::drops(&client.get::<Drops>(&path)?, *all),
         Subject::Workers => render::workers(&client.get::<Vec<Worker>>(&path)?),
         Subject::Config => with_line_end(client.get_text("/v1/config?format=toml")?),
@@ -208,6 +217,10 @@ fn path(what: &Subject) -> String {
         Subject::Vteps { range } => {
             query.add_range(range);
             "vteps"
+        }
+        Subject::Groups { vni, range } => {
+            query.add("vni", *vni).add_range(range);
+            "groups"
         }
         Subject::Drops { .. } => "drops",
         Subject::Workers => "workers",

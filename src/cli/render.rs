@@ -7,7 +7,8 @@ use super::format::{
     bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
 };
 use crate::api::types::{
-    Bridge, Count, Drops, FdbEntry, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps, Worker,
+    Bridge, Count, Drops, FdbEntry, GroupMember, Groups, MulticastRouter, NextHop, Page, Place, Port, RemoteVtep,
+    Version, Vteps, Worker,
 };
 use crate::telemetry::totals::TrafficTotal;
 
@@ -124,15 +125,44 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
         _ => {}
     }
     let row = |entry: &FdbEntry| {
-        let place = match &entry.place {
-            Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
-            Place::Port { port, vlan: None } => format!("{port} untagged"),
-            Place::Remote { remote } => format!("remote {remote}"),
-        };
+        let place = place_of(&entry.place);
         let age = or_dash(entry.age_seconds.map(long_duration));
         vec![entry.vni.to_string(), entry.mac.to_string(), place, entry.kind.name().to_owned(), age]
     };
     page_table(&[Right("VNI"), Left("MAC"), Left("PLACE"), Left("KIND"), Right("AGE")], page, "entries", row)
+}
+
+fn place_of(place: &Place) -> String {
+    match place {
+        Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
+        Place::Port { port, vlan: None } => format!("{port} untagged"),
+        Place::Remote { remote } => format!("remote {remote}"),
+    }
+}
+
+pub(super) fn groups(groups: &Groups) -> String {
+    let mut out = String::new();
+    if groups.routers.is_empty() {
+        out.push_str("No multicast router is heard in a bridge that snoops.\n");
+    } else {
+        let columns = [Right("VNI"), Left("FAMILY"), Left("ROUTER"), Left("QUERIER"), Right("EXPIRES")];
+        let row = |router: &MulticastRouter| {
+            let querier = if router.querier { "yes" } else { "no" };
+            let expires = long_duration(router.expires_seconds);
+            vec![router.vni.to_string(), router.family.clone(), place_of(&router.place), querier.to_owned(), expires]
+        };
+        out.push_str(&table(&columns, groups.routers.iter().map(row)));
+    }
+    out.push('\n');
+    if groups.members.total == 0 {
+        return out + "No multicast group has a member in a bridge that snoops.\n";
+    }
+    let row = |member: &GroupMember| {
+        let expires = long_duration(member.expires_seconds);
+        vec![member.vni.to_string(), member.group.to_string(), place_of(&member.place), expires]
+    };
+    let columns = [Right("VNI"), Left("GROUP"), Left("MEMBER"), Right("EXPIRES")];
+    out + &page_table(&columns, &groups.members, "members", row)
 }
 
 pub(super) fn vteps(vteps: &Vteps) -> String {

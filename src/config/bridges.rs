@@ -31,6 +31,7 @@ pub(super) struct BridgeDraft<'t> {
     control: Option<Located<Cow<'t, str>>>,
     unknown_unicast: Option<bool>,
     storm: Option<StormLimits>,
+    snooping: Option<bool>,
     group: Option<Option<Located<IpAddr>>>,
     group_ports: Field<Vec<Located<Cow<'t, str>>>>,
 }
@@ -52,6 +53,7 @@ impl<'t> BridgeDraft<'t> {
             control: reader.get("control", findings).located(),
             unknown_unicast: reader.get("unknown_unicast", findings).value().map(|what: Cow<'_, str>| what == "flood"),
             storm: read_storm_limits(reader, findings),
+            snooping: reader.get("snooping", findings).value(),
             group: reader.get("group", findings).optional_located(),
             group_ports: reader.get("group_ports", findings),
         }
@@ -310,7 +312,12 @@ impl<'t> Bridges<'t> {
                 link_local: draft.link_local?,
                 max_macs: draft.max_macs?,
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
-                flooding: Flooding { unknown_unicast: draft.unknown_unicast?, storm: draft.storm?, group },
+                flooding: Flooding {
+                    unknown_unicast: draft.unknown_unicast?,
+                    storm: draft.storm?,
+                    group,
+                    snooping: draft.snooping?,
+                },
             };
             let first_vlan = draft.vlan.optional()?.map(|vlan| vlan.first);
             for (offset, vni) in (vni.first..=vni.last).enumerate() {

@@ -189,11 +189,13 @@ pub struct Flooding {
     pub storm: StormLimits,
     /// The underlay's multicast group that floods go to, besides `remotes` (default none).
     pub group: Option<UnderlayGroup>,
+    /// Multicast goes to who has asked for it by IGMP or MLD (default false).
+    pub snooping: bool,
 }
 
 impl Default for Flooding {
     fn default() -> Self {
-        Self { unknown_unicast: true, storm: StormLimits::default(), group: None }
+        Self { unknown_unicast: true, storm: StormLimits::default(), group: None, snooping: false }
     }
 }
 

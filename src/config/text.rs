@@ -100,6 +100,7 @@ impl Config {
         if let Some(max_macs) = bridge.max_macs {
             file.plain("max_macs", max_macs);
         }
+        file.plain("snooping", bridge.flooding.snooping);
         file.quoted("unknown_unicast", if bridge.flooding.unknown_unicast { "flood" } else { "drop" });
         write_storm_limits(file, &bridge.flooding.storm);
     }
@@ -257,6 +258,7 @@ mod tests {
         ports = ["trunk0"]
         tags = "carry"
         group = "ff05::1:1"
+        snooping = true
         learning = false
         source_check = false
         unknown_unicast = "drop"

@@ -14,15 +14,17 @@ use tracing::warn;
 use super::compile::{PortFacts, compile};
 use super::discovery::Discovery;
 use super::kernel::Kernel;
-use super::learning::{Learning, Limits};
+use super::learning::{Learning, Limits, is_place_of};
 use super::registry::{Exhausted, Registry};
+use super::snooping::Snooping;
 use super::static_entries::StaticChanges;
 use super::underlay::Reach;
 use crate::config::Config;
 use crate::config::model::{self, Control};
 use crate::tables::learning::LearnRing;
-use crate::tables::{ExceptionPath, Snapshot, Tables};
+use crate::tables::{ExceptionPath, FdbKey, Snapshot, Tables};
 use crate::telemetry::ControlTelemetry;
+use crate::wire::MacAddr;
 
 /// The config that runs, with the indices its parts have. Published as a whole at each reload.
 #[derive(Clone, Debug)]
@@ -77,6 +79,8 @@ pub struct Gateway {
     reach: Arc<ArcSwap<Reach>>,
     /// Remote VTEPs that nobody named.
     discovery: Discovery,
+    /// Who wants which multicast group.
+    snooping: Snooping,
     /// When the last snapshot with the kernel's flood lists and remote VTEPs was ready, and how long it took.
     reshaped: (Instant, Duration),
     /// Stations that the kernel says are missing in the FDB for want of room, and that was logged.
@@ -99,11 +103,13 @@ impl Gateway {
         telemetry: Arc<ControlTelemetry>,
     ) -> Result<Self, StartError> {
         let mut registry = Registry::default();
-        let snapshot = compile(&config, &ports, &mut registry)?;
+        let mut snapshot = compile(&config, &ports, &mut registry)?;
+        let now = Instant::now();
+        let mut snooping = Snooping::new(Arc::clone(&telemetry), now);
+        snooping.adopt(&mut snapshot);
         let max_entries = config.fdb.max_entries;
         let (tables, writer) =
             Tables::new(snapshot, max_entries as usize).map_err(|source| StartError::Memory { max_entries, source })?;
-        let now = Instant::now();
         let running = Arc::new(Running { config: Arc::new(config), ports, registry });
         let mut gateway = Self {
             tables,
@@ -113,6 +119,7 @@ impl Gateway {
             kernel: None,
             reach: Arc::default(),
             discovery: Discovery::new(now),
+            snooping,
             reshaped: (now, Duration::ZERO),
             stations_missing: false,
             static_missing: false,
@@ -151,6 +158,7 @@ impl Gateway {
         snapshot.exception = self.tables.snapshot.load().exception;
         let running = Arc::new(Running { config: Arc::new(config), ports: before.ports.clone(), registry });
         self.lead(&mut snapshot, &running);
+        self.snooping.adopt(&mut snapshot);
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::clone(&running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
@@ -230,6 +238,7 @@ impl Gateway {
         let now_tick = self.tables.age.now();
         let followed = self.follow_on(now);
         let events = self.learning.drain(&self.tables.snapshot.load(), now_tick);
+        self.snoop(now);
         if let Some(ageing) = self.learning.ageing() {
             // The whole table once a tick, evenly spread over the rounds. A tick that has begun counts as passed.
             let share = (now - self.last_round).as_secs_f64() / tick.as_secs_f64();
@@ -240,6 +249,26 @@ impl Gateway {
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.last_round = now;
         events + followed
+    }
+}
+
+impl Gateway {
+    /// Takes in what workers heard of multicast groups, and publishes what has changed by it.
+    fn snoop(&mut self, now: Instant) {
+        let snapshot = self.tables.snapshot.load();
+        let snooping = &mut self.snooping;
+        if !snooping.is_idle() {
+            self.learning.take_heard(|heard| {
+                let domain = snapshot.domains.get(usize::from(heard.bridge.0));
+                // A VTEP that is not known yet can be reached by the bridge's group, where it has one.
+                let is_reached = domain.is_some_and(|domain| domain.discovers)
+                    || is_place_of(FdbKey::new(heard.bridge, MacAddr::ZERO), heard.place, &snapshot);
+                if is_reached {
+                    snooping.hear(&heard, now);
+                }
+            });
+        }
+        snooping.round(&snapshot, now);
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use crate::tables::fdb::{AgeTick, FdbKey, FdbValue, FdbWriter, InsertError, Inserted};
 use crate::tables::learning::{LearnEvent, LearnRing};
 use crate::tables::snapshot::Bridge;
+use crate::tables::snooping::Heard;
 use crate::tables::{BridgeIndex, Location, LocationKind, Snapshot, TunnelIndex};
 use crate::telemetry::{ControlTelemetry, FdbEvent};
 
@@ -100,6 +101,13 @@ impl Learning {
     pub fn take_remotes(&self, mut take: impl FnMut(IpAddr)) {
         for ring in &self.rings {
             std::iter::from_fn(|| ring.take_remote()).take(LearnRing::REMOTES).for_each(&mut take);
+        }
+    }
+
+    /// Gives `take` what the workers heard of multicast groups.
+    pub fn take_heard(&self, mut take: impl FnMut(Heard)) {
+        for ring in &self.rings {
+            std::iter::from_fn(|| ring.take_heard()).take(LearnRing::HEARD).for_each(&mut take);
         }
     }
 

@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod learning;
 pub mod registry;
 pub mod slots;
+pub mod snooping;
 mod static_entries;
 mod storm;
 pub mod underlay;

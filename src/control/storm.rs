@@ -4,6 +4,8 @@
 //! equal share of it. All of them together never let more pass than the limit; what one worker does not use is not
 //! another's.
 
+use std::sync::Arc;
+
 use super::compile::PortFacts;
 use crate::config::Config;
 use crate::config::model::{Bridge, PortRole, Rate, StormLimits};
@@ -34,7 +36,9 @@ pub(super) fn rules(bridge: &Bridge, config: &Config, facts: &[PortFacts]) -> Op
     let rules = FloodRules {
         unknown_unicast: bridge.flooding.unknown_unicast,
         storm: port_rates(&bridge.flooding.storm, receivers),
+        snooping: bridge.flooding.snooping.then(Arc::default),
     };
     let of_ports = entrances().any(|(_, (port, _))| port.storm != StormLimits::default());
-    (of_ports || !rules.unknown_unicast || !rules.storm.is_empty()).then_some(rules)
+    let has_own = !rules.unknown_unicast || !rules.storm.is_empty() || rules.snooping.is_some();
+    (of_ports || has_own).then_some(rules)
 }

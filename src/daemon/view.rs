@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::{RecvTimeoutError, Sender, TrySendError, bounded};
@@ -10,7 +10,9 @@ use tracing::debug;
 
 use super::ports::RunningPort;
 use crate::api::GatewayView;
-use crate::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
+use crate::api::types::{
+    EntryKind, FdbEntry, FdbFilter, GroupMember, LocalVtep, MulticastRouter, NextHop, Page, PageRange, Place,
+};
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
 use crate::config::model::{PortRole, StormLimits};
@@ -20,7 +22,8 @@ use crate::control::learning::is_place_of;
 use crate::control::underlay::Reach;
 use crate::dpdk::clock;
 use crate::tables::fdb::{FdbKey, FdbValue};
-use crate::tables::{LocationKind, PortIndex, Snapshot, Tables};
+use crate::tables::snapshot::Bridge;
+use crate::tables::{Location, LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, GroupLabel, MetricsSource, PortReading,
     PortStatistics, RemoteLabel, WorkerHandle,
@@ -232,6 +235,31 @@ impl GatewayView for View {
         Page { total, offset: range.offset, items }
     }
 
+    fn multicast(&self, vni: Option<u32>) -> (Vec<MulticastRouter>, Vec<GroupMember>) {
+        let (snapshot, running) = (self.tables.snapshot.load(), self.running.load());
+        let expires = |until: Instant| until.saturating_duration_since(Instant::now()).as_secs();
+        let (mut routers, mut members) = (Vec::new(), Vec::new());
+        let wanted = |bridge: &Bridge| vni.is_none_or(|vni| vni == bridge.vni.get());
+        for (bridge, domain) in snapshot.bridges.iter().zip(&snapshot.domains).filter(|(bridge, _)| wanted(bridge)) {
+            let Some(snooping) = domain.rules.as_ref().and_then(|rules| rules.snooping.as_ref()) else { continue };
+            let (table, vni) = (snooping.load(), bridge.vni.get());
+            for (family, name) in table.families().iter().zip(["ipv4", "ipv6"]) {
+                routers.extend(family.routers_seen.iter().filter_map(|(location, querier, until)| {
+                    let place = place_of(*location, &snapshot, &running)?;
+                    let (family, expires_seconds) = (name.to_owned(), expires(*until));
+                    Some(MulticastRouter { vni, family, place, querier: *querier, expires_seconds })
+                }));
+                members.extend(family.members.iter().filter_map(|(group, location, until)| {
+                    let place = place_of(*location, &snapshot, &running)?;
+                    Some(GroupMember { vni, group: *group, place, expires_seconds: expires(*until) })
+                }));
+            }
+        }
+        routers.sort_by(|a, b| (a.vni, &a.family, &a.place).cmp(&(b.vni, &b.family, &b.place)));
+        members.sort_by(|a, b| (a.vni, a.group, &a.place).cmp(&(b.vni, b.group, &b.place)));
+        (routers, members)
+    }
+
     fn config_toml(&self) -> String {
         self.running.load().config.to_toml()
     }
@@ -264,16 +292,7 @@ impl View {
         if !is_place_of(key, value.location(), snapshot) {
             return None;
         }
-        let place = match value.location().kind() {
-            LocationKind::Access(member) => {
-                let member = snapshot.members.get(member.0 as usize)?;
-                let port = running.config.port_name(member.port).to_owned();
-                Place::Port { port, vlan: (member.vlan != 0).then_some(member.vlan) }
-            }
-            LocationKind::Tunnel(tunnel) => {
-                Place::Remote { remote: snapshot.tunnels.get(usize::from(tunnel.0))?.address }
-            }
-        };
+        let place = place_of(value.location(), snapshot, running)?;
         let tick = tick_length(running.config.fdb.ageing);
         let age = tick * u32::from(self.tables.age.now().since(value.tick()));
         let kind = match value {
@@ -289,6 +308,18 @@ impl View {
             age_seconds: (kind == EntryKind::Learned).then_some(age.as_secs()),
         })
     }
+}
+
+/// A place as people read it.
+fn place_of(location: Location, snapshot: &Snapshot, running: &Running) -> Option<Place> {
+    Some(match location.kind() {
+        LocationKind::Access(member) => {
+            let member = snapshot.members.get(member.0 as usize)?;
+            let port = running.config.port_name(member.port).to_owned();
+            Place::Port { port, vlan: (member.vlan != 0).then_some(member.vlan) }
+        }
+        LocationKind::Tunnel(tunnel) => Place::Remote { remote: snapshot.tunnels.get(usize::from(tunnel.0))?.address },
+    })
 }
 
 /// The VNI of an entry's bridge.

@@ -174,7 +174,9 @@ mod tests {
         for step in 0..=until.as_millis() / 10 {
             speaker.speak(from + Duration::from_millis(10 * step as u64), |frame| {
                 frames += 1;
-                let Some(Multicast::Report(records)) = recognise(frame, frame.len()) else { panic!("no report") };
+                let Some(Multicast::Report { records, .. }) = recognise(frame, frame.len()) else {
+                    panic!("no report")
+                };
                 for record in records {
                     said.entry(record.group).or_default()[usize::from(!record.wanted)] += 1;
                 }

@@ -10,7 +10,7 @@ use super::packet::PacketBuffer;
 use super::storm_control::StormControl;
 use super::too_big::TooBigLimiter;
 use super::uplink;
-use super::{BURST, access, flood};
+use super::{BURST, access, flood, snooping};
 use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
@@ -233,11 +233,21 @@ fn flood_frame<P: PacketBuffer>(
 ) -> Result<(), DropReason> {
     let bridge = frame.bridge();
     let domain = around.snapshot.domains.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
-    if let Some(rules) = &domain.rules {
-        entrance.storms.admit(frame, rules, entrance.index, entrance.port, around)?;
-    }
+    let snooping = match &domain.rules {
+        Some(rules) => {
+            entrance.storms.admit(frame, rules, entrance.index, entrance.port, around)?;
+            rules.snooping.as_deref().filter(|_| frame.is_to_group())
+        }
+        None => None,
+    };
     let addresses = frame.addresses();
     frame.place.extract(&mut packet, addresses).ok_or(DropReason::NoHeadroom)?;
+    if let Some(snooping) = snooping {
+        let table = snooping.load();
+        if let Some(places) = snooping::places(packet.head(), packet.len(), frame, &table, around)? {
+            return flood::flood_to(packet, frame, places, around, egress);
+        }
+    }
     if let LocationKind::Access(sender) = frame.source.kind()
         && !frame.is_to_group()
         && let Some(max_frame) = flood::shortest_limit(packet.len(), frame.source, domain, around)

@@ -1,5 +1,9 @@
 //! What of a bridge's floods is not to pass.
 
+use std::sync::Arc;
+
+use super::snooping::SnoopedGroups;
+
 /// What a flooded frame is, by its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FloodKind {
@@ -61,10 +65,12 @@ impl StormRates {
 }
 
 /// What restricts the floods of a bridge.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct FloodRules {
     /// Frames to unknown stations are flooded.
     pub unknown_unicast: bool,
     /// The bridge's limits.
     pub storm: StormRates,
+    /// Who wants which multicast group, where the bridge snoops IGMP and MLD.
+    pub snooping: Option<Arc<SnoopedGroups>>,
 }

@@ -6,6 +6,7 @@ use crossbeam::queue::ArrayQueue;
 
 use super::Location;
 use super::fdb::FdbKey;
+use super::snooping::Heard;
 
 /// A source that a worker met and that the FDB does not know to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,7 @@ pub struct LearnEvent {
 pub struct LearnRing {
     sources: ArrayQueue<LearnEvent>,
     remotes: ArrayQueue<IpAddr>,
+    heard: ArrayQueue<Heard>,
 }
 
 impl LearnRing {
@@ -30,10 +32,17 @@ impl LearnRing {
     /// Addresses of unknown VTEPs that a ring holds.
     pub const REMOTES: usize = 256;
 
+    /// What is said of multicast groups that a ring holds: good for half a million memberships a second.
+    pub const HEARD: usize = 1024;
+
     /// An empty ring.
     #[must_use]
     pub fn new() -> Self {
-        Self { sources: ArrayQueue::new(Self::CAPACITY), remotes: ArrayQueue::new(Self::REMOTES) }
+        Self {
+            sources: ArrayQueue::new(Self::CAPACITY),
+            remotes: ArrayQueue::new(Self::REMOTES),
+            heard: ArrayQueue::new(Self::HEARD),
+        }
     }
 
     /// Sends an event; false where the ring is full.
@@ -53,6 +62,18 @@ impl LearnRing {
     pub fn send_remote(&self, address: IpAddr) {
         // Nothing is lost: as long as the VTEP is unknown, each of its packets brings it here again.
         let _ = self.remotes.push(address);
+    }
+
+    /// Sends what was heard of a multicast group; false where the ring is full. Hosts and routers say it again.
+    #[must_use]
+    pub fn send_heard(&self, heard: Heard) -> bool {
+        self.heard.push(heard).is_ok()
+    }
+
+    /// Takes the oldest of what was heard of multicast groups.
+    #[must_use]
+    pub fn take_heard(&self) -> Option<Heard> {
+        self.heard.pop()
     }
 
     /// Takes the oldest address of a VTEP.

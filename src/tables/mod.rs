@@ -11,6 +11,7 @@ pub mod published;
 pub mod quiescence;
 pub mod remote_map;
 pub mod snapshot;
+pub mod snooping;
 mod sync;
 pub mod tunnel;
 pub mod underlay_group;

@@ -54,6 +54,10 @@ pub struct ControlTelemetry {
     pub config_applied: Counter,
     /// Remote VTEPs that nobody named and that sent to a bridge with a group.
     pub discovered: Counter,
+    /// Memberships of multicast groups in bridges that snoop: pairs of a group and a place.
+    pub memberships: Counter,
+    /// Memberships that were refused because there were as many as there may be.
+    pub memberships_refused: Counter,
     /// The forwarding database.
     pub fdb: FdbTelemetry,
     /// The mirror of the kernel's tables.
@@ -70,6 +74,8 @@ impl ControlTelemetry {
             reload_failures: Counter::new(),
             config_applied: Counter::new(),
             discovered: Counter::new(),
+            memberships: Counter::new(),
+            memberships_refused: Counter::new(),
             fdb: FdbTelemetry {
                 entries: Counter::new(),
                 capacity: Counter::new(),

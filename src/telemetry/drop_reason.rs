@@ -67,6 +67,8 @@ labelled_enum! {
         NoMember = "no_member",
         /// The destination is unknown, and the bridge does not flood such frames (`unknown_unicast` "drop").
         UnknownUnicast = "unknown_unicast",
+        /// Nobody behind another port or remote VTEP has asked for the multicast group, and the bridge snoops.
+        NoListener = "no_listener",
         /// Storm control: more broadcasts than `broadcast_limit` of the port or the bridge.
         StormBroadcast = "storm_broadcast",
         /// Storm control: more multicasts than `multicast_limit` of the port or the bridge.

@@ -13,6 +13,10 @@ labelled_enum! {
         LearnSent = "learn_sent",
         /// New or moved sources not handed over because the learn ring was full; the next frame tries again.
         LearnLost = "learn_lost",
+        /// Membership queries and reports handed to the control thread, one for each group, in bridges that snoop.
+        MembershipSent = "membership_sent",
+        /// Membership queries and reports not handed over because the ring was full; hosts and routers say it again.
+        MembershipLost = "membership_lost",
         /// Age ticks of known sources that were brought up to date.
         AgeRefreshed = "age_refreshed",
         /// Frames from a source whose static entry names another place; they are forwarded and not learned.

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
-use vtepd::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
+use vtepd::api::types::{
+    EntryKind, FdbEntry, FdbFilter, GroupMember, LocalVtep, MulticastRouter, NextHop, Page, PageRange, Place,
+};
 use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
@@ -275,6 +277,28 @@ impl GatewayView for Gateway {
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
         Page::cut(self.entries.iter().filter(|entry| filter.matches(entry)).cloned(), range)
+    }
+
+    fn multicast(&self, vni: Option<u32>) -> (Vec<MulticastRouter>, Vec<GroupMember>) {
+        if self.entries.is_empty() || vni.is_some_and(|vni| vni != 100) {
+            return (Vec::new(), Vec::new());
+        }
+        let port = || Place::Port { port: "trunk0".to_owned(), vlan: Some(100) };
+        let remote = || Place::Remote { remote: REMOTE_V4 };
+        let router = |place, querier, expires_seconds| MulticastRouter {
+            vni: 100,
+            family: "ipv4".to_owned(),
+            place,
+            querier,
+            expires_seconds,
+        };
+        let member = |place, expires_seconds| GroupMember {
+            vni: 100,
+            group: Ipv4Addr::new(239, 2, 3, 4).into(),
+            place,
+            expires_seconds,
+        };
+        (vec![router(port(), true, 200), router(remote(), false, 60)], vec![member(port(), 250), member(remote(), 2)])
     }
 
     fn config_toml(&self) -> String {

@@ -50,6 +50,8 @@ fn tables_are_the_golden_ones() {
         "show fdb --remote 10.0.0.2",
         "show fdb --static",
         "show vteps",
+        "show groups",
+        "show groups --vni 7",
         "show drops",
         "show workers",
         "show config",
@@ -62,7 +64,7 @@ fn tables_are_the_golden_ones() {
 #[test]
 fn json_is_what_the_socket_says() {
     let served = serve(Gateway::busy());
-    for what in ["ports", "bridges", "fdb", "vteps", "drops", "workers", "config"] {
+    for what in ["ports", "bridges", "fdb", "vteps", "groups", "drops", "workers", "config"] {
         let text = printed(&served.socket, &format!("show {what} --json"));
         let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(told, crate::http::unix(&served.socket, &format!("GET /v1/{what}")).json(), "{what}");

@@ -317,6 +317,14 @@ pub static BRIDGE: Section = Section {
              `vtep.underlay` must be \"kernel\".",
         ),
         key(
+            "snooping",
+            Kind::Boolean,
+            boolean(false),
+            "true",
+            "Send multicast only where it is wanted: to ports and remote VTEPs from where hosts ask for it by IGMP or MLD, and \
+             to routers (RFC 4541). As long as no querier is heard all multicast is flooded.",
+        ),
+        key(
             "unknown_unicast",
             Kind::Choice(&["flood", "drop"]),
             text("flood"),
@@ -335,7 +343,7 @@ pub static BRIDGE: Section = Section {
         ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ngroup = \"239.1.1.1\"\ngroup_ports = [\"uplink0\"]\ncontrol = \"static\"\nunknown_unicast = \"flood\"\n\
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ngroup = \"239.1.1.1\"\ngroup_ports = [\"uplink0\"]\ncontrol = \"static\"\nsnooping = true\nunknown_unicast = \"flood\"\n\
               broadcast_limit = \"1000 pps\"\nmulticast_limit = \"10 Mbit/s\"\nunknown_unicast_limit = \"1000 pps\"\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",

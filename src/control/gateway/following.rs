@@ -123,6 +123,7 @@ impl Gateway {
         kernel.set_remotes(&left_to_the_kernel(&running.config, kernel, &self.discovery));
         set_ways(&mut snapshot, &running, kernel);
         self.reach.store(Arc::new(kernel.underlay().reach()));
+        self.snooping.adopt(&mut snapshot);
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::new(running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());

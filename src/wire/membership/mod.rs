@@ -51,9 +51,17 @@ pub enum Multicast<'a> {
     /// A router asks who wants a group, or any.
     Query(Query),
     /// Hosts say what they want.
-    Report(Records<'a>),
+    Report {
+        /// By MLD.
+        ipv6: bool,
+        /// What they say.
+        records: Records<'a>,
+    },
     /// A router shows itself.
-    RouterHello,
+    RouterHello {
+        /// Over IPv6.
+        ipv6: bool,
+    },
     /// Anything else, for this group.
     Data(IpAddr),
 }
@@ -155,13 +163,17 @@ pub fn recognise(head: &[u8], length: usize) -> Option<Multicast<'_>> {
     }
 }
 
+const fn report_of(records: Records<'_>, ipv6: bool) -> Multicast<'_> {
+    Multicast::Report { ipv6, records }
+}
+
 fn recognise_ipv4(packet: &[u8], length: usize) -> Option<Multicast<'_>> {
     let ip = Ipv4Header::parse(packet, length).ok()?;
     match ip.protocol {
         PROTOCOL_IGMP if !ip.is_fragment() => {
             igmp_message(packet.get(ip.header_length..ip.total_length)?, ip.source, ip.destination)
         }
-        PROTOCOL_PIM if is_pim_hello(packet.get(ip.header_length..)?) => Some(Multicast::RouterHello),
+        PROTOCOL_PIM if is_pim_hello(packet.get(ip.header_length..)?) => Some(Multicast::RouterHello { ipv6: false }),
         _ => ip.destination.is_multicast().then_some(Multicast::Data(ip.destination.into())),
     }
 }
@@ -174,7 +186,7 @@ fn igmp_message(message: &[u8], source: Ipv4Addr, destination: Ipv4Addr) -> Opti
         return None;
     }
     let group = Ipv4Addr::new(g0, g1, g2, g3);
-    let about = |wanted| group.is_multicast().then(|| Multicast::Report(Records::one(group.into(), wanted)));
+    let about = |wanted| group.is_multicast().then(|| report_of(Records::one(group.into(), wanted), false));
     match kind {
         igmp::QUERY => {
             let (response, timing) = match (message.len(), code) {
@@ -191,7 +203,7 @@ fn igmp_message(message: &[u8], source: Ipv4Addr, destination: Ipv4Addr) -> Opti
         }
         igmp::REPORT_V1 | igmp::REPORT_V2 => about(true),
         igmp::LEAVE => about(false),
-        igmp::REPORT_V3 => Some(Multicast::Report(Records::list(message.get(8..)?, read_u16(message, 6)?, 4))),
+        igmp::REPORT_V3 => Some(report_of(Records::list(message.get(8..)?, read_u16(message, 6)?, 4), false)),
         // DVMRP, traces and the like: flooded as what they are for.
         _ => Some(Multicast::Data(destination.into())),
     }
@@ -212,7 +224,7 @@ fn recognise_ipv6(packet: &[u8], length: usize) -> Option<Multicast<'_>> {
             }
             mld_message(packet.get(upper.offset..end)?, ip.source, ip.destination)
         }
-        PROTOCOL_PIM if is_pim_hello(packet.get(upper.offset..)?) => Some(Multicast::RouterHello),
+        PROTOCOL_PIM if is_pim_hello(packet.get(upper.offset..)?) => Some(Multicast::RouterHello { ipv6: true }),
         _ => ip.destination.is_multicast().then_some(Multicast::Data(ip.destination.into())),
     }
 }
@@ -225,10 +237,10 @@ fn mld_message(message: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> Optio
     }
     let kind = read_u8(message, 0)?;
     if kind == mld::REPORT_V2 {
-        return Some(Multicast::Report(Records::list(message.get(8..)?, read_u16(message, 6)?, 16)));
+        return Some(report_of(Records::list(message.get(8..)?, read_u16(message, 6)?, 16), true));
     }
     let group = Ipv6Addr::from(*field::<16>(message, 8)?);
-    let about = |wanted| group.is_multicast().then(|| Multicast::Report(Records::one(group.into(), wanted)));
+    let about = |wanted| group.is_multicast().then(|| report_of(Records::one(group.into(), wanted), true));
     match kind {
         mld::QUERY => {
             let code = read_u16(message, 4)?;

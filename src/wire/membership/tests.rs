@@ -42,7 +42,9 @@ fn query(frame: &[u8]) -> Query {
 
 #[track_caller]
 fn records(frame: &[u8]) -> Vec<(IpAddr, bool)> {
-    let Some(Multicast::Report(records)) = recognised(frame) else { panic!("no report: {:?}", recognised(frame)) };
+    let Some(Multicast::Report { records, .. }) = recognised(frame) else {
+        panic!("no report: {:?}", recognised(frame))
+    };
     records.map(|record| (record.group, record.wanted)).collect()
 }
 
@@ -140,7 +142,7 @@ fn other_multicast_is_data_of_its_group_and_a_pim_hello_shows_a_router() {
     assert!(matches!(recognised(&frame), Some(Multicast::Data(group)) if group == IpAddr::from(GROUP6)));
     let hello = ipv4([192, 0, 2, 1], [224, 0, 0, 13], PROTOCOL_PIM, &[0x20, 0, 0, 0]);
     let frame = ethernet(group_mac([224, 0, 0, 13].into()), HOST, ETHERTYPE_IPV4, &hello);
-    assert!(matches!(recognised(&frame), Some(Multicast::RouterHello)));
+    assert!(matches!(recognised(&frame), Some(Multicast::RouterHello { ipv6: false })));
     let arp = ethernet(MacAddr::BROADCAST, HOST, 0x0806, &[0; 28]);
     assert!(recognised(&arp).is_none());
 }
@@ -151,7 +153,7 @@ fn a_wrong_checksum_is_no_message() {
     for at in 34..frame.len() {
         let mut wrong = frame.clone();
         wrong[at] ^= 0x40;
-        assert!(!matches!(recognised(&wrong), Some(Multicast::Report(_) | Multicast::Query(_))), "byte {at}");
+        assert!(!matches!(recognised(&wrong), Some(Multicast::Report { .. } | Multicast::Query(_))), "byte {at}");
     }
 }
 
@@ -202,7 +204,7 @@ proptest! {
             frame[if ipv6 { 20 } else { 23 }] = if kind < 128 { PROTOCOL_IGMP } else { PROTOCOL_ICMPV6 };
         }
         for length in [frame.len(), frame.len() + 100] {
-            if let Some(Multicast::Report(records)) = recognise(&frame, length) {
+            if let Some(Multicast::Report { records, .. }) = recognise(&frame, length) {
                 prop_assert!(records.count() <= usize::from(u16::MAX));
             }
         }
@@ -213,7 +215,7 @@ proptest! {
         let mut message = message;
         message[0] = 0x22;
         let frame = igmp([224, 0, 0, 22], &message);
-        if let Some(Multicast::Report(records)) = recognised(&frame) {
+        if let Some(Multicast::Report { records, .. }) = recognised(&frame) {
             prop_assert!(records.count() <= message.len() / 8);
         }
     }
