@@ -14,7 +14,7 @@ use crate::tables::exception_path::ExceptionPath;
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, OuterDscp, Port, PortSide, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, OuterDscp, Port, PortSide, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -298,6 +298,7 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep
         groups: groups.remove(&PortIndex(index as u16)).unwrap_or_default(),
         storm: port_rates(&port.storm, facts.receivers),
         side: map.map_or_else(|| PortSide::Uplink(Box::new(OuterPattern::new(vtep, facts.mac))), PortSide::Access),
+        link_local: link_local(port),
     };
     maps.into_iter().zip(facts).zip(&config.ports).enumerate().map(port).collect()
 }
@@ -316,6 +317,14 @@ fn underlay_groups(config: &Config, registry: &Registry) -> FxHashMap<PortIndex,
         bridges: bridges.into_iter().collect(),
     };
     ports.into_iter().map(|(port, groups)| (port, UnderlayGroups::new(groups.into_iter().map(group)))).collect()
+}
+
+fn link_local(port: &model::Port) -> LinkLocal {
+    match (port.link_local, port.role) {
+        (Some(model::LinkLocal::Drop), _) => LinkLocal::Drop,
+        (Some(model::LinkLocal::Punt), _) | (None, PortRole::Uplink) => LinkLocal::Punt,
+        (None, PortRole::Access) => LinkLocal::AsBridge,
+    }
 }
 
 fn access_map(maps: &mut [Option<AccessMap>], port: PortIndex) -> Option<&mut AccessMap> {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use self::world::{Kind, Known, LOCATIONS, Setup, TRUNK, UDP_PORT, UPLINK, UPLINK_MAC, VLAN, VNIS, World, vtep};
 use crate::forwarding::{BURST, ChecksumVerdict, HeapPacket, ReceiveChecksums};
-use crate::tables::snapshot::BridgePolicy;
+use crate::tables::snapshot::{BridgePolicy, LinkLocal};
 use crate::tables::{BridgeIndex, PortIndex};
 use crate::telemetry::DropReason;
 use crate::wire::MacAddr;
@@ -367,11 +367,13 @@ fn setup() -> impl Strategy<Value = Setup> {
         carry_tags,
         link_local,
     });
-    (any::<[bool; 3]>(), policy).prop_map(|([ipv6, strict, zero_checksum], policy)| Setup {
+    let link_local = prop::sample::select(vec![LinkLocal::AsBridge, LinkLocal::Drop, LinkLocal::Punt]);
+    (any::<[bool; 3]>(), policy, link_local).prop_map(|([ipv6, strict, zero_checksum], policy, link_local)| Setup {
         ipv6,
         strict,
         zero_checksum,
         policy,
+        link_local,
     })
 }
 

@@ -16,7 +16,7 @@ use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::quiescence::Quiescence;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, OuterDscp, Port, PortSide, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, OuterDscp, Port, PortSide, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -42,13 +42,15 @@ pub struct Setup {
     pub strict: bool,
     pub zero_checksum: bool,
     pub policy: BridgePolicy,
+    /// Of the trunks.
+    pub link_local: LinkLocal,
 }
 
 impl Setup {
     /// The schema's defaults.
     pub const fn usual(ipv6: bool) -> Self {
         let policy = BridgePolicy { learning: true, source_check: true, carry_tags: false, link_local: false };
-        Self { ipv6, strict: false, zero_checksum: false, policy }
+        Self { ipv6, strict: false, zero_checksum: false, policy, link_local: LinkLocal::AsBridge }
     }
 }
 
@@ -90,6 +92,7 @@ fn snapshot(setup: &Setup) -> Snapshot {
             side: PortSide::Access(map),
             storm: StormRates::default(),
             groups: UnderlayGroups::default(),
+            link_local: setup.link_local,
         }
     };
     let pattern = Box::new(OuterPattern::new(&local, UPLINK_MAC));
@@ -99,6 +102,7 @@ fn snapshot(setup: &Setup) -> Snapshot {
         side: PortSide::Uplink(pattern),
         storm: StormRates::default(),
         groups: UnderlayGroups::default(),
+        link_local: LinkLocal::Punt,
     };
     let member =
         |bridge: u16, port, vlan| Member { port: PortIndex(port), bridge: BridgeIndex(bridge), vlan, mtu: 150 };
@@ -332,7 +336,9 @@ fn go_unusually(
     let mut frame = Frame::NONE;
     match &port.side {
         PortSide::Uplink(_) => admit_unusual_from_uplink(&mut burst[0], &mut frame, port, &around),
-        PortSide::Access(vlans) => admit_unusual_from_access(&burst[0], &mut frame, vlans, &around),
+        PortSide::Access(vlans) => {
+            admit_unusual_from_access(&burst[0], &mut frame, (vlans, port.link_local), &around);
+        }
     }
     if frame.verdict == Verdict::Undecided {
         decide_unusual(&mut frame, &around);
