@@ -14,7 +14,8 @@ use crate::tables::exception_path::ExceptionPath;
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, OuterDscp, Port, PortSide, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, Neighbours, OuterDscp, Port, PortSide,
+    Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -253,9 +254,11 @@ fn compile_bridges(
         let place = usize::from(index.0);
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
             *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
-            let discovers = bridge.flooding.group.is_some() && !bridge.source_check;
             let sources = sources.into_iter().collect();
-            *domain = BroadcastDomain { members, flood_list, sources, discovers, rules: None };
+            let discovers = bridge.flooding.group.is_some() && !bridge.source_check;
+            let neighbours =
+                Neighbours { learning: bridge.learns_bindings(), suppression: bridge.neighbour_suppression };
+            *domain = BroadcastDomain { members, flood_list, sources, discovers, rules: None, neighbours };
         }
     }
     (bridges, domains)

@@ -76,7 +76,9 @@ mod tests {
 
     fn registry(remotes: &[IpAddr]) -> Registry {
         let mut registry = Registry::default();
-        registry.assign(std::iter::empty(), std::iter::empty(), remotes.iter().copied().map(TunnelName::Remote)).expect("indices enough");
+        registry
+            .assign(std::iter::empty(), std::iter::empty(), remotes.iter().copied().map(TunnelName::Remote))
+            .expect("indices enough");
         registry
     }
 

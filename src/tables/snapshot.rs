@@ -157,6 +157,15 @@ pub struct Bridge {
 
 const _: () = assert!(size_of::<Bridge>() == 8);
 
+/// What a bridge does with address resolution by ARP and neighbour discovery that it sees on access ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    /// Which station has an address is learned.
+    pub learning: bool,
+    /// Who asks everyone for an address that is known is answered in its owner's place (RFC 9161).
+    pub suppression: bool,
+}
+
 /// What a bridge reaches: its access members and its remote VTEPs. Floods need it, and sources met for the first time.
 #[derive(Clone, Debug, Default)]
 pub struct BroadcastDomain {
@@ -170,6 +179,8 @@ pub struct BroadcastDomain {
     pub discovers: bool,
     /// What restricts floods; none where nothing does, neither the bridge nor a port by which frames come to it.
     pub rules: Option<Box<FloodRules>>,
+    /// What becomes of questions for addresses.
+    pub neighbours: Neighbours,
 }
 
 impl BroadcastDomain {
