@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use vtepd::config::model::{
-    Dscp, Idle, PortRole, Rate, StaticPlace, StormLimits, Tags, UdpChecksum, Underlay, UnderlayGroup,
+    Dscp, Idle, LinkLocal, MoveDamping, PortRole, Rate, StaticPlace, StormLimits, Tags, UdpChecksum, Underlay,
+    UnderlayGroup,
 };
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
@@ -130,6 +131,8 @@ fn the_minimal_config_means_what_it_says() {
     assert_eq!((neighbour.address, neighbour.port), (remote, PortIndex(0)));
     assert_eq!(neighbour.mac, MacAddr([2, 0, 0, 0xbb, 0, 1]));
     assert_eq!((config.fdb.max_entries, config.fdb.ageing), (65_536, Some(Duration::from_secs(300))));
+    let (window, freeze) = (Duration::from_secs(180), Some(Duration::from_secs(180)));
+    assert_eq!(config.fdb.damping, Some(MoveDamping { max_moves: 5, window, freeze }));
     assert_eq!(config.stats.listen.to_string(), "127.0.0.1:9478");
     assert_eq!(config.api.socket, Path::new("/run/vtepd/demo.sock"));
 }
@@ -141,12 +144,17 @@ fn every_key_is_taken_over() {
     assert_eq!((config.vtep.udp_checksum, config.vtep.dscp), (UdpChecksum::Zero, Dscp::Fixed(46)));
     assert_eq!(config.vtep.underlay, Underlay::Static);
     assert_eq!(config.ports[0].kernel_interface.as_deref(), Some("fabric0"));
+    assert_eq!(
+        config.ports.iter().map(|port| port.link_local).collect::<Vec<_>>(),
+        [Some(LinkLocal::Drop), Some(LinkLocal::Punt), None]
+    );
     assert!(!config.dpdk.hugepages);
     assert_eq!((config.dpdk.memory_mib, config.dpdk.packet_buffers), (1024, 32_768));
     assert_eq!(config.dpdk.eal_arguments, ["--log-level=lib.eal:debug", "-v"]);
     assert_eq!((config.workers.cores.as_slice(), config.workers.idle), (&[2, 3][..], Idle::Adaptive));
     let port = &config.ports[1];
     assert_eq!((port.mac, port.mtu, port.descriptors), (Some(MacAddr([2, 0, 0, 0xaa, 0, 1])), Some(9000), 512));
+    assert_eq!((config.ports[0].max_macs, port.max_macs), (None, Some(20)));
     let bridge = &config.bridges[0];
     assert!(!bridge.learning && !bridge.source_check && bridge.link_local);
     assert_eq!((bridge.vlan, bridge.tags, bridge.max_macs), (None, Tags::Carry, Some(7)));
@@ -157,11 +165,15 @@ fn every_key_is_taken_over() {
     let group = UnderlayGroup { address: "ff0e::1:1".parse().expect("an address"), ports: vec![PortIndex(0)] };
     assert_eq!(bridge.flooding.group, Some(group));
     assert_eq!(bridge.flooding.storm, limits(packets(1000), bits(10_000_000), packets(1)));
+    assert_eq!((bridge.ageing, config.bridges[1].ageing), (Some(Duration::from_secs(30)), None));
+    assert_eq!([0, 1].map(|entry| config.static_entries[entry].pinned), [false, true]);
     let station = |last| MacAddr([2, 0, 0, 0xcc, 0, last]);
     assert_eq!((config.static_entries[0].mac, config.static_entries[1].mac), (station(1), station(2)));
-    assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(1)));
+    assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(2)));
     assert_eq!(config.static_entries[1].place, StaticPlace::Remote("2001:db8::2".parse().expect("an address")));
     assert_eq!((config.fdb.max_entries, config.fdb.ageing), (1000, None));
+    let damping = MoveDamping { max_moves: 9, window: Duration::from_secs(90), freeze: None };
+    assert_eq!(config.fdb.damping, Some(damping));
     assert_eq!(config.stats.listen.to_string(), "[::1]:9000");
     assert_eq!(config.api.socket, Path::new("/tmp/vtepd.sock"));
 }

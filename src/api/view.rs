@@ -1,8 +1,13 @@
 //! The seam between the server and whoever owns the gateway's state.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use super::types::{FdbEntry, FdbFilter, GroupMember, LocalVtep, MulticastRouter, NextHop, Page, PageRange};
+use super::fdb::{FdbChange, StationQuery};
+use super::types::{
+    Binding, BindingFilter, Check, FdbEntry, FdbFilter, GroupMember, LocalVtep, MulticastRouter, NextHop, Page,
+    PageRange,
+};
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
 
@@ -21,12 +26,40 @@ pub trait GatewayView: MetricsSource {
     /// FDB entries that match `filter`. The range's limit is at most [`super::types::MAX_PAGE`].
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry>;
 
+    /// What became of stations, the newest first. The range's limit is at most [`super::types::MAX_PAGE`].
+    ///
+    /// # Errors
+    /// Why there is no answer, as a sentence.
+    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String>;
+
+    /// Ends the freeze of stations that moved too often, and gives how many there were.
+    ///
+    /// # Errors
+    /// Why not, as a sentence.
+    fn unfreeze(&self, query: &StationQuery) -> Result<u64, String>;
+
+    /// Forgets learned stations, and gives how many there were. From then on no packet is forwarded by what was known of
+    /// them.
+    ///
+    /// # Errors
+    /// Why not, as a sentence: also where there is no such bridge, port or remote VTEP.
+    fn flush(&self, query: &StationQuery) -> Result<u64, String>;
+
+    /// MAC+IP bindings that match `filter`, by VNI and address. The range's limit is at most [`super::types::MAX_PAGE`].
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding>;
+
     /// Where multicast routers and members of multicast groups are, by VNI, family, group and place; of one bridge, or of
     /// all.
     fn multicast(&self, vni: Option<u32>) -> (Vec<MulticastRouter>, Vec<GroupMember>);
 
     /// The running config as TOML, with every default filled in.
     fn config_toml(&self) -> String;
+
+    /// What is wrong between the gateway, the kernel and the control plane. The kernel is read anew for it.
+    ///
+    /// # Errors
+    /// Why the kernel could not be read.
+    fn check(&self) -> Result<Check, String>;
 
     /// Reads the config file again and applies it, or refuses it as a whole. Calls are made one at a time.
     ///
@@ -58,6 +91,8 @@ pub struct BridgeState {
     pub learning: bool,
     /// The most addresses it learns, where there is a limit.
     pub max_macs: Option<u32>,
+    /// How long it keeps an address that is not heard of; `None` is for ever.
+    pub ageing: Option<Duration>,
 }
 
 /// A remote VTEP of the running config.
@@ -73,4 +108,8 @@ pub struct RemoteState {
     pub missing: Option<&'static str>,
     /// In how many bridges it is.
     pub bridges: usize,
+    /// The largest IP packet that goes there, in bytes, where there is a way.
+    pub mtu: Option<u16>,
+    /// For how many seconds more that is believed, where it is what a router said of the path.
+    pub path_mtu_seconds: Option<u64>,
 }

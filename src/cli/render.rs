@@ -4,11 +4,12 @@ use std::fmt::Write;
 
 use super::format::{
     Column::{self, Left, Right},
-    bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
+    bytes, count, long_duration, or_dash, percent, short_duration, speed, table, utc_time,
 };
+use crate::api::fdb::{Done, FdbChange};
 use crate::api::types::{
-    Bridge, Count, Drops, FdbEntry, GroupMember, Groups, MulticastRouter, NextHop, Page, Place, Port, RemoteVtep,
-    Version, Vteps, Worker,
+    Binding, Bridge, Check, Count, Drops, FdbEntry, Finding, GroupMember, Groups, MulticastRouter, NextHop, Page,
+    Place, Port, RemoteVtep, Role, Version, Vteps, Worker,
 };
 use crate::telemetry::totals::TrafficTotal;
 
@@ -35,6 +36,7 @@ pub(super) fn ports(ports: &[Port]) -> String {
             Left("MAC"),
             Right("MTU"),
             Right("QUEUES"),
+            Right("MACS"),
             Left("DEVICE"),
         ],
         ports.iter().map(|port| {
@@ -46,6 +48,7 @@ pub(super) fn ports(ports: &[Port]) -> String {
                 port.mac.to_string(),
                 port.mtu.to_string(),
                 format!("{}/{}", port.receive_queues, port.transmit_queues),
+                or_dash((port.role == Role::Access).then(|| some_of_most(port.learned_macs, port.max_macs))),
                 port.device.clone(),
             ]
         }),
@@ -97,16 +100,12 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
         Right("TO TUNNEL"),
     ];
     let row = |bridge: &Bridge| {
-        let macs = match bridge.max_macs {
-            Some(most) => format!("{} of {}", count(bridge.fdb_entries), count(u64::from(most))),
-            None => count(bridge.fdb_entries),
-        };
         vec![
             bridge.vni.to_string(),
             bridge.vlan.map_or_else(|| "untagged".to_owned(), |vlan| vlan.to_string()),
             some_of(&bridge.ports),
             some_of(&bridge.remotes),
-            macs,
+            some_of_most(bridge.fdb_entries, bridge.max_macs),
             count(bridge.traffic.access_received.packets),
             count(bridge.traffic.access_sent.packets),
             count(bridge.traffic.tunnel_received.packets),
@@ -114,6 +113,14 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
         ]
     };
     page_table(&columns, page, "bridges", row)
+}
+
+/// How many there are, and of how many at most.
+fn some_of_most(some: u64, most: Option<u32>) -> String {
+    match most {
+        Some(most) => format!("{} of {}", count(some), count(u64::from(most))),
+        None => count(some),
+    }
 }
 
 pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
@@ -125,19 +132,76 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
         _ => {}
     }
     let row = |entry: &FdbEntry| {
-        let place = place_of(&entry.place);
         let age = or_dash(entry.age_seconds.map(long_duration));
-        vec![entry.vni.to_string(), entry.mac.to_string(), place, entry.kind.name().to_owned(), age]
+        let mark = if entry.pinned {
+            ", pinned"
+        } else if entry.frozen {
+            ", frozen"
+        } else {
+            ""
+        };
+        let kind = format!("{}{mark}", entry.kind.name());
+        vec![entry.vni.to_string(), entry.mac.to_string(), place(&entry.place), kind, age]
     };
     page_table(&[Right("VNI"), Left("MAC"), Left("PLACE"), Left("KIND"), Right("AGE")], page, "entries", row)
 }
 
-fn place_of(place: &Place) -> String {
+/// What became of stations. The times are those of the gateway's clock, in UTC.
+pub(super) fn history(page: &Page<FdbChange>) -> String {
+    if page.total == 0 {
+        return "Nothing became of such a station lately.\n".to_owned();
+    }
+    let row = |change: &FdbChange| {
+        let station = change.mac.clone().unwrap_or_else(|| format!("{} entries", count(u64::from(change.entries))));
+        let places = [&change.from, &change.to].map(|at| or_dash(at.as_ref().map(place)));
+        let [from, to] = places;
+        let change_and_why = format!("{}: {}", change.change, change.why);
+        vec![utc_time(change.at_unix_ms), change.vni.to_string(), station, from, to, change_and_why]
+    };
+    let columns = [Left("TIME (UTC)"), Right("VNI"), Left("MAC"), Left("FROM"), Left("TO"), Left("WHAT AND WHY")];
+    page_table(&columns, page, "records", row)
+}
+
+/// How many entries something was done to.
+pub(super) fn done(done: Done, what: &str) -> String {
+    match done.entries {
+        1 => format!("1 entry {what}\n"),
+        entries => format!("{} entries {what}\n", count(entries)),
+    }
+}
+
+fn place(place: &Place) -> String {
     match place {
         Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
         Place::Port { port, vlan: None } => format!("{port} untagged"),
         Place::Remote { remote } => format!("remote {remote}"),
     }
+}
+
+pub(super) fn bindings(page: &Page<Binding>, filtered: bool) -> String {
+    match (page.total, filtered) {
+        (0, true) => return "No MAC+IP binding matches.\n".to_owned(),
+        (0, false) => {
+            return "There is no MAC+IP binding: they are learned in bridges with `neighbour_suppression` or with \
+                    `control = \"kernel\"`.\n"
+                .to_owned();
+        }
+        _ => {}
+    }
+    let columns =
+        [Right("VNI"), Left("ADDRESS"), Left("MAC"), Left("PLACE"), Left("KIND"), Left("ROUTER"), Right("AGE")];
+    let row = |binding: &Binding| {
+        vec![
+            binding.vni.to_string(),
+            binding.address.to_string(),
+            binding.mac.to_string(),
+            or_dash(binding.place.as_ref().map(place)),
+            binding.kind.name().to_owned(),
+            if binding.router { "yes" } else { "no" }.to_owned(),
+            or_dash(binding.age_seconds.map(long_duration)),
+        ]
+    };
+    page_table(&columns, page, "bindings", row)
 }
 
 pub(super) fn groups(groups: &Groups) -> String {
@@ -149,7 +213,7 @@ pub(super) fn groups(groups: &Groups) -> String {
         let row = |router: &MulticastRouter| {
             let querier = if router.querier { "yes" } else { "no" };
             let expires = long_duration(router.expires_seconds);
-            vec![router.vni.to_string(), router.family.clone(), place_of(&router.place), querier.to_owned(), expires]
+            vec![router.vni.to_string(), router.family.clone(), place(&router.place), querier.to_owned(), expires]
         };
         out.push_str(&table(&columns, groups.routers.iter().map(row)));
     }
@@ -159,7 +223,7 @@ pub(super) fn groups(groups: &Groups) -> String {
     }
     let row = |member: &GroupMember| {
         let expires = long_duration(member.expires_seconds);
-        vec![member.vni.to_string(), member.group.to_string(), place_of(&member.place), expires]
+        vec![member.vni.to_string(), member.group.to_string(), place(&member.place), expires]
     };
     let columns = [Right("VNI"), Left("GROUP"), Left("MEMBER"), Right("EXPIRES")];
     out + &page_table(&columns, &groups.members, "members", row)
@@ -175,21 +239,23 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         Left("REMOTE"),
         Left("NEXT HOP"),
         Left("PORT"),
+        Right("MTU"),
         Right("BRIDGES"),
         Right("RECEIVED"),
         Right("BYTES"),
         Right("SENT"),
         Right("BYTES"),
     ];
-    let rows = |RemoteVtep { address, next_hops, missing, bridges, traffic }: &RemoteVtep| {
+    let rows = |remote: &RemoteVtep| {
+        let RemoteVtep { address, next_hops, missing, bridges, traffic, .. } = remote;
         let (mac, port) = match next_hops.first() {
             Some(NextHop { mac, port }) => (mac.to_string(), port.clone()),
             None => (missing.clone().unwrap_or_else(|| "none".to_owned()), "-".to_owned()),
         };
         let [received, received_bytes] = packets_and_bytes(traffic.received);
         let [sent, sent_bytes] = packets_and_bytes(traffic.sent);
-        let first =
-            vec![address.to_string(), mac, port, count(*bridges as u64), received, received_bytes, sent, sent_bytes];
+        let (address, bridges) = (address.to_string(), count(*bridges as u64));
+        let first = vec![address, mac, port, mtu(remote), bridges, received, received_bytes, sent, sent_bytes];
         let others = next_hops.iter().skip(1).map(|NextHop { mac, port }| {
             let mut row = vec![String::new(); columns.len()];
             (row[1], row[2]) = (mac.to_string(), port.clone());
@@ -198,6 +264,14 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         [first].into_iter().chain(others).collect()
     };
     own + &page_of_rows(&columns, &vteps.remotes, "remote VTEPs", rows)
+}
+
+/// The largest packet for a remote VTEP, and whether a router said so.
+fn mtu(remote: &RemoteVtep) -> String {
+    match (remote.mtu, remote.path_mtu_seconds) {
+        (Some(mtu), Some(_)) => format!("{mtu} learned"),
+        (mtu, _) => or_dash(mtu),
+    }
 }
 
 fn packets_and_bytes(traffic: TrafficTotal) -> [String; 2] {
@@ -224,6 +298,29 @@ fn counts(number: &'static str, name: &'static str, list: &[Count], all: bool) -
         &[Right(number), Left(name), Left("MEANING")],
         shown.map(|item| vec![count(item.count), item.name.clone(), item.help.clone()]),
     )
+}
+
+pub(super) fn check(check: &Check) -> String {
+    let mut out = String::new();
+    for Finding { name, what, remedy, .. } in &check.findings {
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "{name}\n  {what}\n  Remedy: {remedy}.\n");
+    }
+    let wrong = match check.findings.len() {
+        0 => "Nothing is wrong".to_owned(),
+        1 => "1 thing is wrong".to_owned(),
+        wrong => format!("{wrong} things are wrong"),
+    };
+    let followers = if check.followers.is_empty() { "nobody".to_owned() } else { check.followers.join(", ") };
+    let _ = writeln!(
+        out,
+        "{wrong}. Looked at, of what the kernel says: bridges {}, stations {}, remote VTEPs {}; its FDB is followed by \
+         {followers}.",
+        count(check.bridges as u64),
+        count(check.stations as u64),
+        count(check.remotes as u64),
+    );
+    out
 }
 
 pub(super) fn workers(workers: &[Worker]) -> String {

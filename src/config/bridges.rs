@@ -7,10 +7,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::addresses::{remote_vtep, underlay_group};
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
-use super::model::{Bridge, Control, Flooding, PortRole, StormLimits, Tags, UnderlayGroup};
+use super::model::{Bridge, Control, Fdb, Flooding, PortRole, StormLimits, Tags, UnderlayGroup};
 use super::ports::{Ports, read_storm_limits};
 use super::reader::{Field, Reader};
-use super::schema::{MAX_BRIDGES, MAX_FLOOD_ENTRIES, MAX_GROUPS};
+use super::schema::{MAX_AGEING_RATIO, MAX_BRIDGES, MAX_FLOOD_ENTRIES, MAX_GROUPS};
+use super::singles::seconds_or_ever;
 use super::value::{Located, Numbers};
 use super::wording::quoted;
 use crate::tables::PortIndex;
@@ -26,9 +27,11 @@ pub(super) struct BridgeDraft<'t> {
     learning: Option<bool>,
     source_check: Option<Option<bool>>,
     tags: Option<Tags>,
-    link_local: Option<bool>,
+    link_local: Option<Located<bool>>,
     max_macs: Option<Option<u32>>,
+    ageing: Field<u64>,
     control: Option<Located<Cow<'t, str>>>,
+    neighbour_suppression: Option<bool>,
     unknown_unicast: Option<bool>,
     storm: Option<StormLimits>,
     snooping: Option<bool>,
@@ -48,9 +51,11 @@ impl<'t> BridgeDraft<'t> {
             learning: reader.get("learning", findings).value(),
             source_check: reader.get("source_check", findings).optional(),
             tags: reader.get("tags", findings).value().map(tags),
-            link_local: reader.get("link_local", findings).value(),
+            link_local: reader.get("link_local", findings).located(),
             max_macs: reader.get("max_macs", findings).optional(),
+            ageing: reader.get("ageing", findings),
             control: reader.get("control", findings).located(),
+            neighbour_suppression: reader.get("neighbour_suppression", findings).value(),
             unknown_unicast: reader.get("unknown_unicast", findings).value().map(|what: Cow<'_, str>| what == "flood"),
             storm: read_storm_limits(reader, findings),
             snooping: reader.get("snooping", findings).value(),
@@ -290,13 +295,65 @@ impl<'t> Bridges<'t> {
         }
     }
 
+    /// Refuses ageing times so far apart that one clock of 16 bits is too coarse for the shortest or wraps within the
+    /// longest.
+    pub(super) fn check_ageing(&self, fdb: &Fdb, findings: &mut Findings) {
+        let inherited = Located { value: fdb.ageing.map_or(0, |ageing| ageing.as_secs()), span: Span::default() };
+        let time = |draft: &BridgeDraft<'_>| match draft.ageing {
+            Field::Given(own) => Some(own),
+            Field::Absent => Some(inherited),
+            Field::Bad => None,
+        };
+        let times = || self.drafts.iter().filter_map(time).filter(|time| time.value > 0);
+        let (Some(shortest), Some(longest)) = (times().min_by_key(by_value), times().max_by_key(by_value)) else {
+            return;
+        };
+        if longest.value <= shortest.value * MAX_AGEING_RATIO {
+            return;
+        }
+        // One of the two is a bridge's own, for two bridges that have none have the same.
+        let (at, other, label) = if shortest.span == Span::default() {
+            (longest.span, shortest, "this long")
+        } else {
+            (shortest.span, longest, "this short")
+        };
+        let found = Diagnostic::error(at, format!("ageing times of {} s and {} s are too far apart", shortest.value, longest.value))
+            .label(label)
+            .remedy(format!(
+                "the longest may be {MAX_AGEING_RATIO} times the shortest: choose at most {} s, at least {} s, or 0 for ever",
+                shortest.value * MAX_AGEING_RATIO,
+                longest.value.div_ceil(MAX_AGEING_RATIO),
+            ));
+        let related = other.span != Span::default();
+        findings.push(if related { found.related(other.span, "and here") } else { found });
+    }
+
+    /// Refuses a bridge that tunnels the link-local frames of a port which keeps them: it would get those of others.
+    pub(super) fn check_link_local(&self, ports: &Ports<'_>, findings: &mut Findings) {
+        for (draft, members) in self.drafts.iter().zip(&self.ports) {
+            let untagged = matches!(draft.vlan, Field::Absent);
+            let Some(tunnelled) = draft.link_local.filter(|tunnelled| tunnelled.value && untagged) else { continue };
+            let keeper = members.iter().find_map(|port| Some((ports.link_local(port.value)?, port.value)));
+            if let Some((kept, port)) = keeper {
+                let port = quoted(ports.name(port));
+                findings.push(
+                    Diagnostic::error(tunnelled.span, format!("port {port} keeps the link-local frames of its link"))
+                        .label("tunnelled here")
+                        .related(kept.span, "kept here")
+                        .remedy("a link has one answer: remove `link_local` from the port or from the bridge"),
+                );
+            }
+        }
+    }
+
     /// All remote VTEPs of all bridges, repeats included.
     pub(super) fn remotes(&self) -> impl Iterator<Item = Located<IpAddr>> {
         self.drafts.iter().flat_map(|draft| draft.remotes.iter().copied())
     }
 
     /// The bridges, if all are right, ranges expanded.
-    pub(super) fn finish(self) -> Option<Vec<Bridge>> {
+    /// Those without an ageing time of their own have that of `fdb`.
+    pub(super) fn finish(self, fdb: &Fdb) -> Option<Vec<Bridge>> {
         let mut bridges = Vec::new();
         for ((draft, ports), group_ports) in self.drafts.into_iter().zip(self.ports).zip(self.group_ports) {
             let vni = draft.vni?.value;
@@ -309,9 +366,11 @@ impl<'t> Bridges<'t> {
                 learning: draft.learning?,
                 source_check: draft.source_check?.unwrap_or(group.is_none()),
                 tags: draft.tags?,
-                link_local: draft.link_local?,
+                link_local: draft.link_local?.value,
                 max_macs: draft.max_macs?,
+                ageing: draft.ageing.optional()?.map_or(fdb.ageing, seconds_or_ever),
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
+                neighbour_suppression: draft.neighbour_suppression?,
                 flooding: Flooding {
                     unknown_unicast: draft.unknown_unicast?,
                     storm: draft.storm?,
@@ -331,6 +390,10 @@ impl<'t> Bridges<'t> {
         }
         Some(bridges)
     }
+}
+
+fn by_value(time: &Located<u64>) -> u64 {
+    time.value
 }
 
 fn ports_of(draft: &BridgeDraft<'_>, ports: &Ports<'_>, findings: &mut Findings) -> Vec<Located<PortIndex>> {

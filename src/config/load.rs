@@ -131,7 +131,12 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
     let remotes = distinct(remotes);
     if asks_kernel == Some(false) {
         bridges.check_control(findings);
+        ports.check_punting_uplinks(findings);
     }
+    if let Some(fdb) = &draft.fdb {
+        bridges.check_ageing(fdb, findings);
+    }
+    bridges.check_link_local(&ports, findings);
     neighbours.check_remotes(&remotes, asks_kernel.unwrap_or(true), findings);
     if let Some(remote) = remotes.first().filter(|_| ports.lacks_uplink()) {
         findings.push(
@@ -155,7 +160,7 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
         vtep: draft.vtep?.vtep?,
         dpdk: dpdk.dpdk,
         workers: workers.workers,
-        bridges: bridges.finish()?,
+        bridges: bridges.finish(draft.fdb.as_ref()?)?,
         ports: ports.finish()?,
         neighbours: neighbours.finish()?,
         fdb: draft.fdb?,

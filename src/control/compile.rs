@@ -14,7 +14,8 @@ use crate::tables::exception_path::ExceptionPath;
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, OuterDscp, Port, PortSide, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, Neighbours, OuterDscp, Port, PortSide,
+    Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -253,9 +254,11 @@ fn compile_bridges(
         let place = usize::from(index.0);
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
             *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
-            let discovers = bridge.flooding.group.is_some() && !bridge.source_check;
             let sources = sources.into_iter().collect();
-            *domain = BroadcastDomain { members, flood_list, sources, discovers, rules: None };
+            let discovers = bridge.flooding.group.is_some() && !bridge.source_check;
+            let neighbours =
+                Neighbours { learning: bridge.learns_bindings(), suppression: bridge.neighbour_suppression };
+            *domain = BroadcastDomain { members, flood_list, sources, discovers, rules: None, neighbours };
         }
     }
     (bridges, domains)
@@ -298,6 +301,7 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep
         groups: groups.remove(&PortIndex(index as u16)).unwrap_or_default(),
         storm: port_rates(&port.storm, facts.receivers),
         side: map.map_or_else(|| PortSide::Uplink(Box::new(OuterPattern::new(vtep, facts.mac))), PortSide::Access),
+        link_local: link_local(port),
     };
     maps.into_iter().zip(facts).zip(&config.ports).enumerate().map(port).collect()
 }
@@ -316,6 +320,14 @@ fn underlay_groups(config: &Config, registry: &Registry) -> FxHashMap<PortIndex,
         bridges: bridges.into_iter().collect(),
     };
     ports.into_iter().map(|(port, groups)| (port, UnderlayGroups::new(groups.into_iter().map(group)))).collect()
+}
+
+fn link_local(port: &model::Port) -> LinkLocal {
+    match (port.link_local, port.role) {
+        (Some(model::LinkLocal::Drop), _) => LinkLocal::Drop,
+        (Some(model::LinkLocal::Punt), _) | (None, PortRole::Uplink) => LinkLocal::Punt,
+        (None, PortRole::Access) => LinkLocal::AsBridge,
+    }
 }
 
 fn access_map(maps: &mut [Option<AccessMap>], port: PortIndex) -> Option<&mut AccessMap> {

@@ -122,11 +122,14 @@ impl Kernel {
         self.underlay.set_remotes(remotes, Instant::now());
         self.ask(usize::MAX);
         self.settle();
+        // A next hop that nobody has spoken to yet is to be resolved before the first packet wants to go there.
+        self.look_after();
     }
 
     /// Which bridges' remote side is wanted.
     pub fn set_bridges(&mut self, config: &Config) {
         self.adoption.set_bridges(config, &self.mirror, Instant::now());
+        self.count();
     }
 
     /// The bridges whose remote side the kernel says.

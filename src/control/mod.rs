@@ -4,12 +4,17 @@
 //! snapshots; workers and the stats thread only read.
 
 pub mod adoption;
+pub mod bindings;
+pub mod check;
 pub mod compile;
 pub mod discovery;
+pub mod flight_recorder;
 pub mod gateway;
 pub mod kernel;
 pub mod learning;
+pub mod path_mtu;
 pub mod registry;
+pub mod requests;
 pub mod slots;
 pub mod snooping;
 mod static_entries;
@@ -20,3 +25,4 @@ pub use compile::{PortFacts, compile};
 pub use gateway::{Gateway, Running};
 pub use kernel::Kernel;
 pub use registry::Registry;
+pub use requests::FdbRequest;

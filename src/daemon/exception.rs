@@ -1,4 +1,4 @@
-//! Puts the exception path together: an interface in the kernel for each uplink that is to have one.
+//! Puts the exception path together: an interface in the kernel for each port that is to have one.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use tracing::warn;
 use super::ports::RunningPort;
 use super::run::DaemonError;
 use crate::config::Config;
-use crate::config::model::{self, PortRole, Underlay};
+use crate::config::model::{self, LinkLocal, PortRole, Underlay};
 use crate::dpdk::Port;
-use crate::exception::{ExceptionThread, Groups, Nic, TapError, ThreadEnd, Uplink, Watch};
+use crate::exception::{ExceptionThread, Groups, Nic, PortInterface, TapError, ThreadEnd, Traffic, Watch};
 use crate::tables::{ExceptionPath, PortIndex, Tables};
 use crate::telemetry::ExceptionTelemetry;
 use crate::wire::MacAddr;
@@ -40,43 +40,48 @@ impl Nic for PortNic {
     }
 }
 
-/// The uplinks, with interfaces as the config wants them.
+/// The ports that have something to do with the kernel, or with groups of the underlay: uplinks, and access ports that
+/// punt; with interfaces as the config wants them.
 ///
 /// # Errors
-/// [`TapError`], where one cannot be had and the config asks for it; where it does not, that is a warning.
-pub fn open(config: &Config, ports: &[RunningPort]) -> Result<Vec<Uplink>, TapError> {
-    let mut uplinks = Vec::new();
+/// [`DaemonError::Tap`] and [`DaemonError::AccessTap`], where one cannot be had and the config asks for it; where it does
+/// not, that is a warning.
+pub fn open(config: &Config, ports: &[RunningPort]) -> Result<Vec<PortInterface>, DaemonError> {
+    let mut interfaces = Vec::new();
     for (index, (port, running)) in config.ports.iter().zip(ports).enumerate() {
-        if port.role != PortRole::Uplink {
-            continue;
-        }
         let index = PortIndex(index as u16);
         let alone = || {
             let nic = PortNic { port: running.port.clone(), mac: port.mac };
-            Uplink::without_interface(index, &port.name, running.facts.mac, config.vtep.address, Box::new(nic))
+            PortInterface::without(index, &port.name, running.facts.mac, config.vtep.address, Box::new(nic))
         };
-        if config.vtep.underlay == Underlay::Static {
-            uplinks.push(alone());
-            continue;
-        }
-        match open_one(index, port, running) {
-            Ok(uplink) => uplinks.push(uplink),
-            Err(error) if config.vtep.underlay == Underlay::Kernel => return Err(error),
+        let traffic = match port.role {
+            PortRole::Uplink if config.vtep.underlay != Underlay::Static => Traffic::AllButVxlan,
+            PortRole::Uplink => {
+                interfaces.push(alone());
+                continue;
+            }
+            PortRole::Access if port.link_local == Some(LinkLocal::Punt) => Traffic::LinkLocal,
+            PortRole::Access => continue,
+        };
+        match open_one((index, traffic), port, running) {
+            Ok(interface) => interfaces.push(interface),
+            Err(error) if traffic == Traffic::LinkLocal => return Err(DaemonError::AccessTap(error)),
+            Err(error) if config.vtep.underlay == Underlay::Kernel => return Err(error.into()),
             Err(error) => {
                 warn!(
                     "{error}. The port works without, as with `underlay = \"static\"` in [vtep]: write that there if it is \
                      what you want"
                 );
-                uplinks.push(alone());
+                interfaces.push(alone());
             }
         }
     }
-    Ok(uplinks)
+    Ok(interfaces)
 }
 
-fn open_one(index: PortIndex, port: &model::Port, running: &RunningPort) -> Result<Uplink, TapError> {
+fn open_one(place: (PortIndex, Traffic), port: &model::Port, running: &RunningPort) -> Result<PortInterface, TapError> {
     let nic = PortNic { port: running.port.clone(), mac: port.mac };
-    Uplink::open(index, &port.name, port.interface(), (running.facts.mac, running.facts.mtu), Box::new(nic))
+    PortInterface::open(place, &port.name, port.interface(), (running.facts.mac, running.facts.mtu), Box::new(nic))
 }
 
 /// The exception path at work.
@@ -86,22 +91,22 @@ pub struct Exceptions {
 }
 
 impl Exceptions {
-    /// Starts the thread. None where no uplink has an interface.
+    /// Starts the thread. None where no port has an interface.
     ///
     /// # Errors
     /// [`DaemonError::System`], where there is no thread to be had.
     pub fn start(
-        mut uplinks: Vec<Uplink>,
+        mut interfaces: Vec<PortInterface>,
         ends: ThreadEnd,
         telemetry: &Arc<ExceptionTelemetry>,
         tables: &Arc<Tables>,
     ) -> Result<Option<Self>, DaemonError> {
-        if uplinks.is_empty() {
+        if interfaces.is_empty() {
             return Ok(None);
         }
-        let watch = Watch::new(&tables.snapshot.load(), &mut uplinks);
+        let watch = Watch::new(&tables.snapshot.load(), &mut interfaces);
         let published = watch.published();
-        let thread = ExceptionThread::spawn(uplinks, watch, ends, Arc::clone(telemetry), Arc::clone(tables))
+        let thread = ExceptionThread::spawn(interfaces, watch, ends, Arc::clone(telemetry), Arc::clone(tables))
             .map_err(|source| DaemonError::System { what: "the thread of the exception path", source })?;
         Ok(Some(Self { thread, published }))
     }

@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::cores::{self, CoreMissing};
 use super::exception::{self, Exceptions};
+use super::fdb_requests;
 use super::ports::{self, WorkerQueues};
 use super::summary::summary;
 use super::view::{ReloadRequest, View, describe};
@@ -22,9 +23,9 @@ use crate::config::model::{Idle, Underlay};
 use crate::config::{Config, ConfigError, Loaded};
 use crate::control::gateway::StartError;
 use crate::control::underlay::Uplink;
-use crate::control::{Gateway, Kernel};
+use crate::control::{FdbRequest, Gateway, Kernel};
 use crate::dpdk::{Eal, EalError, EalOptions, PacketPool, PoolError, PortError, WorkerThread};
-use crate::exception::{TapError, Uplink as KernelInterface, WorkerEnd, connect};
+use crate::exception::{PortInterface, TapError, Traffic, WorkerEnd, connect};
 use crate::netlink::{Listener, SocketError};
 use crate::tables::Tables;
 use crate::tables::learning::LearnRing;
@@ -54,6 +55,9 @@ pub enum DaemonError {
     /// An uplink gets no interface in the kernel.
     #[error("{0}; or let the kernel have nothing to do with the uplinks: `underlay = \"static\"` in [vtep]")]
     Tap(#[from] TapError),
+    /// An access port gets no interface in the kernel.
+    #[error("{0}; or leave the frames of its link to its bridge: no `link_local` in its [[port]]")]
+    AccessTap(#[source] TapError),
     /// The tables could not be made.
     #[error(transparent)]
     Gateway(#[from] StartError),
@@ -110,21 +114,22 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let rings: Vec<Arc<LearnRing>> = cores.iter().map(|_| Arc::default()).collect();
     let control = Arc::new(ControlTelemetry::new());
     let facts = ports.iter().map(|port| port.facts).collect();
-    let uplinks = exception::open(&config, &ports)?;
+    let interfaces = exception::open(&config, &ports)?;
     info!("running {} of {}", describe(&config), file.display());
     let mut gateway = Gateway::start(config, facts, rings.clone(), Arc::clone(&control))?;
-    follow_kernel(&mut gateway, underlay, &uplinks, &control)?;
+    follow_kernel(&mut gateway, underlay, &interfaces, &control)?;
     let workers: Vec<WorkerHandle> =
         cores.iter().map(|core| WorkerHandle { core: *core, telemetry: Arc::new(WorkerTelemetry::new()) }).collect();
     let exception = Arc::new(ExceptionTelemetry::new());
     let (worker_ends, thread_end) = connect(workers.len());
     // The interfaces of the kernel come to life before the workers, which take what they are to know from the snapshot.
-    let exceptions = Exceptions::start(uplinks, thread_end, &exception, gateway.tables())?;
+    let exceptions = Exceptions::start(interfaces, thread_end, &exception, gateway.tables())?;
     if let Some(exceptions) = &exceptions {
         gateway.set_exception_path(exceptions.path());
     }
     // One request waits while another is served; whoever asks beyond that is told so.
-    let (reload, requests) = bounded(1);
+    let (reload, reloads) = bounded(1);
+    let (fdb_requests, to_serve) = bounded(fdb_requests::MOST_WAITING);
     let view = Arc::new(View {
         dpdk_version: eal.version(),
         started: SystemTime::now(),
@@ -135,7 +140,9 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         tables: Arc::clone(gateway.tables()),
         running: Arc::clone(gateway.running()),
         reach: Arc::clone(gateway.reach()),
+        paths: Arc::clone(gateway.paths()),
         reload,
+        fdb_requests,
         ready: AtomicBool::new(false),
     });
     let stats = StatsThread::spawn(&endpoints, Arc::clone(&view) as _)?;
@@ -147,7 +154,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         stats.metrics_address(),
         endpoints.socket.display()
     );
-    control_loop(&mut gateway, file, &signals, requests, exceptions.as_ref());
+    control_loop(&mut gateway, file, &signals, (reloads, to_serve), exceptions.as_ref());
     info!("stopping");
     view.ready.store(false, Ordering::Relaxed);
     // First, so that the workers send what the kernel has given.
@@ -164,14 +171,16 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
 fn follow_kernel(
     gateway: &mut Gateway,
     underlay: Underlay,
-    uplinks: &[KernelInterface],
+    interfaces: &[PortInterface],
     telemetry: &Arc<ControlTelemetry>,
 ) -> Result<(), SocketError> {
     if underlay == Underlay::Static {
         return Ok(());
     }
-    let uplink = |uplink: &KernelInterface| Uplink { port: uplink.port(), interface: uplink.interface().to_owned() };
-    let uplinks: Vec<Uplink> = uplinks.iter().filter(|uplink| uplink.has_interface()).map(uplink).collect();
+    let uplinks =
+        interfaces.iter().filter(|interface| interface.traffic() == Traffic::AllButVxlan && interface.has_interface());
+    let uplink = |uplink: &PortInterface| Uplink { port: uplink.port(), interface: uplink.interface().to_owned() };
+    let uplinks: Vec<Uplink> = uplinks.map(uplink).collect();
     match Listener::start().and_then(|listener| Kernel::follow(listener, uplinks, Arc::clone(telemetry))) {
         Ok(kernel) => gateway.follow(kernel),
         Err(error) if underlay == Underlay::KernelIfPossible => warn!("{error}"),
@@ -258,14 +267,14 @@ fn control_loop(
     gateway: &mut Gateway,
     file: &Path,
     signals: &Signals,
-    requests: Receiver<ReloadRequest>,
+    (reloads, to_serve): (Receiver<ReloadRequest>, Receiver<FdbRequest>),
     exceptions: Option<&Exceptions>,
 ) {
     let mut reading: Option<Reading> = None;
     while !signals.stop.load(Ordering::Relaxed) {
         if reading.is_none() {
             let signalled = signals.reload.swap(false, Ordering::Relaxed);
-            let request = requests.try_recv().ok();
+            let request = reloads.try_recv().ok();
             if signalled || request.is_some() {
                 reading = Some(Reading::begin(file, request));
             }
@@ -275,6 +284,9 @@ fn control_loop(
         }
         if let Some(exceptions) = exceptions {
             gateway.set_exception_path(exceptions.path());
+        }
+        if let Ok(request) = to_serve.try_recv() {
+            gateway.serve(request);
         }
         if gateway.round() == 0 {
             std::thread::sleep(PAUSE);

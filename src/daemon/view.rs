@@ -8,27 +8,34 @@ use arc_swap::ArcSwap;
 use crossbeam::channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 use tracing::debug;
 
+use super::fdb_requests::filter_of;
 use super::ports::RunningPort;
 use crate::api::GatewayView;
+use crate::api::fdb::{FdbChange, StationQuery};
 use crate::api::types::{
-    EntryKind, FdbEntry, FdbFilter, GroupMember, LocalVtep, MulticastRouter, NextHop, Page, PageRange, Place,
+    Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, Finding, GroupMember, LocalVtep,
+    MulticastRouter, NextHop, Page, PageRange, Place,
 };
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
 use crate::config::model::{PortRole, StormLimits};
-use crate::control::Running;
+use crate::control::check::{self, Checked, check};
 use crate::control::gateway::tick_length;
 use crate::control::learning::is_place_of;
+use crate::control::path_mtu::Paths;
 use crate::control::underlay::Reach;
+use crate::control::{FdbRequest, Running};
 use crate::dpdk::clock;
+use crate::netlink::Follower;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::snapshot::Bridge;
-use crate::tables::{Location, LocationKind, PortIndex, Snapshot, Tables};
+use crate::tables::{BindingSource, Location, LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, GroupLabel, MetricsSource, PortReading,
     PortStatistics, RemoteLabel, WorkerHandle,
 };
 use crate::wire::membership::group_mac;
+use crate::wire::nd::TargetFlags;
 
 /// How long a reload may take before whoever asked is told that it goes on without them.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(20);
@@ -46,6 +53,8 @@ pub struct View {
     pub workers: Vec<WorkerHandle>,
     /// What the control thread counts.
     pub control: Arc<ControlTelemetry>,
+    /// What is known of the paths to remote VTEPs.
+    pub paths: Arc<ArcSwap<Paths>>,
     /// What the thread of the exception path counts.
     pub exception: Arc<ExceptionTelemetry>,
     /// The ports.
@@ -58,6 +67,8 @@ pub struct View {
     pub reach: Arc<ArcSwap<Reach>>,
     /// The way to the control thread.
     pub reload: Sender<ReloadRequest>,
+    /// The way to it for what concerns the FDB.
+    pub fdb_requests: Sender<FdbRequest>,
     /// Set once the workers run.
     pub ready: AtomicBool,
 }
@@ -89,9 +100,9 @@ impl MetricsSource for View {
 
     fn port_readings(&self) -> Vec<PortReading> {
         let running = self.running.load();
-        let limited = running.config.ports.iter().map(|port| port.storm != StormLimits::default());
-        let ports = self.ports.iter().zip(limited).enumerate();
-        ports.map(|(index, (port, limited))| reading(PortIndex(index as u16), port, limited)).collect()
+        let limits = running.config.ports.iter().map(|port| (port.max_macs, port.storm != StormLimits::default()));
+        let ports = self.ports.iter().zip(limits.chain(std::iter::repeat((None, false)))).enumerate();
+        ports.map(|(index, (port, limits))| reading(PortIndex(index as u16), port, limits)).collect()
     }
 
     fn bridge_labels(&self) -> Vec<BridgeLabel> {
@@ -119,13 +130,18 @@ impl MetricsSource for View {
     }
 
     fn remote_labels(&self) -> Vec<RemoteLabel> {
-        let remotes = self.remotes().into_iter().filter(|remote| !remote.address.is_multicast());
-        remotes.map(|remote| RemoteLabel { index: remote.index, address: remote.address }).collect()
+        let label = |remote: RemoteState| RemoteLabel {
+            index: remote.index,
+            address: remote.address,
+            mtu: remote.mtu,
+            is_path_mtu: remote.path_mtu_seconds.is_some(),
+        };
+        self.remotes().into_iter().filter(|remote| !remote.address.is_multicast()).map(label).collect()
     }
 }
 
 /// Reads a port's driver. A port whose device has gone shows as down, with nothing counted.
-fn reading(index: PortIndex, running: &RunningPort, storm_control: bool) -> PortReading {
+fn reading(index: PortIndex, running: &RunningPort, (max_macs, storm_control): (Option<u32>, bool)) -> PortReading {
     let port = &running.port;
     let link = port.link().ok();
     let statistics = port.statistics().inspect_err(|error| debug!(%error, "a port tells no statistics"));
@@ -142,6 +158,7 @@ fn reading(index: PortIndex, running: &RunningPort, storm_control: bool) -> Port
         storm_control,
         link_up: link.is_some_and(|link| link.up),
         link_mbps: link.and_then(|link| link.speed_mbps),
+        max_macs,
         statistics: PortStatistics {
             received_packets: counted.rx_packets,
             received_bytes: counted.rx_bytes,
@@ -169,6 +186,7 @@ impl GatewayView for View {
                 remotes: bridge.remotes.clone(),
                 learning: bridge.learning,
                 max_macs: bridge.max_macs,
+                ageing: bridge.ageing,
             })
         };
         let mut bridges: Vec<_> = config.bridges.iter().filter_map(state).collect();
@@ -206,24 +224,32 @@ impl GatewayView for View {
         }
         let all: std::collections::BTreeSet<_> =
             crate::control::compile::remotes(config).into_iter().chain(ways.keys().copied()).collect();
+        let (paths, now) = (self.paths.load(), Instant::now());
         let state = |address| {
             let index = running.registry.tunnel(address)?;
             let (next_hops, missing) = ways.remove(&address).unwrap_or_default();
             let bridges = bridges.get(&index).copied().unwrap_or(0);
-            Some(RemoteState { index, address, next_hops, missing, bridges })
+            let mtu = snapshot.next_hops.get(usize::from(index.0)).and_then(|way| way.mtu());
+            // A route may take less than the path does.
+            let known = paths.get(&address).filter(|known| mtu == Some(known.mtu));
+            let path_mtu_seconds = known.map(|known| known.until.saturating_duration_since(now).as_secs());
+            Some(RemoteState { index, address, next_hops, missing, bridges, mtu, path_mtu_seconds })
         };
         let mut remotes: Vec<RemoteState> = all.into_iter().filter_map(state).collect();
         for GroupLabel { index, address, port } in self.group_labels() {
             let next_hops = vec![NextHop { mac: group_mac(address), port }];
             let bridges = bridges.get(&index).copied().unwrap_or(0);
-            remotes.push(RemoteState { index, address, next_hops, missing: None, bridges });
+            let mtu = snapshot.next_hops.get(usize::from(index.0)).and_then(|way| way.mtu());
+            let state = RemoteState { index, address, next_hops, missing: None, bridges, mtu, path_mtu_seconds: None };
+            remotes.push(state);
         }
         remotes
     }
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
         let (snapshot, running) = (self.tables.snapshot.load(), self.running.load());
-        let entry = |(key, value)| self.entry(key, value, &snapshot, &running);
+        let tick = tick_length(running.config.ageing_times());
+        let entry = |(key, value)| self.entry(key, value, &snapshot, &running, tick);
         let wanted = |found: &(FdbKey, FdbValue)| entry(*found).is_some_and(|entry| filter.matches(&entry));
         let mut matching: Vec<_> = self.tables.fdb.iter().filter(wanted).collect();
         matching.sort_unstable_by_key(|(key, _)| (vni_of(*key, &snapshot), key.mac()));
@@ -233,6 +259,48 @@ impl GatewayView for View {
         let page = matching.into_iter().skip(range.offset).take(range.limit);
         let items = page.filter_map(entry).collect();
         Page { total, offset: range.offset, items }
+    }
+
+    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String> {
+        self.history(query, range)
+    }
+
+    fn unfreeze(&self, query: &StationQuery) -> Result<u64, String> {
+        self.ask_control(|answer| FdbRequest::Unfreeze(filter_of(query), answer))
+    }
+
+    fn flush(&self, query: &StationQuery) -> Result<u64, String> {
+        let order = self.flush_order(query)?;
+        self.ask_control(|answer| FdbRequest::Flush(order, answer))
+    }
+
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {
+        let (snapshot, running) = (self.tables.snapshot.load(), self.running.load());
+        let tick = tick_length(running.config.ageing_times());
+        let found = self.tables.bindings.iter().filter_map(|(key, binding)| {
+            let vni = snapshot.bridges.get(usize::from(key.bridge.0))?.vni.get();
+            filter.matches(vni, binding.mac, key.address).then_some((vni, key, binding))
+        });
+        let mut matching: Vec<_> = found.collect();
+        matching.sort_unstable_by_key(|(vni, key, _)| (*vni, key.address));
+        let page = Page::cut(matching, range);
+        page.map(|(vni, key, binding)| {
+            let heard = binding.source == BindingSource::Learned;
+            let age = tick * u32::from(self.tables.age.now().since(binding.heard));
+            let station = FdbKey::new(key.bridge, binding.mac);
+            let entry = self.tables.fdb.lookup(&self.tables.fdb.probe(station));
+            let place =
+                entry.and_then(|value| self.entry(station, value, &snapshot, &running, tick)).map(|entry| entry.place);
+            Binding {
+                vni,
+                address: key.address,
+                mac: binding.mac,
+                place,
+                kind: if heard { BindingKind::Learned } else { BindingKind::Kernel },
+                router: binding.flags.has(TargetFlags::ROUTER),
+                age_seconds: heard.then_some(age.as_secs()),
+            }
+        })
     }
 
     fn multicast(&self, vni: Option<u32>) -> (Vec<MulticastRouter>, Vec<GroupMember>) {
@@ -264,6 +332,22 @@ impl GatewayView for View {
         self.running.load().config.to_toml()
     }
 
+    fn check(&self) -> Result<Check, String> {
+        let (running, snapshot) = (self.running.load(), self.tables.snapshot.load());
+        let forwards = |vni, mac| {
+            let key = running.registry.bridge(vni).map(|bridge| FdbKey::new(bridge, mac));
+            key.is_some_and(|key| {
+                self.tables
+                    .fdb
+                    .lookup(&self.tables.fdb.probe(key))
+                    .is_some_and(|value| is_place_of(key, value.location(), &snapshot))
+            })
+        };
+        let checked = check(&running.config, &self.reach.load(), forwards)
+            .map_err(|error| format!("the kernel's tables cannot be read: {error}"))?;
+        Ok(shown(checked))
+    }
+
     fn reload(&self) -> Result<String, String> {
         let (answer, result) = bounded(1);
         let stopping = || "the gateway is stopping".to_owned();
@@ -288,12 +372,18 @@ impl GatewayView for View {
 
 impl View {
     /// An entry as people read it; none for one whose place has left the config.
-    fn entry(&self, key: FdbKey, value: FdbValue, snapshot: &Snapshot, running: &Running) -> Option<FdbEntry> {
+    fn entry(
+        &self,
+        key: FdbKey,
+        value: FdbValue,
+        snapshot: &Snapshot,
+        running: &Running,
+        tick: Duration,
+    ) -> Option<FdbEntry> {
         if !is_place_of(key, value.location(), snapshot) {
             return None;
         }
         let place = place_of(value.location(), snapshot, running)?;
-        let tick = tick_length(running.config.fdb.ageing);
         let age = tick * u32::from(self.tables.age.now().since(value.tick()));
         let kind = match value {
             value if value.is_static() => EntryKind::Static,
@@ -305,6 +395,8 @@ impl View {
             mac: key.mac(),
             place,
             kind,
+            pinned: value.is_pinned(),
+            frozen: value.is_frozen(),
             age_seconds: (kind == EntryKind::Learned).then_some(age.as_secs()),
         })
     }
@@ -320,6 +412,27 @@ fn place_of(location: Location, snapshot: &Snapshot, running: &Running) -> Optio
         }
         LocationKind::Tunnel(tunnel) => Place::Remote { remote: snapshot.tunnels.get(usize::from(tunnel.0))?.address },
     })
+}
+
+/// A check as the control socket gives it.
+fn shown(checked: Checked) -> Check {
+    let finding = |finding: check::Finding| Finding {
+        name: finding.name.to_owned(),
+        what: finding.what,
+        remedy: finding.remedy,
+        commands: finding.commands,
+    };
+    let follower = |follower: Follower| match follower.process {
+        Some((process, name)) => format!("{name} ({process})"),
+        None => "a process of another container".to_owned(),
+    };
+    Check {
+        findings: checked.findings.into_iter().map(finding).collect(),
+        bridges: checked.bridges,
+        stations: checked.stations,
+        remotes: checked.remotes,
+        followers: checked.followers.into_iter().map(follower).collect(),
+    }
 }
 
 /// The VNI of an entry's bridge.

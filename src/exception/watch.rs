@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use nix::ifaddrs::getifaddrs;
 
-use super::uplink::Uplink;
+use super::port_interface::{PortInterface, Traffic};
 use crate::tables::{ExceptionPath, PortIndex, Snapshot};
 use crate::wire::membership::group_mac;
 use crate::wire::{MacAddr, nd};
@@ -19,7 +19,7 @@ const LINKS: Duration = Duration::from_millis(100);
 /// How often everything else is looked at.
 const REST: Duration = Duration::from_secs(1);
 
-/// Looks after the uplinks, and tells the control thread what the kernel gets.
+/// Looks after the interfaces, and tells the control thread what the kernel gets.
 pub struct Watch {
     published: Arc<ArcSwap<ExceptionPath>>,
     links_due: Instant,
@@ -29,10 +29,10 @@ pub struct Watch {
 impl Watch {
     /// A watch for a gateway with these tables. It has looked once.
     #[must_use]
-    pub fn new(snapshot: &Snapshot, uplinks: &mut [Uplink]) -> Self {
+    pub fn new(snapshot: &Snapshot, interfaces: &mut [PortInterface]) -> Self {
         let now = Instant::now();
         let mut watch = Self { published: Arc::default(), links_due: now, rest_due: now };
-        watch.look(now, snapshot, uplinks);
+        watch.look(now, snapshot, interfaces);
         watch
     }
 
@@ -43,28 +43,30 @@ impl Watch {
     }
 
     /// Does what is due.
-    pub(super) fn look(&mut self, now: Instant, snapshot: &Snapshot, uplinks: &mut [Uplink]) {
+    pub(super) fn look(&mut self, now: Instant, snapshot: &Snapshot, interfaces: &mut [PortInterface]) {
         if now >= self.links_due {
             self.links_due = now + LINKS;
-            uplinks.iter_mut().for_each(Uplink::follow_link);
+            interfaces.iter_mut().for_each(PortInterface::follow_link);
         }
         if now >= self.rest_due {
             self.rest_due = now + REST;
             let vtep = snapshot.vtep.address;
-            for uplink in uplinks.iter_mut() {
-                uplink.restore();
-                uplink.follow_nic();
-                uplink.join(&underlay_groups(uplink.port(), snapshot), now);
+            for interface in interfaces.iter_mut() {
+                interface.restore();
+                interface.follow_nic();
+                interface.join(&underlay_groups(interface.port(), snapshot), now);
             }
             let memberships = memberships();
-            for uplink in uplinks.iter_mut() {
-                if let Some(index) = uplink.index() {
-                    uplink.follow_groups(groups(index, vtep, &memberships));
-                } else if !uplink.has_interface() {
-                    follow_groups_alone(uplink, snapshot);
+            for interface in interfaces.iter_mut() {
+                // An access port hears everything anyway.
+                let listed = interface.index().filter(|_| interface.traffic() == Traffic::AllButVxlan);
+                if let Some(index) = listed {
+                    interface.follow_groups(groups(index, vtep, &memberships));
+                } else if !interface.has_interface() {
+                    follow_groups_alone(interface, snapshot);
                 }
             }
-            let path = path(snapshot, uplinks);
+            let path = path(snapshot, interfaces);
             if **self.published.load() != path {
                 self.published.store(Arc::new(path));
             }
@@ -89,7 +91,7 @@ fn underlay_groups(port: PortIndex, snapshot: &Snapshot) -> BTreeSet<IpAddr> {
 }
 
 /// Has the NIC receive what an uplink without an interface needs: as long as there is no group, all that it did before.
-fn follow_groups_alone(uplink: &mut Uplink, snapshot: &Snapshot) {
+fn follow_groups_alone(uplink: &mut PortInterface, snapshot: &Snapshot) {
     let wanted = underlay_groups(uplink.port(), snapshot);
     if wanted.is_empty() && !uplink.has_told_groups() {
         return;
@@ -103,13 +105,13 @@ fn follow_groups_alone(uplink: &mut Uplink, snapshot: &Snapshot) {
     uplink.follow_groups(wanted.into_iter().chain([hosts]).map(group_mac).chain(own).collect());
 }
 
-fn path(snapshot: &Snapshot, uplinks: &[Uplink]) -> ExceptionPath {
+fn path(snapshot: &Snapshot, interfaces: &[PortInterface]) -> ExceptionPath {
     let owners = owners(snapshot.vtep.address);
     let mut path = ExceptionPath::new(!owners.is_empty());
-    for uplink in uplinks.iter().filter(|uplink| uplink.tap.is_some()) {
-        path.add(uplink.port, owners.contains(uplink.interface()));
+    for interface in interfaces.iter().filter(|interface| interface.tap.is_some()) {
+        path.add(interface.port, owners.contains(interface.interface()));
     }
-    for uplink in uplinks.iter().filter(|uplink| !uplink.has_interface()) {
+    for uplink in interfaces.iter().filter(|interface| !interface.has_interface()) {
         if !underlay_groups(uplink.port, snapshot).is_empty() {
             path.hear_queries(uplink.port);
         }

@@ -1,12 +1,14 @@
 //! Stage 2: where a frame goes, and what its source teaches.
 
+use super::discovery::Proxied;
 use super::forwarder::Surroundings;
 use super::framing::{Addresses, FramePlace};
+use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
 use super::uplink::Refusal;
 use crate::tables::fdb::{Fdb, FdbKey, FdbValue, Probe};
 use crate::tables::learning::LearnEvent;
-use crate::tables::snapshot::UNKNOWN_TUNNEL;
+use crate::tables::snapshot::{LinkLocal, UNKNOWN_TUNNEL};
 use crate::tables::{BridgeIndex, Location, LocationKind};
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
 use crate::wire::MacAddr;
@@ -34,10 +36,21 @@ pub enum Verdict {
     Forward(Location),
     /// Send it to every member of the bridge but the one it came from, by the rules of split horizon.
     Flood,
+    /// It asks for the address of a station that is known: answer it in the station's place.
+    Answer(Proxied),
     /// It is not bridged: the gateway answers it, the kernel gets it, or nobody.
     Refuse(Refusal),
     /// Drop it.
     Drop(DropReason),
+}
+
+impl From<Refusal> for Verdict {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Drop(reason) => Self::Drop(reason),
+            other => Self::Refuse(other),
+        }
+    }
 }
 
 /// What later stages may read of a frame's front: its header and tags, the longest IPv4 header, and two ports.
@@ -151,12 +164,12 @@ fn is_here(value: FdbValue, frame: &Frame, around: &Surroundings<'_>) -> bool {
 /// Learns from any frame's source, counts the frame as received by its bridge, and decides where it goes. Of a frame that
 /// [`decide_usual`] decides on, it says the same.
 #[inline(never)]
-pub fn decide_unusual(frame: &mut Frame, around: &Surroundings<'_>) {
+pub fn decide_unusual(frame: &mut Frame, learn_filter: &mut LearnFilter, around: &Surroundings<'_>) {
     let known = around.fdb.lookup(&frame.source_probe);
     if !known.is_some_and(|value| is_here(value, frame, around))
-        && let Err(reason) = meet_source(frame, known, around)
+        && let Err(refusal) = meet_source(frame, known, learn_filter, around)
     {
-        frame.verdict = Verdict::Drop(reason);
+        frame.verdict = refusal.into();
         return;
     }
     if frame.is_to_group() {
@@ -172,8 +185,8 @@ pub fn decide_unusual(frame: &mut Frame, around: &Surroundings<'_>) {
 
 /// Multicasts and broadcasts are flooded.
 fn decide_group(frame: &mut Frame, around: &Surroundings<'_>) {
-    if let Err(reason) = check_group(frame, around) {
-        frame.verdict = Verdict::Drop(reason);
+    if let Err(refusal) = check_group(frame, around) {
+        frame.verdict = refusal.into();
         return;
     }
     count_received(frame, around.telemetry);
@@ -203,10 +216,25 @@ fn count_received(frame: &Frame, telemetry: &WorkerTelemetry) {
 }
 
 /// Refuses reserved link-local destinations, unless the bridge forwards them (conformance row B5).
-fn check_group(frame: &Frame, around: &Surroundings<'_>) -> Result<(), DropReason> {
+fn check_group(frame: &Frame, around: &Surroundings<'_>) -> Result<(), Refusal> {
     let destination = frame.destination_probe.key().mac();
-    let refused = destination.is_link_local_group() && !around.snapshot.policy(frame.bridge()).link_local;
-    if refused { Err(DropReason::LinkLocal) } else { Ok(()) }
+    if !destination.is_link_local_group() {
+        Ok(())
+    } else if is_kept_by_port(frame, around) {
+        Err(Refusal::LinkLocal)
+    } else if around.snapshot.policy(frame.bridge()).link_local && !destination.is_mac_control_group() {
+        Ok(())
+    } else {
+        Err(DropReason::LinkLocal.into())
+    }
+}
+
+/// A frame of the link of an access port that keeps these: it had no tag that named its bridge.
+fn is_kept_by_port(frame: &Frame, around: &Surroundings<'_>) -> bool {
+    let LocationKind::Access(index) = frame.source.kind() else { return false };
+    let member = around.snapshot.members.get(index.0 as usize).filter(|_| frame.place.start() == 0);
+    let port = member.and_then(|member| around.snapshot.ports.get(usize::from(member.port.0)));
+    port.is_some_and(|port| port.link_local != LinkLocal::AsBridge)
 }
 
 /// The source is not known to be here, or was last heard of some ticks ago.
@@ -214,10 +242,15 @@ fn check_group(frame: &Frame, around: &Surroundings<'_>) -> Result<(), DropReaso
 /// What is checked of a source is checked here alone: one that no station can have is never in the FDB (row B4), and one
 /// whose entry names this very place was checked, its remote VTEP included, when it was learned. So known stations are
 /// spared all of it.
-fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>) -> Result<(), DropReason> {
+fn meet_source(
+    frame: &Frame,
+    known: Option<FdbValue>,
+    learn_filter: &mut LearnFilter,
+    around: &Surroundings<'_>,
+) -> Result<(), Refusal> {
     let key = frame.source_probe.key();
     if !key.mac().is_station() {
-        return Err(DropReason::InvalidSourceMac);
+        return Err(DropReason::InvalidSourceMac.into());
     }
     check_group(frame, around)?;
     if let Some(value) = known.filter(|value| value.location() == frame.source) {
@@ -231,15 +264,19 @@ fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>
     if let LocationKind::Tunnel(tunnel) = frame.source.kind() {
         let domain = around.snapshot.domains.get(usize::from(frame.bridge().0));
         if policy.source_check && !domain.is_some_and(|domain| domain.accepts(tunnel)) {
-            return Err(DropReason::UnknownRemote);
+            return Err(DropReason::UnknownRemote.into());
         }
         learnable &= tunnel != UNKNOWN_TUNNEL;
     }
-    if known.is_some_and(FdbValue::is_static) {
-        around.telemetry.event(Event::StaticConflict);
-    } else if learnable {
-        let sent = around.learn.send(LearnEvent { key, location: frame.source });
-        around.telemetry.event(if sent { Event::LearnSent } else { Event::LearnLost });
+    match known {
+        Some(value) if value.is_pinned() => return Err(DropReason::PinnedElsewhere.into()),
+        Some(value) if value.is_static() => around.telemetry.event(Event::StaticConflict),
+        Some(value) if value.is_frozen() => around.telemetry.event(Event::FrozenConflict),
+        _ if learnable => {
+            let event = LearnEvent { key, location: frame.source };
+            around.telemetry.event(learn_filter.report(event, known, around.now.cycles, around.learn));
+        }
+        _ => {}
     }
     Ok(())
 }

@@ -13,6 +13,7 @@
 mod abi;
 mod dump;
 mod event;
+mod followers;
 mod link;
 mod listener;
 mod mirror;
@@ -20,9 +21,11 @@ mod nexthop;
 mod prefix;
 mod routing;
 mod socket;
+mod written;
 
 pub use dump::{Dumped, Dumps, Table};
 pub use event::{Bridged, Destination, Event, Neighbour, NeighbourState, Origin};
+pub use followers::{Follower, followers};
 pub use link::{Link, Vxlan};
 pub use listener::{Listener, Received, Told};
 pub use mirror::{Change, Entries, Mirror, Place, Source};
@@ -30,3 +33,4 @@ pub use nexthop::NextHop;
 pub use prefix::Prefix;
 pub use routing::{Gateway, Route, Routing};
 pub use socket::SocketError;
+pub use written::{Written, written};

@@ -1,12 +1,14 @@
-//! From the workers to the writer of the FDB: sources that are new, or seen in a new place.
+//! From the workers to the control thread: sources that are new, or seen in a new place; what stations say of their
+//! addresses; and what routers say of the paths to remote VTEPs.
 
 use std::net::IpAddr;
 
 use crossbeam::queue::ArrayQueue;
 
-use super::Location;
+use super::bindings::BindingReport;
 use super::fdb::FdbKey;
 use super::snooping::Heard;
+use super::{Location, TunnelIndex};
 
 /// A source that a worker met and that the FDB does not know to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,45 +19,87 @@ pub struct LearnEvent {
     pub location: Location,
 }
 
-/// One worker's bounded ring of events. A full ring refuses the event: the source's next packet tries again.
+/// A path that takes less than was thought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathMtu {
+    /// The remote VTEP at its end.
+    pub tunnel: TunnelIndex,
+    /// The largest IP packet that it takes, in bytes.
+    pub mtu: u16,
+}
+
+/// One worker's bounded rings. A full one refuses what it is sent: the source's next packet tries again, and so do the
+/// station's next message and the next packet that does not fit.
 #[derive(Debug)]
 pub struct LearnRing {
-    sources: ArrayQueue<LearnEvent>,
+    events: ArrayQueue<LearnEvent>,
     remotes: ArrayQueue<IpAddr>,
+    bindings: ArrayQueue<BindingReport>,
+    path_mtus: ArrayQueue<PathMtu>,
     heard: ArrayQueue<Heard>,
 }
 
 impl LearnRing {
-    /// Events a ring holds. The writer looks every millisecond, so this is good for 8 million new sources a second.
+    /// Sources that wait at most. The writer looks every millisecond, so this is good for 8 million new ones a second.
     pub const CAPACITY: usize = 8192;
+    /// Reports of bindings that wait at most.
+    pub const REPORTS: usize = 2048;
 
     /// Addresses of unknown VTEPs that a ring holds.
     pub const REMOTES: usize = 256;
+    /// Paths a ring holds.
+    pub const PATH_MTUS: usize = 64;
 
     /// What is said of multicast groups that a ring holds: good for half a million memberships a second.
     pub const HEARD: usize = 1024;
 
-    /// An empty ring.
+    /// Empty rings.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            sources: ArrayQueue::new(Self::CAPACITY),
+            events: ArrayQueue::new(Self::CAPACITY),
             remotes: ArrayQueue::new(Self::REMOTES),
+            bindings: ArrayQueue::new(Self::REPORTS),
+            path_mtus: ArrayQueue::new(Self::PATH_MTUS),
             heard: ArrayQueue::new(Self::HEARD),
         }
     }
 
-    /// Sends an event; false where the ring is full.
+    /// Sends a source; false where the ring is full.
     #[inline]
     #[must_use]
     pub fn send(&self, event: LearnEvent) -> bool {
-        self.sources.push(event).is_ok()
+        self.events.push(event).is_ok()
     }
 
-    /// Takes the oldest event.
+    /// Takes the oldest source.
     #[must_use]
     pub fn take(&self) -> Option<LearnEvent> {
-        self.sources.pop()
+        self.events.pop()
+    }
+
+    /// Sends what a station says of an address, behind the station as a source; false where the ring is full.
+    #[must_use]
+    pub fn report(&self, report: BindingReport) -> bool {
+        self.bindings.push(report).is_ok()
+    }
+
+    /// Takes the oldest report.
+    #[must_use]
+    pub fn take_report(&self) -> Option<BindingReport> {
+        self.bindings.pop()
+    }
+
+    /// Sends what is known of a path; false where the ring is full.
+    #[must_use]
+    pub fn send_path_mtu(&self, path: PathMtu) -> bool {
+        self.path_mtus.push(path).is_ok()
+    }
+
+    /// Takes what was sent of a path first.
+    #[must_use]
+    pub fn take_path_mtu(&self) -> Option<PathMtu> {
+        self.path_mtus.pop()
     }
 
     /// Sends the address of a VTEP that is to become a remote one; where there is no room, its next packet tries again.

@@ -1,6 +1,7 @@
-//! What workers look things up in: the FDB, and the immutable snapshot of bridges, ports and tunnels.
+//! What workers look things up in: the FDB, the MAC+IP bindings, and the immutable snapshot of bridges, ports and tunnels.
 
 pub mod access_map;
+pub mod bindings;
 pub mod exception_path;
 pub mod fdb;
 pub mod flood_rules;
@@ -17,6 +18,7 @@ pub mod tunnel;
 pub mod underlay_group;
 pub mod vni_map;
 
+pub use bindings::{Binding, BindingKey, BindingSource, BindingTable, BindingWriter};
 pub use exception_path::ExceptionPath;
 pub use fdb::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, Probe};
 pub use flood_rules::{FloodKind, FloodRules, StormRate, StormRates};

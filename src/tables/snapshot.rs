@@ -104,6 +104,19 @@ pub struct Port {
     pub storm: StormRates,
     /// The multicast groups of the underlay that it receives, where it is an uplink.
     pub groups: UnderlayGroups,
+    /// What happens to the frames of its own link.
+    pub link_local: LinkLocal,
+}
+
+/// What happens to untagged frames that a port receives for reserved link-local group addresses (IEEE 802.1Q, 8.6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkLocal {
+    /// Their bridge says.
+    AsBridge,
+    /// They are dropped.
+    Drop,
+    /// The kernel gets them, where the port has an interface there.
+    Punt,
 }
 
 /// What is on a port's other side.
@@ -124,7 +137,7 @@ pub struct BridgePolicy {
     pub source_check: bool,
     /// VLAN tags of the bridged frames are carried rather than refused.
     pub carry_tags: bool,
-    /// Frames to reserved link-local group addresses are bridged.
+    /// Frames to reserved link-local group addresses are bridged, but for what the port keeps.
     pub link_local: bool,
 }
 
@@ -144,6 +157,15 @@ pub struct Bridge {
 
 const _: () = assert!(size_of::<Bridge>() == 8);
 
+/// What a bridge does with address resolution by ARP and neighbour discovery that it sees on access ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    /// Which station has an address is learned.
+    pub learning: bool,
+    /// Who asks everyone for an address that is known is answered in its owner's place (RFC 9161).
+    pub suppression: bool,
+}
+
 /// What a bridge reaches: its access members and its remote VTEPs. Floods need it, and sources met for the first time.
 #[derive(Clone, Debug, Default)]
 pub struct BroadcastDomain {
@@ -157,6 +179,8 @@ pub struct BroadcastDomain {
     pub discovers: bool,
     /// What restricts floods; none where nothing does, neither the bridge nor a port by which frames come to it.
     pub rules: Option<Box<FloodRules>>,
+    /// What becomes of questions for addresses.
+    pub neighbours: Neighbours,
 }
 
 impl BroadcastDomain {

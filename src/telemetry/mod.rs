@@ -18,13 +18,14 @@ pub mod kernel;
 mod label;
 pub mod metrics;
 pub mod source;
+pub mod station_change;
 pub mod totals;
 pub mod worker;
 
 pub use control::{ControlTelemetry, FdbTelemetry};
 pub use counter::Counter;
 pub use drop_reason::DropReason;
-pub use event::{Event, FdbEvent};
+pub use event::{BindingEvent, Event, FdbEvent};
 pub use exception::{ExceptionTelemetry, Punt, PuntClass};
 pub use histogram::CycleHistogram;
 pub use kernel::{KernelTable, KernelTelemetry, RemoteState};
@@ -32,6 +33,7 @@ pub use metrics::Exposition;
 pub use source::{
     BridgeLabel, BuildInfo, GroupLabel, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle,
 };
+pub use station_change::StationChange;
 pub use worker::{
     BridgeCounters, LoopCounters, MAX_PORTS, PortCounters, RemoteCounters, StormCounters, Traffic, WorkerTelemetry,
 };

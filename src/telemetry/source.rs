@@ -79,6 +79,10 @@ pub struct RemoteLabel {
     pub index: TunnelIndex,
     /// The label: its address.
     pub address: IpAddr,
+    /// The largest IP packet that goes there, in bytes, where there is a way.
+    pub mtu: Option<u16>,
+    /// That is what a router said of the path.
+    pub is_path_mtu: bool,
 }
 
 /// A multicast group of the underlay on one uplink, and what its metrics are called by.
@@ -117,6 +121,8 @@ pub struct PortReading {
     pub link_up: bool,
     /// The link's speed in Mbit/s, where the driver knows it.
     pub link_mbps: Option<u32>,
+    /// The most MAC addresses learned behind an access port, where there is a limit.
+    pub max_macs: Option<u32>,
     /// The driver's counters since the port was started.
     pub statistics: PortStatistics,
     /// The driver's extended counters, by the driver's names. No name twice.

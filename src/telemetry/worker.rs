@@ -160,6 +160,7 @@ pub struct WorkerTelemetry {
     remotes: CounterTable<RemoteRow>,
     storms: CounterTable<StormRow>,
     port_storms: [[Counter; 4]; MAX_PORTS],
+    too_big: CounterTable<Counter>,
     ports: [[Counter; 4]; MAX_PORTS],
     /// Packets for the kernel.
     pub punts: PuntCounters,
@@ -188,6 +189,7 @@ impl WorkerTelemetry {
             remotes: CounterTable::new(),
             storms: CounterTable::new(),
             port_storms: [const { [const { Counter::new() }; 4] }; MAX_PORTS],
+            too_big: CounterTable::new(),
             ports: [const { [const { Counter::new() }; 4] }; MAX_PORTS],
             punts: PuntCounters::default(),
             burst_time: CycleHistogram::new(),
@@ -242,6 +244,13 @@ impl WorkerTelemetry {
     #[must_use]
     pub fn remote(&self, tunnel: TunnelIndex) -> RemoteCounters<'_> {
         RemoteCounters(&self.remotes.row(tunnel.0).0)
+    }
+
+    /// Frames that did not fit the way to a remote VTEP.
+    #[inline]
+    #[must_use]
+    pub fn too_big(&self, tunnel: TunnelIndex) -> &Counter {
+        self.too_big.row(tunnel.0)
     }
 
     /// A port's counters. The config has at most [`MAX_PORTS`] ports; an index beyond that wraps.

@@ -5,6 +5,7 @@
 pub mod address;
 pub mod arp;
 pub mod checksum;
+pub mod discovery;
 pub mod ecn;
 pub mod ethernet;
 pub mod field;
@@ -16,6 +17,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod membership;
 pub mod nd;
+pub mod path_mtu;
 pub mod udp;
 pub mod vxlan;
 

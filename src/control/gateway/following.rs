@@ -122,11 +122,13 @@ impl Gateway {
         let running = Running { config: Arc::clone(&before.config), ports: before.ports.clone(), registry };
         kernel.set_remotes(&left_to_the_kernel(&running.config, kernel, &self.discovery));
         set_ways(&mut snapshot, &running, kernel);
+        self.paths.mtus.apply(&mut snapshot, &running.registry);
         self.reach.store(Arc::new(kernel.underlay().reach()));
         self.snooping.adopt(&mut snapshot);
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::new(running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
+        self.flush_bindings();
         self.retired.push(replaced);
         self.reshaped = (Instant::now(), began.elapsed());
     }
@@ -164,13 +166,14 @@ impl Gateway {
         };
         let Some(tunnel) = running.registry.tunnel(station.remote) else { return Ok(false) };
         let value = FdbValue::external(Location::tunnel(tunnel), station.sticky);
-        self.learning.install_external(key, value, due.news)?;
+        self.learning.install_external(key, value, due.news, &self.tables.snapshot.load())?;
         Ok(true)
     }
 
     fn publish_ways(&mut self, running: &Running, kernel: &Kernel) {
         let mut snapshot = Snapshot::clone(&self.tables.snapshot.load());
         set_ways(&mut snapshot, running, kernel);
+        self.paths.mtus.apply(&mut snapshot, &running.registry);
         self.publish(snapshot);
     }
 }

@@ -67,7 +67,7 @@ impl<S: MetricsSource + ?Sized + 'static> Collector for SourceCollector<S> {
         let source = &self.0;
         process::encode(&mut families, &source.build(), source.started())?;
         let readings = source.port_readings();
-        ports::encode(&mut families, &readings)?;
+        ports::encode(&mut families, &readings, source.control())?;
         let bridges = source.bridge_labels();
         forwarding::encode_bridges(&mut families, source.workers(), source.control(), &bridges)?;
         forwarding::encode_storms(&mut families, source.workers(), &bridges, &readings)?;

@@ -1,4 +1,4 @@
-//! An uplink as the exception path sees it: a NIC on one side, an interface of the kernel on the other.
+//! A port as the exception path sees it: a NIC on one side, an interface of the kernel on the other.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -34,9 +34,19 @@ pub trait Nic: Send {
     fn receive_groups(&self, groups: &[MacAddr]) -> Groups;
 }
 
-/// An uplink and its interface.
-pub struct Uplink {
+/// What crosses between a port and its interface in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// An uplink: all but VXLAN.
+    AllButVxlan,
+    /// An access port: frames to reserved link-local group addresses.
+    LinkLocal,
+}
+
+/// A port and its interface.
+pub struct PortInterface {
     pub(super) port: PortIndex,
+    traffic: Traffic,
     name: String,
     interface: String,
     nic: Box<dyn Nic>,
@@ -62,12 +72,13 @@ enum Host {
     Gateway(Speaker),
 }
 
-impl Uplink {
+impl PortInterface {
     /// An uplink that has no interface in the kernel. `vtep` is the gateway's address, and `mac` the port's.
     #[must_use]
-    pub fn without_interface(port: PortIndex, name: &str, mac: MacAddr, vtep: IpAddr, nic: Box<dyn Nic>) -> Self {
+    pub fn without(port: PortIndex, name: &str, mac: MacAddr, vtep: IpAddr, nic: Box<dyn Nic>) -> Self {
         Self {
             port,
+            traffic: Traffic::AllButVxlan,
             name: name.to_owned(),
             interface: String::new(),
             nic,
@@ -125,12 +136,12 @@ impl Uplink {
         }
     }
 
-    /// Takes over or makes the interface of the port `name`, which has this MAC address and MTU.
+    /// Takes over or makes the interface of the port `name`, which has this MAC address and MTU, for this traffic.
     ///
     /// # Errors
     /// [`TapError`], with what to do.
     pub fn open(
-        port: PortIndex,
+        (port, traffic): (PortIndex, Traffic),
         name: &str,
         interface: &str,
         (mac, mtu): (MacAddr, u16),
@@ -138,10 +149,11 @@ impl Uplink {
     ) -> Result<Self, TapError> {
         let wrong = |fault| TapError { port: name.to_owned(), interface: interface.to_owned(), fault };
         let tap = Tap::open(interface, mac, mtu).map_err(wrong)?;
-        info!(port = name, interface, "the kernel has an interface for the uplink");
+        info!(port = name, interface, "the kernel has an interface for the port");
         let (name, interface) = (name.to_owned(), interface.to_owned());
-        let mut uplink = Self {
+        let mut opened = Self {
             port,
+            traffic,
             name,
             interface,
             nic,
@@ -155,14 +167,20 @@ impl Uplink {
             not_joined_because: None,
             lost_because: None,
         };
-        uplink.follow_link();
-        Ok(uplink)
+        opened.follow_link();
+        Ok(opened)
     }
 
     /// The port.
     #[must_use]
     pub fn port(&self) -> PortIndex {
         self.port
+    }
+
+    /// What crosses.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// The interface's name.
@@ -181,7 +199,7 @@ impl Uplink {
         usize::from(self.mtu) + 14 + 8
     }
 
-    /// Gives the interface up, because it has been removed. It is made again by [`Uplink::restore`].
+    /// Gives the interface up, because it has been removed. It is made again by [`PortInterface::restore`].
     pub(super) fn lose(&mut self) {
         if self.tap.take().is_some() {
             // What was joined is gone with the interface.
