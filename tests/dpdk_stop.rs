@@ -38,6 +38,7 @@ fn nothing() -> Snapshot {
         members: Vec::new(),
         tunnels: Vec::new(),
         next_hops: Vec::new(),
+        next_hop_groups: Vec::new(),
         vnis: VniMap::new([]),
         remotes: RemoteMap::new([]),
         exception: ExceptionPath::default(),

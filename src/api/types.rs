@@ -304,13 +304,15 @@ pub struct RemoteVtep {
 }
 
 /// A way to a remote VTEP.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NextHop {
     /// The MAC address of the next hop.
     #[serde(with = "text")]
     pub mac: MacAddr,
     /// The uplink.
     pub port: String,
+    /// The share of the flows that go that way, in percent.
+    pub share_percent: f64,
 }
 
 /// `GET /v1/drops`.

@@ -145,6 +145,7 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         Left("REMOTE"),
         Left("NEXT HOP"),
         Left("PORT"),
+        Right("SHARE"),
         Right("BRIDGES"),
         Right("RECEIVED"),
         Right("BYTES"),
@@ -152,17 +153,18 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         Right("BYTES"),
     ];
     let rows = |RemoteVtep { address, next_hops, missing, bridges, traffic }: &RemoteVtep| {
-        let (mac, port) = match next_hops.first() {
-            Some(NextHop { mac, port }) => (mac.to_string(), port.clone()),
-            None => (missing.clone().unwrap_or_else(|| "none".to_owned()), "-".to_owned()),
+        let way = |NextHop { mac, port, share_percent }: &NextHop| {
+            [mac.to_string(), port.clone(), percent(*share_percent, 100.0)]
         };
+        let unknown = || [missing.clone().unwrap_or_else(|| "none".to_owned()), "-".to_owned(), "-".to_owned()];
+        let [mac, port, share] = next_hops.first().map_or_else(unknown, way);
         let [received, received_bytes] = packets_and_bytes(traffic.received);
         let [sent, sent_bytes] = packets_and_bytes(traffic.sent);
-        let first =
-            vec![address.to_string(), mac, port, count(*bridges as u64), received, received_bytes, sent, sent_bytes];
-        let others = next_hops.iter().skip(1).map(|NextHop { mac, port }| {
+        let bridges = count(*bridges as u64);
+        let first = vec![address.to_string(), mac, port, share, bridges, received, received_bytes, sent, sent_bytes];
+        let others = next_hops.iter().skip(1).map(|other| {
             let mut row = vec![String::new(); columns.len()];
-            (row[1], row[2]) = (mac.to_string(), port.clone());
+            row[1..4].clone_from_slice(&way(other));
             row
         });
         [first].into_iter().chain(others).collect()

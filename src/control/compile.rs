@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::config::model::{self, Dscp, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum};
 use crate::tables::access_map::AccessMap;
 use crate::tables::exception_path::ExceptionPath;
+use crate::tables::next_hop_group::Adjacency;
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
@@ -98,6 +99,7 @@ pub fn compile_with(
         members,
         tunnels,
         next_hops,
+        next_hop_groups: Vec::new(),
     })
 }
 
@@ -154,6 +156,11 @@ fn compile_next_hops(config: &Config, facts: &[PortFacts], registry: &Registry, 
         }
     }
     next_hops
+}
+
+/// The next hop as one of a group: the neighbour behind its uplink.
+pub(super) fn adjacency(port: PortIndex, mac: MacAddr, facts: &[PortFacts]) -> Option<Adjacency> {
+    Some(Adjacency::new(port, facts.get(usize::from(port.0))?.mac, mac))
 }
 
 /// The way to a remote VTEP by a neighbour, for IP packets of at most `mtu` bytes, or what its port takes if less.

@@ -1,6 +1,7 @@
 //! The gateway's state and its rounds: what the control thread runs.
 
 mod following;
+mod next_hop_groups;
 
 use std::collections::HashSet;
 use std::io;

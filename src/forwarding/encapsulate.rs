@@ -19,8 +19,8 @@ use crate::wire::vxlan::{VXLAN_HEADER, header_of};
 pub struct Flow {
     /// The UDP source port, from a hash of the inner frame.
     source_port: u16,
-    /// The IPv6 flow label: 20 bits of the same hash (RFC 6438).
-    label: u32,
+    /// The hash. Its lower 20 bits are the IPv6 flow label (RFC 6438).
+    hash: u32,
     /// DSCP and ECN (RFC 2983, RFC 6040).
     traffic_class: u8,
 }
@@ -35,7 +35,15 @@ impl Flow {
     #[inline(always)]
     fn new(inner: InnerFlow, vtep: &LocalVtep) -> Self {
         let InnerFlow { hash, dscp_ecn } = inner;
-        Self { source_port: source_port(hash), label: hash & 0x000f_ffff, traffic_class: vtep.dscp.outer(dscp_ecn) }
+        Self { source_port: source_port(hash), hash, traffic_class: vtep.dscp.outer(dscp_ecn) }
+    }
+
+    /// The hash of the inner flow. The source port has its upper bits, so that what goes by the lower ones does not
+    /// tell how routers behind go on to spread.
+    #[inline(always)]
+    #[must_use]
+    pub fn hash(self) -> u32 {
+        self.hash
     }
 }
 
@@ -99,7 +107,7 @@ fn write_ipv4(front: &mut [u8; OUTER_IPV4], way: &NextHop, flow: Flow, total_len
 #[inline]
 fn write_ipv6(front: &mut [u8; OUTER_IPV6], flow: Flow, payload_length: u16) {
     const IP: usize = ETHERNET_HEADER;
-    let first = 6 << 28 | u32::from(flow.traffic_class) << 20 | flow.label;
+    let first = 6 << 28 | u32::from(flow.traffic_class) << 20 | (flow.hash & 0x000f_ffff);
     front[IP..IP + 4].copy_from_slice(&first.to_be_bytes());
     front[IP + 4..IP + 6].copy_from_slice(&payload_length.to_be_bytes());
 }
@@ -127,7 +135,7 @@ pub fn write_ipv6_udp_checksum(front: &mut [u8], way: &NextHop, behind: Checksum
     front[UDP + 6..UDP + 8].copy_from_slice(&sum.finish_udp().to_be_bytes());
 }
 
-/// Puts the outer headers in front of a frame. None where there is no headroom.
+/// Puts the outer headers in front of a frame, and gives its flow. None where there is no headroom.
 #[inline(always)]
 #[must_use]
 pub fn encapsulate<P: PacketBuffer>(
@@ -136,7 +144,7 @@ pub fn encapsulate<P: PacketBuffer>(
     way: &NextHop,
     vni: Vni,
     vtep: &LocalVtep,
-) -> Option<()> {
+) -> Option<Flow> {
     match frame.place.behind_addresses(packet).and_then(InnerFlow::of_plain_ipv4) {
         Some(inner) => put_on(packet, frame, way, vni, Flow::new(inner, vtep), vtep),
         None => encapsulate_any(packet, frame, way, vni, vtep),
@@ -151,7 +159,7 @@ fn encapsulate_any<P: PacketBuffer>(
     way: &NextHop,
     vni: Vni,
     vtep: &LocalVtep,
-) -> Option<()> {
+) -> Option<Flow> {
     let place = frame.place.extract(packet, frame.addresses())?;
     let flow = Flow::of(packet.head(), vtep);
     put_on(packet, &frame.placed(place), way, vni, flow, vtep)
@@ -165,7 +173,7 @@ fn put_on<P: PacketBuffer>(
     vni: Vni,
     flow: Flow,
     vtep: &LocalVtep,
-) -> Option<()> {
+) -> Option<Flow> {
     let place = frame.place;
     let front = Front { vni, flow, addresses: frame.addresses(), length: place.length() };
     match way.header() {
@@ -178,7 +186,7 @@ fn put_on<P: PacketBuffer>(
             }
         }
     }
-    Some(())
+    Some(flow)
 }
 
 /// The sum of a packet's bytes behind the first `front`, which are in the first segment.

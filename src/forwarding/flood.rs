@@ -5,7 +5,9 @@
 
 use super::bridging::Frame;
 use super::egress::Egress;
-use super::emit::{self, Undelivered, check_access_mtu, check_own_tag, layer3_length, pad, way_to, write_tagged_front};
+use super::emit::{
+    self, Undelivered, check_access_mtu, check_own_tag, direct, layer3_length, pad, way_to, write_tagged_front,
+};
 use super::encapsulate::{Flow, Front, sum_behind, write_ipv6_udp_checksum};
 use super::forwarder::Surroundings;
 use super::framing::{ADDRESSES, Addresses, FramePlace};
@@ -166,7 +168,7 @@ impl<P: PacketBuffer> Payload<P> {
         let way = way_to(index, self.length, around)?;
         let vni = around.snapshot.bridges.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?.vni;
         let front = Front { vni, flow: self.flow, addresses: self.addresses, length: self.length };
-        let copy = match way.header() {
+        let mut copy = match way.header() {
             Header::Ipv4(header) => self.copy(egress, |bytes| front.write_ipv4(bytes, header, way))?,
             Header::Ipv6(header) => self.copy(egress, |bytes| {
                 front.write_ipv6(bytes, header);
@@ -175,9 +177,10 @@ impl<P: PacketBuffer> Payload<P> {
                 }
             })?,
         };
+        let port = direct(way, self.flow, copy.head_mut(), around)?;
         around.telemetry.bridge(bridge).tunnel_sent().count(self.length);
         around.telemetry.remote(index).sent().count(self.length);
-        egress.transmit(way.port(), copy);
+        egress.transmit(port, copy);
         Ok(())
     }
 }

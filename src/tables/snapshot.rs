@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::access_map::AccessMap;
 use super::exception_path::ExceptionPath;
+use super::next_hop_group::NextHopGroup;
 use super::outer_pattern::OuterPattern;
 use super::remote_map::RemoteMap;
 use super::tunnel::{NextHop, Tunnel};
@@ -31,6 +32,9 @@ pub struct Snapshot {
     pub tunnels: Vec<Tunnel>,
     /// The way to each remote VTEP, in the order of the tunnels.
     pub next_hops: Vec<NextHop>,
+    /// Next hops among which flows are spread; a [`GroupIndex`](super::next_hop_group::GroupIndex) is a place in this
+    /// list.
+    pub next_hop_groups: Vec<NextHopGroup>,
     /// VNI to bridge.
     pub vnis: VniMap,
     /// Address to remote VTEP.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::PortIndex;
+use super::next_hop_group::GroupIndex;
 use crate::wire::MacAddr;
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use crate::wire::ip::PROTOCOL_UDP;
@@ -59,7 +60,7 @@ pub enum OuterAddresses {
     },
 }
 
-/// The way to a remote VTEP: the uplink, and the outer headers prebuilt. What differs from packet to packet is zero in
+/// The way to a remote VTEP: the uplink, or the group of next hops, and the outer headers prebuilt. What differs from packet to packet is zero in
 /// them: lengths, traffic class, flow label, checksums, UDP source port and the VXLAN header.
 ///
 /// One cache line holds all that an IPv4 encapsulation reads.
@@ -70,7 +71,10 @@ pub struct NextHop {
     /// (addresses and protocol), folded to 16 bits.
     partial_sum: u16,
     max_frame: u16,
+    /// The same, or 0 where the port is not the way of all frames, so that one comparison tells what is usual.
+    max_direct_frame: u16,
     port: PortIndex,
+    group: Option<GroupIndex>,
     length: u8,
     ipv6: bool,
     header: [u8; OUTER_IPV6],
@@ -84,7 +88,9 @@ impl NextHop {
     pub const UNKNOWN: Self = Self {
         partial_sum: 0,
         max_frame: 0,
+        max_direct_frame: 0,
         port: PortIndex(u16::MAX),
+        group: None,
         length: 0,
         ipv6: false,
         header: [0; OUTER_IPV6],
@@ -134,10 +140,31 @@ impl NextHop {
         };
         let overhead = (length - ETHERNET_HEADER) as u16;
         let max_frame = outer.mtu.saturating_sub(overhead);
-        Self { partial_sum, max_frame, port, length: length as u8, ipv6, header }
+        let length = length as u8;
+        Self { partial_sum, max_frame, max_direct_frame: max_frame, port, group: None, length, ipv6, header }
     }
 
-    /// The uplink.
+    /// The same headers, by the next hops of a group; `self` is the way by one of them.
+    #[must_use]
+    pub fn spread_over(self, group: GroupIndex) -> Self {
+        Self { group: Some(group), max_direct_frame: 0, ..self }
+    }
+
+    /// The next hops among which flows are spread, where there are several.
+    #[inline]
+    #[must_use]
+    pub fn group(&self) -> Option<GroupIndex> {
+        self.group
+    }
+
+    /// True for a frame of this length that goes out of [`NextHop::port`] with the headers as they are.
+    #[inline(always)]
+    #[must_use]
+    pub fn takes_directly(&self, length: usize) -> bool {
+        length <= usize::from(self.max_direct_frame)
+    }
+
+    /// The uplink, where there is no group.
     #[inline]
     #[must_use]
     pub fn port(&self) -> PortIndex {

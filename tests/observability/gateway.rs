@@ -130,8 +130,8 @@ fn bridges() -> Vec<BridgeState> {
 }
 
 fn remotes() -> Vec<RemoteState> {
-    let next_hop = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 1]), port: "uplink0".to_owned() };
-    let second = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 2]), port: "uplink0".to_owned() };
+    let next_hop = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 1]), port: "uplink0".to_owned(), share_percent: 75.0 };
+    let second = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 2]), port: "uplink0".to_owned(), share_percent: 25.0 };
     vec![
         RemoteState {
             index: TunnelIndex(0),

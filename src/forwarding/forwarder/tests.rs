@@ -7,7 +7,10 @@ use std::net::IpAddr;
 use etherparse::{IpEcn, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, UdpHeader};
 use proptest::prelude::*;
 
-use self::world::{Kind, Known, LOCATIONS, Setup, TRUNK, UDP_PORT, UPLINK, UPLINK_MAC, VLAN, VNIS, World, vtep};
+use self::world::{
+    Kind, Known, LOCATIONS, NEXT_HOPS, SECOND_SHARE, SECOND_UPLINK, SECOND_UPLINK_MAC, Setup, TRUNK, UDP_PORT, UPLINK,
+    UPLINK_MAC, VLAN, VNIS, World, vtep,
+};
 use crate::forwarding::{BURST, ChecksumVerdict, HeapPacket, ReceiveChecksums};
 use crate::tables::snapshot::BridgePolicy;
 use crate::tables::{BridgeIndex, PortIndex};
@@ -107,7 +110,7 @@ fn knowing_both(setup: &Setup) -> World {
 
 fn setups() -> impl Iterator<Item = Setup> {
     let families = [false, true].into_iter().map(Setup::usual);
-    families.flat_map(|setup| [setup, Setup { strict: true, zero_checksum: true, ..setup }])
+    families.flat_map(|setup| [setup, Setup { strict: true, zero_checksum: true, spread: true, ..setup }])
 }
 
 /// A station's frame as the first trunk receives it, of VLAN 100.
@@ -367,10 +370,11 @@ fn setup() -> impl Strategy<Value = Setup> {
         carry_tags,
         link_local,
     });
-    (any::<[bool; 3]>(), policy).prop_map(|([ipv6, strict, zero_checksum], policy)| Setup {
+    (any::<[bool; 4]>(), policy).prop_map(|([ipv6, strict, zero_checksum, spread], policy)| Setup {
         ipv6,
         strict,
         zero_checksum,
+        spread,
         policy,
     })
 }
@@ -402,6 +406,52 @@ proptest! {
             world.hold(port, &packets);
         }
     }
+}
+
+/// The flows of a station: IPv4 to FAR, from UDP ports of its own.
+fn flows(destination: MacAddr) -> impl Iterator<Item = Vec<u8>> {
+    (0..2000_u16).map(move |port| {
+        let mut frame = of_vlan(destination, NEAR, 40);
+        frame[38..40].copy_from_slice(&(10_000 + port).to_be_bytes());
+        frame
+    })
+}
+
+#[test]
+fn flows_are_spread_over_next_hops_by_weight_and_a_flow_keeps_its_own() {
+    for (ipv6, zero_checksum) in [(false, false), (true, false), (true, true)] {
+        let single = Setup { zero_checksum, ..Setup::usual(ipv6) };
+        let (mut one, mut several) = (knowing_both(&single), knowing_both(&Setup { spread: true, ..single }));
+        let mut by_second = 0;
+        // To a known station, and flooded: the copies go by the same next hop as other frames of the flow.
+        for frame in flows(FAR).zip(flows(STRANGER)).flat_map(|(known, unknown)| [known, unknown]) {
+            let to_uplinks = |sent: Vec<(PortIndex, Vec<u8>)>| {
+                let mut sent = sent.into_iter().filter(|(port, _)| [UPLINK, SECOND_UPLINK].contains(port));
+                (sent.next().expect("it is sent to the remote VTEP"), sent.next())
+            };
+            let ((port, packet), None) = to_uplinks(several.hold(TRUNK, &[HeapPacket::new(&frame)]).sent) else {
+                panic!("it is sent twice")
+            };
+            let ((_, plain), _) = to_uplinks(one.hold(TRUNK, &[HeapPacket::new(&frame)]).sent);
+            let [first, second] = NEXT_HOPS;
+            let (destination, source) = if port == UPLINK { (first, UPLINK_MAC) } else { (second, SECOND_UPLINK_MAC) };
+            assert_eq!(packet[..12], [destination.0, source.0].concat());
+            assert_eq!(packet[12..], plain[12..], "nothing else depends on the way");
+            by_second += usize::from(port == SECOND_UPLINK);
+            let again = to_uplinks(several.hold(TRUNK, &[HeapPacket::new(&frame)]).sent);
+            assert_eq!(again, ((port, packet), None));
+        }
+        let expected = 4000 * SECOND_SHARE / 64;
+        assert!(by_second.abs_diff(expected) < expected / 5, "{by_second} of 4000 by the second, not {expected}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_all_next_hops_is_too_big_where_flows_are_spread() {
+    let mut world = knowing_both(&Setup { spread: true, ..Setup::usual(false) });
+    let seen = world.hold(TRUNK, &[HeapPacket::new(&of_vlan(FAR, NEAR, 150))]);
+    assert!(seen.drops.contains(&(DropReason::TooBigForTunnel, 1)), "{:?}", seen.drops);
+    assert_eq!(seen.sent.len(), 1, "the sender is told");
 }
 
 /// Where a packet is wrong in more than one way, this is the reason that is counted, on either way.

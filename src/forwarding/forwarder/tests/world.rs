@@ -1,4 +1,5 @@
-//! A gateway twice over: one has the whole pipeline, its twin goes the unusual way alone, with one packet at a time.
+//! A gateway twice over: one has the whole pipeline, its twin goes the unusual way alone, with one packet at a time; and
+//! where the one has a single next hop, the twin has a group that has nothing but it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use crate::tables::access_map::AccessMap;
 use crate::tables::exception_path::ExceptionPath;
 use crate::tables::fdb::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, HashSeed};
 use crate::tables::learning::{LearnEvent, LearnRing};
+use crate::tables::next_hop_group::{Adjacency, BUCKETS, GroupIndex, NextHopGroup};
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::quiescence::Quiescence;
 use crate::tables::remote_map::RemoteMap;
@@ -27,7 +29,13 @@ use crate::wire::{MacAddr, VlanId, Vni};
 
 pub const UPLINK: PortIndex = PortIndex(0);
 pub const TRUNK: PortIndex = PortIndex(1);
+pub const SECOND_UPLINK: PortIndex = PortIndex(3);
 pub const UPLINK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+pub const SECOND_UPLINK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+/// Of each remote VTEP that is known, the next hops behind the first and the second uplink.
+pub const NEXT_HOPS: [MacAddr; 2] = [MacAddr([2, 0, 0, 0, 0xbb, 1]), MacAddr([2, 0, 0, 0, 0xbb, 2])];
+/// Buckets of the second of two next hops.
+pub const SECOND_SHARE: usize = BUCKETS / 4;
 pub const UDP_PORT: u16 = 4789;
 /// VNI 100 is VLAN 100 of both trunks, VNI 200 their untagged frames. Remote VTEP 0 may send to the first, 1 to the
 /// second; none of 2 is known.
@@ -41,6 +49,8 @@ pub struct Setup {
     pub ipv6: bool,
     pub strict: bool,
     pub zero_checksum: bool,
+    /// Flows are spread over both uplinks; else all of them leave by the first.
+    pub spread: bool,
     pub policy: BridgePolicy,
 }
 
@@ -48,7 +58,7 @@ impl Setup {
     /// The schema's defaults.
     pub const fn usual(ipv6: bool) -> Self {
         let policy = BridgePolicy { learning: true, source_check: true, carry_tags: false, link_local: false };
-        Self { ipv6, strict: false, zero_checksum: false, policy }
+        Self { ipv6, strict: false, zero_checksum: false, spread: false, policy }
     }
 }
 
@@ -63,12 +73,22 @@ fn next_hop(ipv6: bool) -> NextHop {
         (IpAddr::V6(local), IpAddr::V6(remote)) => OuterAddresses::Ipv6 { local, remote },
         _ => unreachable!("one family"),
     };
-    let (source_mac, destination_mac) = (UPLINK_MAC, MacAddr([2, 0, 0, 0, 0xbb, 1]));
+    let (source_mac, destination_mac) = (UPLINK_MAC, NEXT_HOPS[0]);
     // Some of the frames are too long for that.
     NextHop::new(UPLINK, &OuterHeader { source_mac, destination_mac, addresses, udp_port: UDP_PORT, ttl: 64, mtu: 180 })
 }
 
-fn snapshot(setup: &Setup) -> Snapshot {
+/// The second uplink's next hop in the last buckets, where flows are spread, and else the first one's in all of them.
+fn group(spread: bool) -> NextHopGroup {
+    let [first, second] = NEXT_HOPS;
+    NextHopGroup::new(|bucket| match bucket {
+        _ if !spread || bucket < BUCKETS - SECOND_SHARE => Adjacency::new(UPLINK, UPLINK_MAC, first),
+        _ => Adjacency::new(SECOND_UPLINK, SECOND_UPLINK_MAC, second),
+    })
+}
+
+/// What the whole pipeline has, or where it differs, its twin.
+fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
     let vtep_of = |n| vtep(setup.ipv6, n);
     let local = LocalVtep {
         address: vtep_of(0),
@@ -86,8 +106,13 @@ fn snapshot(setup: &Setup) -> Snapshot {
         }
         Port { mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]), mtu: 150, side: PortSide::Access(map) }
     };
-    let pattern = Box::new(OuterPattern::new(&local, UPLINK_MAC));
-    let uplink = Port { mac: UPLINK_MAC, mtu: 180, side: PortSide::Uplink(pattern) };
+    let uplink = |mac| {
+        let pattern = Box::new(OuterPattern::new(&local, mac));
+        Port { mac, mtu: 180, side: PortSide::Uplink(pattern) }
+    };
+    let ports = vec![uplink(UPLINK_MAC), trunk(0), trunk(1), uplink(SECOND_UPLINK_MAC)];
+    let way = next_hop(setup.ipv6);
+    let way = if setup.spread || twin { way.spread_over(GroupIndex(0)) } else { way };
     let member =
         |bridge: u16, port, vlan| Member { port: PortIndex(port), bridge: BridgeIndex(bridge), vlan, mtu: 150 };
     let domain = |members: [u32; 2], flood_list: &[u16], source| BroadcastDomain {
@@ -98,12 +123,13 @@ fn snapshot(setup: &Setup) -> Snapshot {
     let vni = |number| Vni::new(number).expect("24 bits");
     Snapshot {
         vtep: local,
-        ports: vec![uplink, trunk(0), trunk(1)],
+        ports,
         bridges: VNIS.map(|number| Bridge { vni: vni(number), policy: setup.policy }).into(),
         domains: vec![domain([0, 1], &[0, 1], 0), domain([2, 3], &[0], 1)],
         members: vec![member(0, 1, VLAN), member(0, 2, VLAN), member(1, 1, 0), member(1, 2, 0)],
         tunnels: [1, 2].map(|n| Tunnel { address: vtep_of(n) }).into(),
-        next_hops: vec![next_hop(setup.ipv6), NextHop::UNKNOWN],
+        next_hops: vec![way, NextHop::UNKNOWN],
+        next_hop_groups: vec![group(setup.spread)],
         vnis: VniMap::new([0, 1].map(|bridge: u16| (vni(VNIS[usize::from(bridge)]), BridgeIndex(bridge)))),
         exception: ExceptionPath::default(),
         remotes: RemoteMap::new([0, 1].map(|n: u16| (vtep_of(1 + n as u8), TunnelIndex(n)))),
@@ -227,6 +253,7 @@ impl Twin {
 /// The two of them.
 pub struct World {
     snapshot: Snapshot,
+    unusual_snapshot: Snapshot,
     whole: Twin,
     unusual: Twin,
     /// How many packets [`uplink::admit_usual`] or [`access::admit_usual`] took.
@@ -235,7 +262,8 @@ pub struct World {
 
 impl World {
     pub fn new(setup: &Setup) -> Self {
-        Self { snapshot: snapshot(setup), whole: Twin::new(), unusual: Twin::new(), usual: 0 }
+        let [snapshot, unusual_snapshot] = [false, true].map(|twin| snapshot(setup, twin));
+        Self { snapshot, unusual_snapshot, whole: Twin::new(), unusual: Twin::new(), usual: 0 }
     }
 
     /// Both know these stations and no other.
@@ -265,7 +293,8 @@ impl World {
             egress.0
         };
         let whole = self.whole.seen(sent);
-        let sent = packets.iter().flat_map(|packet| go_unusually(&mut self.unusual, &self.snapshot, ingress, packet));
+        let snapshot = &self.unusual_snapshot;
+        let sent = packets.iter().flat_map(|packet| go_unusually(&mut self.unusual, snapshot, ingress, packet));
         let sent = sent.collect();
         assert_eq!(whole, self.unusual.seen(sent));
         whole
