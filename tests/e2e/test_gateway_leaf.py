@@ -65,13 +65,14 @@ def test_flows_are_spread_over_both_uplinks_and_off_a_spine_that_is_gone(clos, l
     other = clos.leaves[0].address
     assert clos.hosts[GATEWAY_LEAF - 1].ping(clos.hosts[0].ipv4) == 3
     assert shares(leaf, other) == {"uplink0": 50, "uplink1": 50}
-    total = FLOWS * DATAGRAMS
-    # Of 200 flows a fair coin gives each side more than 70 all but never less.
-    assert all(0.35 * total < sent < 0.75 * total for sent in sent_to_spines(clos, leaf))
+    # Of 200 flows a fair coin gives each side 70 or more, all but always. Where EVPN does not say where a station is, a
+    # copy goes to each leaf.
+    first, second = sent_to_spines(clos, leaf)
+    assert first + second >= FLOWS * DATAGRAMS and 0.35 < first / (first + second) < 0.65, (first, second)
     unplug(clos.spines[0])
     wait_until(lambda: shares(leaf, other) == {"uplink1": 100}, 5, "the spine to be missed")
     gone, left = sent_to_spines(clos, leaf)
-    assert gone == 0 and left >= total
+    assert gone == 0 and left >= FLOWS * DATAGRAMS
 
 
 @pytest.mark.parametrize("die", [silence, unplug])
