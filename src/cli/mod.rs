@@ -13,7 +13,8 @@ use clap::{Args, Parser, Subcommand};
 
 use self::client::{Client, ClientError};
 use crate::api::types::{
-    Bridge, DEFAULT_PAGE, Drops, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded, Version, Vteps, Worker,
+    Bridge, DEFAULT_PAGE, Drops, EntropyReading, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded, Version, Vteps,
+    Worker,
 };
 use crate::wire::{MacAddr, Vni};
 
@@ -88,6 +89,11 @@ enum Subject {
     },
     /// This gateway and the remote VTEPs: next hops and traffic.
     Vteps {
+        #[command(flatten)]
+        range: Range,
+    },
+    /// How flows from and to remote VTEPs are spread over UDP source ports.
+    Entropy {
         #[command(flatten)]
         range: Range,
     },
@@ -170,6 +176,7 @@ fn show(client: &Client, what: &Subject, json: bool) -> Result<String, ClientErr
         Subject::Bridges { vni, .. } => render::bridges(&client.get::<Page<Bridge>>(&path)?, *vni),
         Subject::Fdb { .. } => render::fdb(&client.get::<Page<FdbEntry>>(&path)?, is_filtered(what)),
         Subject::Vteps { .. } => render::vteps(&client.get::<Vteps>(&path)?),
+        Subject::Entropy { .. } => render::entropy(&client.get::<Page<EntropyReading>>(&path)?),
         Subject::Drops { all } => render::drops(&client.get::<Drops>(&path)?, *all),
         Subject::Workers => render::workers(&client.get::<Vec<Worker>>(&path)?),
         Subject::Config => with_line_end(client.get_text("/v1/config?format=toml")?),
@@ -208,6 +215,10 @@ fn path(what: &Subject) -> String {
         Subject::Vteps { range } => {
             query.add_range(range);
             "vteps"
+        }
+        Subject::Entropy { range } => {
+            query.add_range(range);
+            "entropy"
         }
         Subject::Drops { .. } => "drops",
         Subject::Workers => "workers",

@@ -7,8 +7,9 @@ use super::format::{
     bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
 };
 use crate::api::types::{
-    Bridge, Count, Drops, FdbEntry, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps, Worker,
+    Bridge, Count, Drops, EntropyReading, FdbEntry, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps, Way, Worker,
 };
+use crate::telemetry::Verdict;
 use crate::telemetry::totals::TrafficTotal;
 
 pub(super) fn version(gateway: &Version) -> String {
@@ -170,6 +171,36 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         [first].into_iter().chain(others).collect()
     };
     own + &page_of_rows(&columns, &vteps.remotes, "remote VTEPs", rows)
+}
+
+pub(super) fn entropy(page: &Page<EntropyReading>) -> String {
+    if page.total == 0 {
+        return "There was no traffic from or to remote VTEPs of late.\n".to_owned();
+    }
+    let columns =
+        [Left("REMOTE"), Left("DIRECTION"), Right("SAMPLES"), Right("FLOWS"), Right("SOURCE PORTS"), Left("SPREAD")];
+    let row = |reading: &EntropyReading| {
+        let direction = match reading.direction {
+            Way::Receive => "receive",
+            Way::Transmit => "transmit",
+        };
+        let (known, verdict) = match reading.verdict {
+            Verdict::TooFewSamples => (false, "too few samples"),
+            Verdict::FewFlows => (true, "few flows"),
+            Verdict::Polarised => (true, "POLARISED"),
+            Verdict::Spread => (true, "spread"),
+        };
+        let equal_ones = |number: f64| or_dash(known.then(|| format!("{number:.1}")));
+        vec![
+            reading.remote.to_string(),
+            direction.to_owned(),
+            reading.samples.to_string(),
+            equal_ones(reading.flows),
+            equal_ones(reading.source_ports),
+            verdict.to_owned(),
+        ]
+    };
+    page_table(&columns, page, "remote VTEPs and directions", row)
 }
 
 fn packets_and_bytes(traffic: TrafficTotal) -> [String; 2] {

@@ -28,7 +28,7 @@ use crate::exception::{TapError, Uplink as KernelInterface, WorkerEnd, connect};
 use crate::netlink::{Listener, SocketError};
 use crate::tables::Tables;
 use crate::tables::learning::LearnRing;
-use crate::telemetry::{ControlTelemetry, ExceptionTelemetry, WorkerHandle, WorkerTelemetry};
+use crate::telemetry::{ControlTelemetry, Entropy, ExceptionTelemetry, WorkerHandle, WorkerTelemetry};
 use crate::worker::Worker;
 use crate::worker::outlet::Outlets;
 
@@ -135,6 +135,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         tables: Arc::clone(gateway.tables()),
         running: Arc::clone(gateway.running()),
         reach: Arc::clone(gateway.reach()),
+        entropy: Entropy::default(),
         reload,
         ready: AtomicBool::new(false),
     });

@@ -22,7 +22,7 @@ use crate::dpdk::clock;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::{LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
-    BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
+    BridgeLabel, BuildInfo, ControlTelemetry, Entropy, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
     RemoteLabel, WorkerHandle,
 };
 
@@ -52,6 +52,8 @@ pub struct View {
     pub running: Arc<ArcSwap<Running>>,
     /// The remote VTEPs whose ways the kernel says.
     pub reach: Arc<ArcSwap<Reach>>,
+    /// How flows are spread.
+    pub entropy: Entropy,
     /// The way to the control thread.
     pub reload: Sender<ReloadRequest>,
     /// Set once the workers run.
@@ -81,6 +83,10 @@ impl MetricsSource for View {
 
     fn exception(&self) -> &ExceptionTelemetry {
         &self.exception
+    }
+
+    fn entropy(&self) -> &Entropy {
+        &self.entropy
     }
 
     fn port_readings(&self) -> Vec<PortReading> {

@@ -38,6 +38,12 @@ impl Flow {
         Self { source_port: source_port(hash), hash, traffic_class: vtep.dscp.outer(dscp_ecn) }
     }
 
+    /// The UDP source port.
+    #[must_use]
+    pub fn source_port(self) -> u16 {
+        self.source_port
+    }
+
     /// The hash of the inner flow. The source port has its upper bits, so that what goes by the lower ones does not
     /// tell how routers behind go on to spread.
     #[inline(always)]

@@ -6,6 +6,7 @@ use super::bridging::{Frame, Verdict, decide_unusual, decide_usual};
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::exception::Exceptions;
+use super::flow_sampler::FlowSampler;
 use super::packet::PacketBuffer;
 use super::too_big::TooBigLimiter;
 use super::uplink;
@@ -50,6 +51,7 @@ pub struct Forwarder {
     frames: Box<[Frame; BURST]>,
     too_big: TooBigLimiter,
     exceptions: Exceptions,
+    sampler: FlowSampler,
 }
 
 impl Forwarder {
@@ -60,6 +62,7 @@ impl Forwarder {
             frames: Box::new([Frame::NONE; BURST]),
             too_big: TooBigLimiter::new(cycles_per_second),
             exceptions: Exceptions::new(cycles_per_second),
+            sampler: FlowSampler::new(cycles_per_second),
         }
     }
 
@@ -86,6 +89,9 @@ impl Forwarder {
             PortSide::Access(vlans) => self.admit_from_access(vlans, burst, around),
         }
         self.decide(burst.len(), around);
+        if self.sampler.is_due(around) {
+            self.sampler.sample(burst, &self.frames[..], around);
+        }
         self.emit(ingress, port, burst, around, egress);
     }
 

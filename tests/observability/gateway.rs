@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use vtepd::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
@@ -12,9 +12,10 @@ use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
 use vtepd::tables::{BridgeIndex, PortIndex, TunnelIndex};
+use vtepd::telemetry::flow_samples::FlowSample;
 use vtepd::telemetry::{
-    BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent, MetricsSource,
-    PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, WorkerHandle, WorkerTelemetry,
+    BridgeLabel, BuildInfo, ControlTelemetry, Direction, DropReason, Entropy, Event, ExceptionTelemetry, FdbEvent,
+    MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, WorkerHandle, WorkerTelemetry,
 };
 use vtepd::wire::MacAddr;
 
@@ -28,6 +29,7 @@ pub struct Gateway {
     pub workers: Vec<WorkerHandle>,
     pub control: ControlTelemetry,
     pub exception: ExceptionTelemetry,
+    pub entropy: Entropy,
     pub bridges: Vec<BridgeState>,
     pub remotes: Vec<RemoteState>,
     pub ports: Vec<PortReading>,
@@ -43,6 +45,7 @@ impl Gateway {
             workers: Vec::new(),
             control: ControlTelemetry::new(),
             exception: ExceptionTelemetry::new(),
+            entropy: Entropy::default(),
             bridges: Vec::new(),
             remotes: Vec::new(),
             ports: Vec::new(),
@@ -195,6 +198,14 @@ fn count(gateway: &Gateway) {
     for cycles in 1..=100 {
         first.burst_time.record(cycles * 1000);
     }
+    // From one remote VTEP many flows on one port; to the other, few samples.
+    for number in 0..256 {
+        let (remote, direction) = (TunnelIndex(0), Direction::Received);
+        first.flow_samples.add(FlowSample { remote, direction, source_port: 50_000, flow: number % 32 });
+    }
+    let (remote, direction) = (TunnelIndex(65535), Direction::Sent);
+    second.flow_samples.add(FlowSample { remote, direction, source_port: 50_000, flow: 1 });
+    gateway.entropy.look(&gateway.workers, Instant::now());
     let fdb = &gateway.control.fdb;
     fdb.entries.set(3);
     fdb.capacity.set(65536);
@@ -228,6 +239,10 @@ impl MetricsSource for Gateway {
 
     fn exception(&self) -> &ExceptionTelemetry {
         &self.exception
+    }
+
+    fn entropy(&self) -> &Entropy {
+        &self.entropy
     }
 
     fn port_readings(&self) -> Vec<PortReading> {

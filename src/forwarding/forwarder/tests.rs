@@ -13,8 +13,8 @@ use self::world::{
 };
 use crate::forwarding::{BURST, ChecksumVerdict, HeapPacket, ReceiveChecksums};
 use crate::tables::snapshot::BridgePolicy;
-use crate::tables::{BridgeIndex, PortIndex};
-use crate::telemetry::DropReason;
+use crate::tables::{BridgeIndex, PortIndex, TunnelIndex};
+use crate::telemetry::{Direction, DropReason};
 use crate::wire::MacAddr;
 
 const NEAR: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 1]);
@@ -443,6 +443,31 @@ fn flows_are_spread_over_next_hops_by_weight_and_a_flow_keeps_its_own() {
         }
         let expected = 4000 * SECOND_SHARE / 64;
         assert!(by_second.abs_diff(expected) < expected / 5, "{by_second} of 4000 by the second, not {expected}");
+    }
+}
+
+#[test]
+fn samples_tell_the_flow_and_the_source_port_of_what_comes_from_and_goes_to_a_remote_vtep() {
+    for setup in setups() {
+        let sample = |port, packet: &[u8]| {
+            let mut world = knowing_both(&setup);
+            let sent = world.hold(port, &[HeapPacket::new(packet)]).sent;
+            (sent, world.samples())
+        };
+        let (_, received) = sample(UPLINK, &outer(setup.ipv6, 0, VNIS[0], 0, &frame(NEAR, FAR, &[], 0, 40)));
+        let (sent, transmitted) = sample(TRUNK, &of_vlan(FAR, NEAR, 40));
+        let ([received], [transmitted]) = (&received[..], &transmitted[..]) else {
+            panic!("not one each: {received:?}, {transmitted:?}")
+        };
+        let udp = if setup.ipv6 { 54 } else { 34 };
+        let port = u16::from_be_bytes([sent[0].1[udp], sent[0].1[udp + 1]]);
+        assert_eq!((received.direction, received.source_port), (Direction::Received, 50000));
+        assert_eq!((transmitted.direction, transmitted.source_port), (Direction::Sent, port));
+        assert_eq!((received.remote, transmitted.remote), (TunnelIndex(0), TunnelIndex(0)));
+        assert_eq!(received.flow, transmitted.flow, "it is one flow, whatever is around it");
+        // What stays here, and what is dropped, says nothing of the underlay.
+        assert_eq!(sample(TRUNK, &of_vlan(STRANGER, GROUP, 40)).1, []);
+        assert_eq!(sample(UPLINK, &outer(setup.ipv6, 0, 300, 0, &frame(NEAR, FAR, &[], 0, 40))).1, []);
     }
 }
 

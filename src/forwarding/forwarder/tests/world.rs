@@ -23,6 +23,7 @@ use crate::tables::snapshot::{
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
 use crate::tables::{BridgeIndex, Location, MemberIndex, PortIndex, TunnelIndex};
+use crate::telemetry::flow_samples::FlowSample;
 use crate::telemetry::worker::Traffic;
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
 use crate::wire::{MacAddr, VlanId, Vni};
@@ -298,6 +299,11 @@ impl World {
         let sent = sent.collect();
         assert_eq!(whole, self.unusual.seen(sent));
         whole
+    }
+
+    /// The samples of flows that were taken.
+    pub fn samples(&self) -> Vec<FlowSample> {
+        self.whole.telemetry.flow_samples.since(0).1.collect()
     }
 
     fn is_usual(&self, ingress: PortIndex, packet: &HeapPacket) -> bool {
