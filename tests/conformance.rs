@@ -11,6 +11,7 @@ mod fixtures {
     mod b4_b5_addresses;
     mod b8_floods;
     mod ecn_dscp;
+    mod encapsulation;
     mod exception;
     mod m3_jumbo;
     mod own_address;

@@ -282,8 +282,14 @@ pub struct Vteps {
 pub struct LocalVtep {
     /// Its address.
     pub address: IpAddr,
+    /// Further addresses at which it takes packets.
+    #[serde(default)]
+    pub other_addresses: Vec<IpAddr>,
     /// The UDP port of VXLAN.
     pub udp_port: u16,
+    /// Further UDP ports at which it takes packets, those of bridges included.
+    #[serde(default)]
+    pub other_udp_ports: Vec<u16>,
     /// Its uplinks.
     pub uplinks: Vec<String>,
 }

@@ -138,7 +138,9 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
 
 pub(super) fn vteps(vteps: &Vteps) -> String {
     let local = &vteps.local;
-    let own = format!("This gateway: {} UDP port {} on {}\n\n", local.address, local.udp_port, some_of(&local.uplinks));
+    let addresses = and_others(local.address, &local.other_addresses);
+    let ports = and_others(local.udp_port, &local.other_udp_ports);
+    let own = format!("This gateway: {addresses} UDP port {ports} on {}\n\n", some_of(&local.uplinks));
     if vteps.remotes.total == 0 {
         return own + "No bridge has a remote VTEP.\n";
     }
@@ -265,6 +267,12 @@ pub(super) fn workers(workers: &[Worker]) -> String {
         row
     });
     table(&COLUMNS, rows)
+}
+
+/// The first, and behind `and` the others, if there are any.
+fn and_others<T: ToString>(first: T, others: &[T]) -> String {
+    let others: String = others.iter().map(|other| format!(" and {}", other.to_string())).collect();
+    first.to_string() + &others
 }
 
 /// The first few of a list, and how many there are beyond.

@@ -90,7 +90,7 @@ impl Exceptions {
         if uplinks.is_empty() {
             return Ok(None);
         }
-        let watch = Watch::new(tables.snapshot.load().vtep.address, &mut uplinks);
+        let watch = Watch::new(&tables.snapshot.load().vtep, &mut uplinks);
         let published = watch.published();
         let thread = ExceptionThread::spawn(uplinks, watch, ends, Arc::clone(telemetry), Arc::clone(tables))
             .map_err(|source| DaemonError::System { what: "the thread of the exception path", source })?;

@@ -164,7 +164,9 @@ impl GatewayView for View {
         let uplinks = config.ports.iter().filter(|port| port.role == PortRole::Uplink);
         LocalVtep {
             address: config.vtep.address,
+            other_addresses: config.vtep.other_addresses.clone(),
             udp_port: config.vtep.udp_port,
+            other_udp_ports: config.udp_ports().split_off(1),
             uplinks: uplinks.map(|port| port.name.clone()).collect(),
         }
     }

@@ -138,13 +138,12 @@ impl Ferry {
     fn run(&mut self, stop: &AtomicBool) {
         let mut active_until = Instant::now();
         while !stop.load(Ordering::Relaxed) {
-            let (address, udp_port) = {
-                let vtep = &self.tables.snapshot.load().vtep;
-                (vtep.address, vtep.udp_port)
-            };
-            let moved = self.serve_workers() + self.read_interfaces(udp_port);
+            let snapshot = self.tables.snapshot.load_full();
+            let moved = self.serve_workers() + self.read_interfaces(&snapshot.vtep.udp_ports);
             let now = Instant::now();
-            self.watch.look(now, address, &mut self.uplinks);
+            self.watch.look(now, &snapshot.vtep, &mut self.uplinks);
+            // Asleep it must not keep the memory of a snapshot that was replaced.
+            drop(snapshot);
             if moved > 0 {
                 active_until = now + ACTIVE;
             } else {
@@ -176,7 +175,7 @@ impl Ferry {
 
     /// Reads from each interface for a turn, as long as there is room for what it may have. Gives how many frames that
     /// was.
-    fn read_interfaces(&mut self, vxlan_port: u16) -> usize {
+    fn read_interfaces(&mut self, vxlan_ports: &[u16]) -> usize {
         let mut moved = 0;
         for uplink in &mut self.uplinks {
             let counters = self.telemetry.port(uplink.port);
@@ -196,7 +195,7 @@ impl Ferry {
                 moved += 1;
                 if frame.len() > longest {
                     counters.too_long.increment();
-                } else if classify(frame, frame.len(), vxlan_port).is_none() {
+                } else if classify(frame, frame.len(), vxlan_ports).is_none() {
                     counters.vxlan_refused.increment();
                 } else if self.ends.from_kernel.push(uplink.port, || std::iter::once(frame)) {
                     counters.from_kernel.increment();

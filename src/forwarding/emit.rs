@@ -2,12 +2,12 @@
 
 use super::bridging::Frame;
 use super::egress::Egress;
-use super::encapsulate::{Flow, encapsulate};
+use super::encapsulate::{Flow, encapsulate, sum_behind, write_ipv4_udp_checksum};
 use super::forwarder::Surroundings;
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
 use crate::tables::snapshot::{Member, PortSide};
-use crate::tables::tunnel::NextHop;
+use crate::tables::tunnel::{NextHop, OUTER_IPV4};
 use crate::tables::{Location, MemberIndex, PortIndex, TunnelIndex};
 use crate::telemetry::{DropReason, Event};
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERNET_MINIMUM, ETHERTYPE_VLAN, VLAN_TAG, network_header};
@@ -199,7 +199,13 @@ fn to_tunnel_unusual<P: PacketBuffer>(
         Err(DropReason::TooBigForTunnel) => return Err(too_big(packet, index, around)),
         Err(reason) => return Err(reason.into()),
     };
-    let port = |packet: &mut P, flow| direct(way, flow, packet.head_mut(), around);
+    let port = |packet: &mut P, flow| {
+        if around.snapshot.vtep.full_checksum_ipv4 && !way.is_ipv6() {
+            let behind = sum_behind(packet, OUTER_IPV4);
+            write_ipv4_udp_checksum(packet.head_mut(), behind);
+        }
+        direct(way, flow, packet.head_mut(), around)
+    };
     Ok(send(packet, frame, index, way, port, around, egress)?)
 }
 
@@ -216,8 +222,8 @@ fn send<P: PacketBuffer>(
     egress: &mut impl Egress<P>,
 ) -> Result<(), DropReason> {
     let (bridge, length) = (frame.bridge(), frame.place.length());
-    let vni = around.snapshot.bridges.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?.vni;
-    let flow = encapsulate(&mut packet, frame, way, vni, &around.snapshot.vtep).ok_or(DropReason::NoHeadroom)?;
+    let outer = around.snapshot.encapsulations.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
+    let flow = encapsulate(&mut packet, frame, way, outer, &around.snapshot.vtep).ok_or(DropReason::NoHeadroom)?;
     let port = port(&mut packet, flow)?;
     around.telemetry.bridge(bridge).tunnel_sent().count(length);
     around.telemetry.remote(index).sent().count(length);

@@ -14,7 +14,7 @@ use super::{BURST, access, flood};
 use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
-use crate::tables::outer_pattern::OuterPattern;
+use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::snapshot::{Port, PortSide};
 use crate::tables::{LocationKind, PortIndex, Snapshot};
 use crate::telemetry::{DropReason, WorkerTelemetry};
@@ -82,10 +82,10 @@ impl Forwarder {
         };
         burst.iter().for_each(PacketBuffer::prefetch_head);
         match &port.side {
-            PortSide::Uplink(pattern) if pattern.is_ipv6() => {
-                self.admit_from_uplink::<true, P>(port, pattern, burst, around)
+            PortSide::Uplink(patterns) if patterns.is_ipv6() => {
+                self.admit_from_uplink::<true, P>(port, patterns, burst, around)
             }
-            PortSide::Uplink(pattern) => self.admit_from_uplink::<false, P>(port, pattern, burst, around),
+            PortSide::Uplink(patterns) => self.admit_from_uplink::<false, P>(port, patterns, burst, around),
             PortSide::Access(vlans) => self.admit_from_access(vlans, burst, around),
         }
         self.decide(burst.len(), around);
@@ -100,12 +100,13 @@ impl Forwarder {
     fn admit_from_uplink<const IPV6: bool, P: PacketBuffer>(
         &mut self,
         port: &Port,
-        pattern: &OuterPattern,
+        patterns: &UplinkPatterns,
         burst: &mut [P],
         around: &Surroundings<'_>,
     ) {
         for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
-            match uplink::admit_usual::<IPV6, P>(packet, pattern, around.snapshot) {
+            let usual = uplink::admit_usual::<IPV6, P>(packet, patterns.usual(), around.snapshot);
+            match usual.or_else(|| uplink::admit_usual_by_others::<IPV6, P>(packet, patterns, around.snapshot)) {
                 Some((admission, ecn)) => {
                     frame.admit(&admission, around.fdb);
                     if ecn != Ecn::NotEct {

@@ -33,10 +33,10 @@ pub struct OuterHeader {
     pub destination_mac: MacAddr,
     /// The local and the remote VTEP's address; one family.
     pub addresses: OuterAddresses,
-    /// The UDP destination port.
-    pub udp_port: u16,
     /// The TTL or hop limit.
     pub ttl: u8,
+    /// An IPv4 packet gets a UDP checksum.
+    pub checksum_ipv4: bool,
     /// The largest IP packet that the way takes, in bytes.
     pub mtu: u16,
 }
@@ -61,7 +61,7 @@ pub enum OuterAddresses {
 }
 
 /// The way to a remote VTEP: the uplink, or the group of next hops, and the outer headers prebuilt. What differs from packet to packet is zero in
-/// them: lengths, traffic class, flow label, checksums, UDP source port and the VXLAN header.
+/// them: lengths, traffic class, flow label, checksums, UDP ports and the VXLAN header.
 ///
 /// One cache line holds all that an IPv4 encapsulation reads.
 #[derive(Clone, Debug)]
@@ -71,7 +71,8 @@ pub struct NextHop {
     /// (addresses and protocol), folded to 16 bits.
     partial_sum: u16,
     max_frame: u16,
-    /// The same, or 0 where the port is not the way of all frames, so that one comparison tells what is usual.
+    /// The same, or 0 where there is more to be done than to put the headers in front and to send the packet out of the
+    /// port, so that one comparison tells what is usual.
     max_direct_frame: u16,
     port: PortIndex,
     group: Option<GroupIndex>,
@@ -131,7 +132,6 @@ impl NextHop {
                 (ip + IPV6_HEADER, true)
             }
         };
-        header[udp + 2..udp + 4].copy_from_slice(&outer.udp_port.to_be_bytes());
         let length = udp + UDP_HEADER + VXLAN_HEADER;
         let partial_sum = if ipv6 {
             sum_words(&header[ip + 8..ip + 40], PROTOCOL_UDP.into())
@@ -141,7 +141,8 @@ impl NextHop {
         let overhead = (length - ETHERNET_HEADER) as u16;
         let max_frame = outer.mtu.saturating_sub(overhead);
         let length = length as u8;
-        Self { partial_sum, max_frame, max_direct_frame: max_frame, port, group: None, length, ipv6, header }
+        let max_direct_frame = if outer.checksum_ipv4 && !ipv6 { 0 } else { max_frame };
+        Self { partial_sum, max_frame, max_direct_frame, port, group: None, length, ipv6, header }
     }
 
     /// The same headers, by the next hops of a group; `self` is the way by one of them.

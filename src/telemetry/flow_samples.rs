@@ -111,7 +111,7 @@ mod tests {
         let many = 3 * SAMPLES as u32 + 7;
         (0..many).for_each(|number| samples.add(sample(number)));
         let (read, last) = samples.since(5);
-        assert_eq!(read, many.into());
+        assert_eq!(read, u64::from(many));
         assert_eq!(last.collect::<Vec<_>>(), (many - SAMPLES as u32..many).map(sample).collect::<Vec<_>>());
     }
 }

@@ -264,7 +264,13 @@ impl GatewayView for Gateway {
     }
 
     fn local_vtep(&self) -> LocalVtep {
-        LocalVtep { address: Ipv4Addr::new(10, 0, 0, 1).into(), udp_port: 4789, uplinks: vec!["uplink0".to_owned()] }
+        LocalVtep {
+            address: Ipv4Addr::new(10, 0, 0, 1).into(),
+            other_addresses: vec![Ipv4Addr::new(10, 0, 0, 100).into()],
+            udp_port: 4789,
+            other_udp_ports: vec![8472],
+            uplinks: vec!["uplink0".to_owned()],
+        }
     }
 
     fn remotes(&self) -> Vec<RemoteState> {

@@ -8,8 +8,8 @@ use etherparse::{IpEcn, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, UdpHead
 use proptest::prelude::*;
 
 use self::world::{
-    Kind, Known, LOCATIONS, NEXT_HOPS, SECOND_SHARE, SECOND_UPLINK, SECOND_UPLINK_MAC, Setup, TRUNK, UDP_PORT, UPLINK,
-    UPLINK_MAC, VLAN, VNIS, World, vtep,
+    Kind, Known, LOCATIONS, NEXT_HOPS, OTHER_ADDRESS, OTHER_UDP_PORT, POLICED_VNI, SECOND_SHARE, SECOND_UPLINK,
+    SECOND_UPLINK_MAC, Setup, TRUNK, UDP_PORT, UPLINK, UPLINK_MAC, VLAN, VNIS, World, vtep,
 };
 use crate::forwarding::{BURST, ChecksumVerdict, HeapPacket, ReceiveChecksums};
 use crate::tables::snapshot::BridgePolicy;
@@ -110,7 +110,9 @@ fn knowing_both(setup: &Setup) -> World {
 
 fn setups() -> impl Iterator<Item = Setup> {
     let families = [false, true].into_iter().map(Setup::usual);
-    families.flat_map(|setup| [setup, Setup { strict: true, zero_checksum: true, spread: true, ..setup }])
+    families.flat_map(|setup| {
+        [setup, Setup { strict: true, zero_checksum: true, full_checksum: true, spread: true, ..setup }]
+    })
 }
 
 /// A station's frame as the first trunk receives it, of VLAN 100.
@@ -133,6 +135,21 @@ fn the_usual_packets_go_the_usual_way() {
             let mut world = knowing_both(&setup);
             world.hold(port, &[HeapPacket::new(&packet)]);
             assert_eq!(world.usual, 1, "{packet:02x?}");
+        }
+    }
+}
+
+#[test]
+fn packets_to_another_address_or_port_of_the_vtep_go_the_usual_way_and_those_of_group_policies_do_not() {
+    for setup in setups() {
+        let plain = outer(setup.ipv6, 0, VNIS[0], 0, &frame(NEAR, FAR, &[], 0, 40));
+        for otherwise in Otherwise::ALL {
+            let mut world = knowing_both(&setup);
+            let mut packet = plain.clone();
+            otherwise.apply(&mut packet, setup.ipv6);
+            let seen = world.hold(UPLINK, &[HeapPacket::new(&packet)]);
+            assert_eq!(seen.sent.len(), 1, "{otherwise:?}");
+            assert_eq!(world.usual, u64::from(!matches!(otherwise, Otherwise::GroupPolicy)), "{otherwise:?}");
         }
     }
 }
@@ -283,9 +300,42 @@ fn whatever_the_fdb_says_of_source_and_destination_frames_fare_alike_on_both_way
     assert!(forwarded > 1000 && refreshed > 100, "{forwarded} forwarded, {refreshed} refreshed");
 }
 
+/// What else a packet from a remote VTEP may have and be right.
+#[derive(Clone, Copy, Debug)]
+enum Otherwise {
+    /// The local VTEP's other address.
+    Address,
+    /// The other UDP port.
+    Port,
+    /// A group policy ID and the VNI that asks for it.
+    GroupPolicy,
+}
+
+impl Otherwise {
+    const ALL: [Self; 3] = [Self::Address, Self::Port, Self::GroupPolicy];
+
+    fn apply(self, packet: &mut [u8], ipv6: bool) {
+        let udp = if ipv6 { 54 } else { 34 };
+        if packet.len() < udp + 16 {
+            return;
+        }
+        match (self, vtep(ipv6, OTHER_ADDRESS)) {
+            (Self::Address, IpAddr::V4(address)) => packet[30..34].copy_from_slice(&address.octets()),
+            (Self::Address, IpAddr::V6(address)) => packet[38..54].copy_from_slice(&address.octets()),
+            (Self::Port, _) => packet[udp + 2..udp + 4].copy_from_slice(&OTHER_UDP_PORT.to_be_bytes()),
+            (Self::GroupPolicy, _) => {
+                packet[udp + 8..udp + 12].copy_from_slice(&[0x88, 0, 0, 7]);
+                packet[udp + 12..udp + 15].copy_from_slice(&POLICED_VNI.to_be_bytes()[1..]);
+            }
+        }
+        repair(packet, ipv6);
+    }
+}
+
 /// What is done to a packet that was right.
 #[derive(Clone, Debug)]
 enum Damage {
+    Otherwise(Otherwise),
     Flip(usize),
     Cut(usize),
     Extend(usize),
@@ -318,6 +368,8 @@ impl Arrival {
         }
         for damage in &self.damage {
             match damage {
+                Damage::Otherwise(otherwise) if port == UPLINK => otherwise.apply(&mut packet, ipv6),
+                Damage::Otherwise(_) => {}
                 Damage::Flip(bit) if bit / 8 < packet.len() => packet[bit / 8] ^= 0x80 >> (bit % 8),
                 Damage::Flip(_) => {}
                 Damage::Cut(by) => packet.truncate(packet.len().saturating_sub(*by)),
@@ -334,6 +386,7 @@ fn arrival() -> impl Strategy<Value = Arrival> {
     let address = || prop_oneof![3 => Just(0usize), 3 => Just(1), 1 => 2usize..7];
     let tag = prop_oneof![3 => Just(0x8100u16), 1 => Just(0x88a8)];
     let damage = prop_oneof![
+        3 => prop::sample::select(Otherwise::ALL.to_vec()).prop_map(Damage::Otherwise),
         4 => (0usize..8 * 100).prop_map(Damage::Flip),
         1 => (1usize..90).prop_map(Damage::Cut),
         1 => (1usize..50).prop_map(Damage::Extend),
@@ -353,7 +406,7 @@ fn arrival() -> impl Strategy<Value = Arrival> {
         (prop_oneof![2 => Just(0u8), 1 => 0u8..4], 0u8..4),
         prop_oneof![3 => Just(40usize), 1 => 0usize..160],
         prop_oneof![3 => Just(0u8), 1 => 0u8..3],
-        prop::sample::select(vec![VNIS[0], VNIS[0], VNIS[0], VNIS[1], 300]),
+        prop::sample::select(vec![VNIS[0], VNIS[0], VNIS[0], VNIS[1], POLICED_VNI, 300]),
     );
     let how =
         (prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(damage, 1..4)], ends, verdict(), verdict());
@@ -370,10 +423,11 @@ fn setup() -> impl Strategy<Value = Setup> {
         carry_tags,
         link_local,
     });
-    (any::<[bool; 4]>(), policy).prop_map(|([ipv6, strict, zero_checksum, spread], policy)| Setup {
+    (any::<[bool; 5]>(), policy).prop_map(|([ipv6, strict, zero_checksum, full_checksum, spread], policy)| Setup {
         ipv6,
         strict,
         zero_checksum,
+        full_checksum,
         spread,
         policy,
     })

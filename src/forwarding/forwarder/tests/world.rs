@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
+use rustc_hash::FxHashMap;
 
 use crate::forwarding::bridging::{Frame, Verdict, decide_unusual};
 use crate::forwarding::forwarder::{admit_unusual_from_access, admit_unusual_from_uplink};
@@ -14,11 +15,12 @@ use crate::tables::exception_path::ExceptionPath;
 use crate::tables::fdb::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, HashSeed};
 use crate::tables::learning::{LearnEvent, LearnRing};
 use crate::tables::next_hop_group::{Adjacency, BUCKETS, GroupIndex, NextHopGroup};
-use crate::tables::outer_pattern::OuterPattern;
+use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::quiescence::Quiescence;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, OuterDscp, Port, PortSide, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LocalVtep, Member, OuterDscp, Port, PortSide,
+    Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -26,6 +28,7 @@ use crate::tables::{BridgeIndex, Location, MemberIndex, PortIndex, TunnelIndex};
 use crate::telemetry::flow_samples::FlowSample;
 use crate::telemetry::worker::Traffic;
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
+use crate::wire::flow_hash::SourcePorts;
 use crate::wire::{MacAddr, VlanId, Vni};
 
 pub const UPLINK: PortIndex = PortIndex(0);
@@ -38,9 +41,15 @@ pub const NEXT_HOPS: [MacAddr; 2] = [MacAddr([2, 0, 0, 0, 0xbb, 1]), MacAddr([2,
 /// Buckets of the second of two next hops.
 pub const SECOND_SHARE: usize = BUCKETS / 4;
 pub const UDP_PORT: u16 = 4789;
+/// The local VTEP has this address, too.
+pub const OTHER_ADDRESS: u8 = 100;
+/// It is accepted, too, and what the second bridge sends goes to it.
+pub const OTHER_UDP_PORT: u16 = 8472;
 /// VNI 100 is VLAN 100 of both trunks, VNI 200 their untagged frames. Remote VTEP 0 may send to the first, 1 to the
 /// second; none of 2 is known.
 pub const VNIS: [u32; 2] = [100, 200];
+/// Another VNI of the first bridge, with which it takes packets of group policy 7.
+pub const POLICED_VNI: u32 = 400;
 pub const VLAN: u16 = 100;
 pub const NOW: AgeTick = AgeTick(7);
 
@@ -50,6 +59,8 @@ pub struct Setup {
     pub ipv6: bool,
     pub strict: bool,
     pub zero_checksum: bool,
+    /// Over IPv4, a UDP checksum is sent.
+    pub full_checksum: bool,
     /// Flows are spread over both uplinks; else all of them leave by the first.
     pub spread: bool,
     pub policy: BridgePolicy,
@@ -59,7 +70,7 @@ impl Setup {
     /// The schema's defaults.
     pub const fn usual(ipv6: bool) -> Self {
         let policy = BridgePolicy { learning: true, source_check: true, carry_tags: false, link_local: false };
-        Self { ipv6, strict: false, zero_checksum: false, spread: false, policy }
+        Self { ipv6, strict: false, zero_checksum: false, full_checksum: false, spread: false, policy }
     }
 }
 
@@ -68,15 +79,16 @@ pub fn vtep(ipv6: bool, n: u8) -> IpAddr {
     if ipv6 { Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n.into()).into() } else { Ipv4Addr::new(10, 0, 0, n).into() }
 }
 
-fn next_hop(ipv6: bool) -> NextHop {
-    let addresses = match (vtep(ipv6, 0), vtep(ipv6, 1)) {
+fn next_hop(setup: &Setup) -> NextHop {
+    let addresses = match (vtep(setup.ipv6, 0), vtep(setup.ipv6, 1)) {
         (IpAddr::V4(local), IpAddr::V4(remote)) => OuterAddresses::Ipv4 { local, remote },
         (IpAddr::V6(local), IpAddr::V6(remote)) => OuterAddresses::Ipv6 { local, remote },
         _ => unreachable!("one family"),
     };
     let (source_mac, destination_mac) = (UPLINK_MAC, NEXT_HOPS[0]);
     // Some of the frames are too long for that.
-    NextHop::new(UPLINK, &OuterHeader { source_mac, destination_mac, addresses, udp_port: UDP_PORT, ttl: 64, mtu: 180 })
+    let checksum_ipv4 = setup.full_checksum;
+    NextHop::new(UPLINK, &OuterHeader { source_mac, destination_mac, addresses, ttl: 64, checksum_ipv4, mtu: 180 })
 }
 
 /// The second uplink's next hop in the last buckets, where flows are spread, and else the first one's in all of them.
@@ -93,8 +105,11 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
     let vtep_of = |n| vtep(setup.ipv6, n);
     let local = LocalVtep {
         address: vtep_of(0),
-        udp_port: UDP_PORT,
+        other_addresses: Box::new([vtep_of(OTHER_ADDRESS)]),
+        udp_ports: Box::new([UDP_PORT, OTHER_UDP_PORT]),
+        source_ports: SourcePorts::DYNAMIC,
         zero_checksum_ipv6: setup.zero_checksum,
+        full_checksum_ipv4: setup.full_checksum,
         dscp: OuterDscp::INHERITED,
         strict: setup.strict,
     };
@@ -107,12 +122,9 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
         }
         Port { mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]), mtu: 150, side: PortSide::Access(map) }
     };
-    let uplink = |mac| {
-        let pattern = Box::new(OuterPattern::new(&local, mac));
-        Port { mac, mtu: 180, side: PortSide::Uplink(pattern) }
-    };
+    let uplink = |mac| Port { mac, mtu: 180, side: PortSide::Uplink(UplinkPatterns::new(&local, mac)) };
     let ports = vec![uplink(UPLINK_MAC), trunk(0), trunk(1), uplink(SECOND_UPLINK_MAC)];
-    let way = next_hop(setup.ipv6);
+    let way = next_hop(setup);
     let way = if setup.spread || twin { way.spread_over(GroupIndex(0)) } else { way };
     let member =
         |bridge: u16, port, vlan| Member { port: PortIndex(port), bridge: BridgeIndex(bridge), vlan, mtu: 150 };
@@ -126,11 +138,20 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
         vtep: local,
         ports,
         bridges: VNIS.map(|number| Bridge { vni: vni(number), policy: setup.policy }).into(),
+        encapsulations: [UDP_PORT, OTHER_UDP_PORT]
+            .into_iter()
+            .zip(VNIS)
+            .map(|(port, number)| Encapsulation::new(vni(number), None, port))
+            .collect(),
         domains: vec![domain([0, 1], &[0, 1], 0), domain([2, 3], &[0], 1)],
         members: vec![member(0, 1, VLAN), member(0, 2, VLAN), member(1, 1, 0), member(1, 2, 0)],
         tunnels: [1, 2].map(|n| Tunnel { address: vtep_of(n) }).into(),
         next_hops: vec![way, NextHop::UNKNOWN],
         next_hop_groups: vec![group(setup.spread)],
+        group_policies: FxHashMap::from_iter([(
+            vni(POLICED_VNI),
+            GroupPolicies { bridge: BridgeIndex(0), accepted: Box::new([7]) },
+        )]),
         vnis: VniMap::new([0, 1].map(|bridge: u16| (vni(VNIS[usize::from(bridge)]), BridgeIndex(bridge)))),
         exception: ExceptionPath::default(),
         remotes: RemoteMap::new([0, 1].map(|n: u16| (vtep_of(1 + n as u8), TunnelIndex(n)))),
@@ -309,10 +330,14 @@ impl World {
     fn is_usual(&self, ingress: PortIndex, packet: &HeapPacket) -> bool {
         match &self.snapshot.ports[usize::from(ingress.0)].side {
             PortSide::Access(vlans) => access::admit_usual(packet, vlans).is_some(),
-            PortSide::Uplink(pattern) if pattern.is_ipv6() => {
-                uplink::admit_usual::<true, _>(packet, pattern, &self.snapshot).is_some()
+            PortSide::Uplink(patterns) if patterns.is_ipv6() => {
+                uplink::admit_usual::<true, _>(packet, patterns.usual(), &self.snapshot).is_some()
+                    || uplink::admit_usual_by_others::<true, _>(packet, patterns, &self.snapshot).is_some()
             }
-            PortSide::Uplink(pattern) => uplink::admit_usual::<false, _>(packet, pattern, &self.snapshot).is_some(),
+            PortSide::Uplink(patterns) => {
+                uplink::admit_usual::<false, _>(packet, patterns.usual(), &self.snapshot).is_some()
+                    || uplink::admit_usual_by_others::<false, _>(packet, patterns, &self.snapshot).is_some()
+            }
         }
     }
 }
