@@ -70,6 +70,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         mtu: Some(MTU),
         descriptors: 1024,
         kernel_interface: None,
+        link_local: None,
     };
     let mut bridges = Vec::with_capacity(population.bridges.len());
     for bridge in &population.bridges {

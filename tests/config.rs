@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vtepd::config::model::{Dscp, Idle, PortRole, StaticPlace, Tags, UdpChecksum, Underlay};
+use vtepd::config::model::{Dscp, Idle, LinkLocal, PortRole, StaticPlace, Tags, UdpChecksum, Underlay};
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
 use vtepd::tables::PortIndex;
@@ -143,6 +143,10 @@ fn every_key_is_taken_over() {
     assert_eq!(config.vtep.udp_checksum_ipv4, UdpChecksum::Full);
     assert_eq!(config.udp_ports(), [8472, 4789, 4790]);
     assert_eq!(config.ports[0].kernel_interface.as_deref(), Some("fabric0"));
+    assert_eq!(
+        config.ports.iter().map(|port| port.link_local).collect::<Vec<_>>(),
+        [Some(LinkLocal::Drop), Some(LinkLocal::Punt), None]
+    );
     assert!(!config.dpdk.hugepages);
     assert_eq!((config.dpdk.memory_mib, config.dpdk.packet_buffers), (1024, 32_768));
     assert_eq!(config.dpdk.eal_arguments, ["--log-level=lib.eal:debug", "-v"]);
@@ -156,7 +160,7 @@ fn every_key_is_taken_over() {
     assert_eq!((bridge.group_policy, bridge.accept_group_policies.as_deref()), (Some(7), Some(&[7, 8][..])));
     let station = |last| MacAddr([2, 0, 0, 0xcc, 0, last]);
     assert_eq!((config.static_entries[0].mac, config.static_entries[1].mac), (station(1), station(2)));
-    assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(1)));
+    assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(2)));
     assert_eq!(config.static_entries[1].place, StaticPlace::Remote("2001:db8::2".parse().expect("an address")));
     assert_eq!((config.fdb.max_entries, config.fdb.ageing), (1000, None));
     assert_eq!(config.stats.listen.to_string(), "[::1]:9000");

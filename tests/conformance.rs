@@ -9,10 +9,12 @@ mod fixtures {
 
     mod b1_b2_learning;
     mod b4_b5_addresses;
+    mod b5_link_local;
     mod b8_floods;
     mod ecn_dscp;
     mod encapsulation;
     mod exception;
+    mod m2_path_mtu;
     mod m3_jumbo;
     mod own_address;
     mod u1_v5_v13_checksums;

@@ -7,7 +7,8 @@ use super::format::{
     bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
 };
 use crate::api::types::{
-    Bridge, Count, Drops, EntropyReading, FdbEntry, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps, Way, Worker,
+    Bridge, Check, Count, Drops, EntropyReading, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep, Version,
+    Vteps, Way, Worker,
 };
 use crate::telemetry::Verdict;
 use crate::telemetry::totals::TrafficTotal;
@@ -149,13 +150,15 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         Left("NEXT HOP"),
         Left("PORT"),
         Right("SHARE"),
+        Right("MTU"),
         Right("BRIDGES"),
         Right("RECEIVED"),
         Right("BYTES"),
         Right("SENT"),
         Right("BYTES"),
     ];
-    let rows = |RemoteVtep { address, next_hops, missing, bridges, traffic }: &RemoteVtep| {
+    let rows = |remote: &RemoteVtep| {
+        let RemoteVtep { address, next_hops, missing, bridges, traffic, .. } = remote;
         let way = |NextHop { mac, port, share_percent }: &NextHop| {
             [mac.to_string(), port.clone(), percent(*share_percent, 100.0)]
         };
@@ -163,8 +166,8 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         let [mac, port, share] = next_hops.first().map_or_else(unknown, way);
         let [received, received_bytes] = packets_and_bytes(traffic.received);
         let [sent, sent_bytes] = packets_and_bytes(traffic.sent);
-        let bridges = count(*bridges as u64);
-        let first = vec![address.to_string(), mac, port, share, bridges, received, received_bytes, sent, sent_bytes];
+        let (address, bridges) = (address.to_string(), count(*bridges as u64));
+        let first = vec![address, mac, port, share, mtu(remote), bridges, received, received_bytes, sent, sent_bytes];
         let others = next_hops.iter().skip(1).map(|other| {
             let mut row = vec![String::new(); columns.len()];
             row[1..4].clone_from_slice(&way(other));
@@ -205,6 +208,14 @@ pub(super) fn entropy(page: &Page<EntropyReading>) -> String {
     page_table(&columns, page, "remote VTEPs and directions", row)
 }
 
+/// The largest packet for a remote VTEP, and whether a router said so.
+fn mtu(remote: &RemoteVtep) -> String {
+    match (remote.mtu, remote.path_mtu_seconds) {
+        (Some(mtu), Some(_)) => format!("{mtu} learned"),
+        (mtu, _) => or_dash(mtu),
+    }
+}
+
 fn packets_and_bytes(traffic: TrafficTotal) -> [String; 2] {
     [count(traffic.packets), bytes(traffic.bytes)]
 }
@@ -229,6 +240,29 @@ fn counts(number: &'static str, name: &'static str, list: &[Count], all: bool) -
         &[Right(number), Left(name), Left("MEANING")],
         shown.map(|item| vec![count(item.count), item.name.clone(), item.help.clone()]),
     )
+}
+
+pub(super) fn check(check: &Check) -> String {
+    let mut out = String::new();
+    for Finding { name, what, remedy } in &check.findings {
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "{name}\n  {what}\n  Remedy: {remedy}.\n");
+    }
+    let wrong = match check.findings.len() {
+        0 => "Nothing is wrong".to_owned(),
+        1 => "1 thing is wrong".to_owned(),
+        wrong => format!("{wrong} things are wrong"),
+    };
+    let followers = if check.followers.is_empty() { "nobody".to_owned() } else { check.followers.join(", ") };
+    let _ = writeln!(
+        out,
+        "{wrong}. Looked at: {} bridges with `control = \"kernel\"`, {} stations and {} remote VTEPs of the kernel's; \
+         its FDB is followed by {followers}.",
+        count(check.bridges as u64),
+        count(check.stations as u64),
+        count(check.remotes as u64),
+    );
+    out
 }
 
 pub(super) fn workers(workers: &[Worker]) -> String {

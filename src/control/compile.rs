@@ -14,8 +14,8 @@ use crate::tables::next_hop_group::Adjacency;
 use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LocalVtep, Member, OuterDscp, Port, PortSide,
-    Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LinkLocal, LocalVtep, Member, OuterDscp, Port,
+    PortSide, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -289,12 +289,21 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep
             }
         }
     }
-    let port = |(map, facts): (Option<AccessMap>, &PortFacts)| Port {
+    let port = |((map, facts), port): ((Option<AccessMap>, &PortFacts), &model::Port)| Port {
         mac: facts.mac,
         mtu: facts.mtu,
         side: map.map_or_else(|| PortSide::Uplink(UplinkPatterns::new(vtep, facts.mac)), PortSide::Access),
+        link_local: link_local(port),
     };
-    maps.into_iter().zip(facts).map(port).collect()
+    maps.into_iter().zip(facts).zip(&config.ports).map(port).collect()
+}
+
+fn link_local(port: &model::Port) -> LinkLocal {
+    match (port.link_local, port.role) {
+        (Some(model::LinkLocal::Drop), _) => LinkLocal::Drop,
+        (Some(model::LinkLocal::Punt), _) | (None, PortRole::Uplink) => LinkLocal::Punt,
+        (None, PortRole::Access) => LinkLocal::AsBridge,
+    }
 }
 
 fn access_map(maps: &mut [Option<AccessMap>], port: PortIndex) -> Option<&mut AccessMap> {

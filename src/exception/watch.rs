@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use nix::ifaddrs::getifaddrs;
 
-use super::uplink::Uplink;
+use super::port_interface::{PortInterface, Traffic};
 use crate::tables::ExceptionPath;
 use crate::tables::snapshot::LocalVtep;
 use crate::wire::{MacAddr, nd};
@@ -19,7 +19,7 @@ const LINKS: Duration = Duration::from_millis(100);
 /// How often everything else is looked at.
 const REST: Duration = Duration::from_secs(1);
 
-/// Looks after the uplinks, and tells the control thread what the kernel gets.
+/// Looks after the interfaces, and tells the control thread what the kernel gets.
 pub struct Watch {
     published: Arc<ArcSwap<ExceptionPath>>,
     links_due: Instant,
@@ -29,10 +29,10 @@ pub struct Watch {
 impl Watch {
     /// A watch for a gateway that is this VTEP. It has looked once.
     #[must_use]
-    pub fn new(vtep: &LocalVtep, uplinks: &mut [Uplink]) -> Self {
+    pub fn new(vtep: &LocalVtep, interfaces: &mut [PortInterface]) -> Self {
         let now = Instant::now();
         let mut watch = Self { published: Arc::default(), links_due: now, rest_due: now };
-        watch.look(now, vtep, uplinks);
+        watch.look(now, vtep, interfaces);
         watch
     }
 
@@ -43,22 +43,24 @@ impl Watch {
     }
 
     /// Does what is due.
-    pub(super) fn look(&mut self, now: Instant, vtep: &LocalVtep, uplinks: &mut [Uplink]) {
+    pub(super) fn look(&mut self, now: Instant, vtep: &LocalVtep, interfaces: &mut [PortInterface]) {
         if now >= self.links_due {
             self.links_due = now + LINKS;
-            uplinks.iter_mut().for_each(Uplink::follow_link);
+            interfaces.iter_mut().for_each(PortInterface::follow_link);
         }
         if now >= self.rest_due {
             self.rest_due = now + REST;
             let memberships = memberships();
-            for uplink in uplinks.iter_mut() {
-                uplink.restore();
-                uplink.follow_nic();
-                if let Some(index) = uplink.index() {
-                    uplink.follow_groups(groups(index, vtep, &memberships));
+            for interface in interfaces.iter_mut() {
+                interface.restore();
+                interface.follow_nic();
+                // An access port hears everything anyway.
+                let listed = interface.index().filter(|_| interface.traffic() == Traffic::AllButVxlan);
+                if let Some(index) = listed {
+                    interface.follow_groups(groups(index, vtep, &memberships));
                 }
             }
-            let path = path(vtep, uplinks);
+            let path = path(vtep, interfaces);
             if **self.published.load() != path {
                 self.published.store(Arc::new(path));
             }
@@ -76,12 +78,12 @@ fn groups(index: u32, vtep: &LocalVtep, memberships: &[(u32, MacAddr)]) -> BTree
     joined.chain(own).collect()
 }
 
-fn path(vtep: &LocalVtep, uplinks: &[Uplink]) -> ExceptionPath {
+fn path(vtep: &LocalVtep, interfaces: &[PortInterface]) -> ExceptionPath {
     let owners: Vec<HashSet<String>> = vtep.addresses().map(owners).collect();
     let owned: Vec<bool> = owners.iter().map(|owners| !owners.is_empty()).collect();
     let mut path = ExceptionPath::new(&owned);
-    for uplink in uplinks.iter().filter(|uplink| uplink.tap.is_some()) {
-        path.add(uplink.port, owners.iter().all(|owners| owners.contains(uplink.interface())));
+    for interface in interfaces.iter().filter(|interface| interface.tap.is_some()) {
+        path.add(interface.port, owners.iter().all(|owners| owners.contains(interface.interface())));
     }
     path
 }

@@ -3,9 +3,11 @@
 use super::bridging::{Admission, check_front};
 use super::framing::{Addresses, FramePlace};
 use super::packet::PacketBuffer;
+use super::uplink::Refusal;
 use crate::tables::access_map::AccessMap;
-use crate::tables::snapshot::Snapshot;
+use crate::tables::snapshot::{LinkLocal, Snapshot};
 use crate::telemetry::DropReason;
+use crate::wire::MacAddr;
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_AT, ETHERTYPE_VLAN, VLAN_TAG, is_vlan_ethertype};
 
 /// A tagged frame's header.
@@ -31,16 +33,17 @@ pub fn admit_usual<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Option<Adm
     Some(Admission { bridge: attachment.bridge(), source: attachment.source(), addresses, place })
 }
 
-/// Admits any frame that an access port with these VLANs received: finds its bridge and whether the access tag comes off.
-/// Of a frame that [`admit_usual`] takes, it says the same.
+/// Admits any frame that an access port with these VLANs, and this word on the frames of its link, received: finds its
+/// bridge and whether the access tag comes off. Of a frame that [`admit_usual`] takes, it says the same.
 ///
 /// # Errors
-/// The reason why the frame is dropped.
+/// Why the frame is not bridged.
 pub fn admit_unusual<P: PacketBuffer>(
     packet: &P,
     vlans: &AccessMap,
+    link_local: LinkLocal,
     snapshot: &Snapshot,
-) -> Result<Admission, DropReason> {
+) -> Result<Admission, Refusal> {
     let head = packet.head();
     let front = head.first_chunk::<ETHERNET_HEADER>().ok_or_else(|| short(packet, ETHERNET_HEADER))?;
     let outermost = u16::from_be_bytes([front[ETHERTYPE_AT], front[ETHERTYPE_AT + 1]]);
@@ -48,13 +51,17 @@ pub fn admit_unusual<P: PacketBuffer>(
     let is_tagged = outermost == ETHERTYPE_VLAN;
     let [tci, behind] = match tag {
         Some(tag) if is_tagged => tag,
-        None if is_tagged => return Err(short(packet, TAGGED_HEADER)),
+        None if is_tagged => return Err(short(packet, TAGGED_HEADER).into()),
         _ => [0, outermost],
     };
-    let attachment = vlans.get(tci).ok_or(DropReason::UnknownVlan)?;
+    let Some(attachment) = vlans.get(tci) else {
+        let destination = front.first_chunk().map_or(MacAddr::ZERO, |octets| MacAddr(*octets));
+        let is_ports = !is_tagged && link_local != LinkLocal::AsBridge && destination.is_link_local_group();
+        return Err(if is_ports { Refusal::LinkLocal } else { DropReason::UnknownVlan.into() });
+    };
     let strip = is_tagged && attachment.strips_tag();
     if is_vlan_ethertype(if strip { behind } else { outermost }) && !snapshot.policy(attachment.bridge()).carry_tags {
-        return Err(if strip { DropReason::AccessDoubleTagged } else { DropReason::UnknownVlan });
+        return Err(if strip { DropReason::AccessDoubleTagged.into() } else { DropReason::UnknownVlan.into() });
     }
     let place = FramePlace::without(if strip { VLAN_TAG as u16 } else { 0 }, packet);
     check_front(packet, place)?;

@@ -165,7 +165,11 @@ impl<P: PacketBuffer> Payload<P> {
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) -> Result<(), DropReason> {
-        let way = way_to(index, self.length, around)?;
+        let way = way_to(index, self.length, around).inspect_err(|reason| {
+            if *reason == DropReason::TooBigForTunnel {
+                around.telemetry.too_big(index).increment();
+            }
+        })?;
         let outer = around.snapshot.encapsulations.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
         let front = Front { outer, flow: self.flow, addresses: self.addresses, length: self.length };
         let mut copy = match way.header() {

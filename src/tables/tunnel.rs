@@ -60,8 +60,8 @@ pub enum OuterAddresses {
     },
 }
 
-/// The way to a remote VTEP: the uplink, or the group of next hops, and the outer headers prebuilt. What differs from packet to packet is zero in
-/// them: lengths, traffic class, flow label, checksums, UDP ports and the VXLAN header.
+/// The way to a remote VTEP: the uplink, or the group of next hops, and the outer headers prebuilt. What differs from
+/// packet to packet is zero in them: lengths, traffic class, flow label, checksums, UDP ports and the VXLAN header.
 ///
 /// One cache line holds all that an IPv4 encapsulation reads.
 #[derive(Clone, Debug)]
@@ -79,6 +79,10 @@ pub struct NextHop {
     length: u8,
     ipv6: bool,
     header: [u8; OUTER_IPV6],
+    /// What `max_frame` is where nothing is known of the path behind the next hop.
+    own_max_frame: u16,
+    /// The port is the way of all frames, with the headers as they are.
+    direct: bool,
 }
 
 const _: () = assert!(std::mem::offset_of!(NextHop, header) + OUTER_IPV4 <= 64);
@@ -95,6 +99,8 @@ impl NextHop {
         length: 0,
         ipv6: false,
         header: [0; OUTER_IPV6],
+        own_max_frame: 0,
+        direct: false,
     };
 
     /// True where no way is known.
@@ -140,15 +146,36 @@ impl NextHop {
         };
         let overhead = (length - ETHERNET_HEADER) as u16;
         let max_frame = outer.mtu.saturating_sub(overhead);
-        let length = length as u8;
-        let max_direct_frame = if outer.checksum_ipv4 && !ipv6 { 0 } else { max_frame };
-        Self { partial_sum, max_frame, max_direct_frame, port, group: None, length, ipv6, header }
+        let direct = ipv6 || !outer.checksum_ipv4;
+        let (length, max_direct_frame) = (length as u8, if direct { max_frame } else { 0 });
+        let own_max_frame = max_frame;
+        let group = None;
+        Self { partial_sum, max_frame, max_direct_frame, port, group, length, ipv6, header, own_max_frame, direct }
+    }
+
+    /// The outer headers' share of an IP packet, in bytes.
+    fn overhead(&self) -> u16 {
+        u16::from(self.length).saturating_sub(ETHERNET_HEADER as u16)
+    }
+
+    /// The largest IP packet that is sent this way, in bytes; none where no way is known.
+    #[must_use]
+    pub fn mtu(&self) -> Option<u16> {
+        (!self.is_unknown()).then(|| self.max_frame.saturating_add(self.overhead()))
+    }
+
+    /// Sends no larger IP packet this way than the path to its end takes, in bytes; where that is not known, as large ones
+    /// as the uplink and the route take.
+    pub fn limit(&mut self, path_mtu: Option<u16>) {
+        let fits = path_mtu.map_or(u16::MAX, |mtu| mtu.saturating_sub(self.overhead()));
+        self.max_frame = self.own_max_frame.min(fits);
+        self.max_direct_frame = if self.direct { self.max_frame } else { 0 };
     }
 
     /// The same headers, by the next hops of a group; `self` is the way by one of them.
     #[must_use]
     pub fn spread_over(self, group: GroupIndex) -> Self {
-        Self { group: Some(group), max_direct_frame: 0, ..self }
+        Self { group: Some(group), max_direct_frame: 0, direct: false, ..self }
     }
 
     /// The next hops among which flows are spread, where there are several.

@@ -7,8 +7,8 @@ import time
 from testbed import inside
 
 # So many datagrams at once, and then a pause in seconds: a TAP's queue holds them.
-AT_ONCE = 64
-PAUSE = 0.005
+AT_ONCE = 16
+PAUSE = 0.002
 PATIENCE = 2
 
 

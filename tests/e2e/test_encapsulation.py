@@ -19,13 +19,13 @@ POLICY = 42
 
 
 def make(family, configure=None, prepare=None):
-    """An overlay of one host and two remote VTEPs. `configure` changes the gateway's config, `prepare` what the kernel's
+    """An overlay of two hosts and two remote VTEPs. `configure` changes the gateway's config, `prepare` what the kernel's
     devices are told."""
     def both(overlay):
         overlay.config.bridge(overlay.vni, overlay.vlan, ["trunk0"], overlay.remote_addresses)
         configure(overlay)
 
-    overlay = Overlay(family, access_ports=1, remotes=2, configure=both if configure else None)
+    overlay = Overlay(family, access_ports=2, remotes=2, configure=both if configure else None)
     if prepare:
         prepare(overlay)
     return overlay
@@ -93,7 +93,7 @@ def test_vteps_on_two_udp_ports_are_served_at_once(family):
         first, second = overlay.remote_addresses
         overlay.config.bridges.clear()
         overlay.config.bridge(overlay.vni, overlay.vlan, ["trunk0"], [first])
-        overlay.config.bridge(OTHER_VNI, OTHER_VLAN, ["trunk0"], [second], udp_port=OTHER_PORT)
+        overlay.config.bridge(OTHER_VNI, OTHER_VLAN, ["trunk1"], [second], udp_port=OTHER_PORT)
 
     def prepare(overlay):
         overlay.remotes[1].port = OTHER_PORT
@@ -103,7 +103,7 @@ def test_vteps_on_two_udp_ports_are_served_at_once(family):
         gateway = [overlay.underlay.gateway]
         overlay.remotes[0].bridges([overlay.vni], gateway)
         overlay.remotes[1].bridges([OTHER_VNI], gateway)
-        usual, other = overlay.host(0), overlay.host(0, OTHER_VNI, OTHER_VLAN)
+        usual, other = overlay.host(0), overlay.host(1, OTHER_VNI, OTHER_VLAN)
         near, far = overlay.remotes[0].station(overlay.vni), overlay.remotes[1].station(OTHER_VNI)
 
         def talk():

@@ -12,7 +12,7 @@ use self::world::{
     SECOND_UPLINK_MAC, Setup, TRUNK, UDP_PORT, UPLINK, UPLINK_MAC, VLAN, VNIS, World, vtep,
 };
 use crate::forwarding::{BURST, ChecksumVerdict, HeapPacket, ReceiveChecksums};
-use crate::tables::snapshot::BridgePolicy;
+use crate::tables::snapshot::{BridgePolicy, LinkLocal};
 use crate::tables::{BridgeIndex, PortIndex, TunnelIndex};
 use crate::telemetry::{Direction, DropReason};
 use crate::wire::MacAddr;
@@ -423,13 +423,16 @@ fn setup() -> impl Strategy<Value = Setup> {
         carry_tags,
         link_local,
     });
-    (any::<[bool; 5]>(), policy).prop_map(|([ipv6, strict, zero_checksum, full_checksum, spread], policy)| Setup {
+    let link_local = prop::sample::select(vec![LinkLocal::AsBridge, LinkLocal::Drop, LinkLocal::Punt]);
+    let choices = (any::<[bool; 5]>(), policy, link_local);
+    choices.prop_map(|([ipv6, strict, zero_checksum, full_checksum, spread], policy, link_local)| Setup {
         ipv6,
         strict,
         zero_checksum,
         full_checksum,
         spread,
         policy,
+        link_local,
     })
 }
 

@@ -19,8 +19,8 @@ use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::quiescence::Quiescence;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LocalVtep, Member, OuterDscp, Port, PortSide,
-    Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LinkLocal, LocalVtep, Member, OuterDscp, Port,
+    PortSide, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -64,13 +64,16 @@ pub struct Setup {
     /// Flows are spread over both uplinks; else all of them leave by the first.
     pub spread: bool,
     pub policy: BridgePolicy,
+    /// Of the trunks.
+    pub link_local: LinkLocal,
 }
 
 impl Setup {
     /// The schema's defaults.
     pub const fn usual(ipv6: bool) -> Self {
         let policy = BridgePolicy { learning: true, source_check: true, carry_tags: false, link_local: false };
-        Self { ipv6, strict: false, zero_checksum: false, full_checksum: false, spread: false, policy }
+        let (zero_checksum, full_checksum, link_local) = (false, false, LinkLocal::AsBridge);
+        Self { ipv6, strict: false, zero_checksum, full_checksum, spread: false, policy, link_local }
     }
 }
 
@@ -120,9 +123,13 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
         if setup.policy.carry_tags {
             map.attach_rest_to_untagged();
         }
-        Port { mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]), mtu: 150, side: PortSide::Access(map) }
+        let link_local = setup.link_local;
+        Port { mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]), mtu: 150, side: PortSide::Access(map), link_local }
     };
-    let uplink = |mac| Port { mac, mtu: 180, side: PortSide::Uplink(UplinkPatterns::new(&local, mac)) };
+    let uplink = |mac| {
+        let side = PortSide::Uplink(UplinkPatterns::new(&local, mac));
+        Port { mac, mtu: 180, side, link_local: LinkLocal::Punt }
+    };
     let ports = vec![uplink(UPLINK_MAC), trunk(0), trunk(1), uplink(SECOND_UPLINK_MAC)];
     let way = next_hop(setup);
     let way = if setup.spread || twin { way.spread_over(GroupIndex(0)) } else { way };
@@ -378,7 +385,9 @@ fn go_unusually(
     let mut frame = Frame::NONE;
     match &port.side {
         PortSide::Uplink(_) => admit_unusual_from_uplink(&mut burst[0], &mut frame, port, &around),
-        PortSide::Access(vlans) => admit_unusual_from_access(&burst[0], &mut frame, vlans, &around),
+        PortSide::Access(vlans) => {
+            admit_unusual_from_access(&burst[0], &mut frame, (vlans, port.link_local), &around);
+        }
     }
     if frame.verdict == Verdict::Undecided {
         decide_unusual(&mut frame, &around);
