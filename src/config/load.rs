@@ -141,6 +141,9 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
             }
         }
     }
+    if let Some(fdb) = &draft.fdb {
+        bridges.check_ageing(fdb, findings);
+    }
     bridges.check_link_local(&ports, findings);
     neighbours.check_remotes(&remotes, asks_kernel.unwrap_or(true), findings);
     if let Some(remote) = remotes.first().filter(|_| ports.lacks_uplink()) {
@@ -158,7 +161,7 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
         vtep: draft.vtep?.vtep?,
         dpdk: dpdk.dpdk,
         workers: workers.workers,
-        bridges: bridges.finish()?,
+        bridges: bridges.finish(draft.fdb.as_ref()?)?,
         ports: ports.finish()?,
         neighbours: neighbours.finish()?,
         fdb: draft.fdb?,

@@ -53,6 +53,11 @@ impl Config {
         }
         ports
     }
+
+    /// The times after which bridges forget a learned address, that of each bridge which does.
+    pub fn ageing_times(&self) -> impl Iterator<Item = Duration> + '_ {
+        self.bridges.iter().filter_map(|bridge| bridge.ageing)
+    }
 }
 
 /// `[vtep]`.
@@ -160,6 +165,8 @@ pub struct Port {
     pub mtu: Option<u16>,
     /// Descriptors of each receive and transmit queue (default 1024).
     pub descriptors: u16,
+    /// The most MAC addresses learned behind an access port, in all its bridges together; no bound where absent.
+    pub max_macs: Option<u32>,
     /// The name of the port's interface in the kernel, where it has one; the port's name where absent.
     pub kernel_interface: Option<String>,
     /// What happens to untagged frames to reserved link-local group addresses. Where absent, an uplink's are the
@@ -172,6 +179,12 @@ impl Port {
     #[must_use]
     pub fn interface(&self) -> &str {
         self.kernel_interface.as_ref().unwrap_or(&self.name)
+    }
+
+    /// True where both ask for the same port of DPDK's, so that one need not be closed for the other.
+    #[must_use]
+    pub fn opens_as(&self, other: &Self) -> bool {
+        *self == Self { max_macs: self.max_macs, ..other.clone() }
     }
 }
 
@@ -218,10 +231,22 @@ pub struct Bridge {
     pub tags: Tags,
     /// Forward frames to reserved link-local group addresses (default false).
     pub link_local: bool,
-    /// The most MAC addresses learned, none where absent.
+    /// The most MAC addresses learned; no bound where absent.
     pub max_macs: Option<u32>,
+    /// How long a learned address that is not heard of is kept ([`Fdb::ageing`] where absent); `None` is for ever.
+    pub ageing: Option<Duration>,
     /// Who says where its remote stations are (default [`Control::Static`]).
     pub control: Control,
+    /// Answer address resolution in the place of stations whose address is known (default false; RFC 9161).
+    pub neighbour_suppression: bool,
+}
+
+impl Bridge {
+    /// Which station has an address is learned: to answer in its place, or to tell the kernel.
+    #[must_use]
+    pub fn learns_bindings(&self) -> bool {
+        self.learning && (self.neighbour_suppression || self.control == Control::Kernel)
+    }
 }
 
 /// Who says where a bridge's remote stations are, and where floods go.
@@ -261,6 +286,24 @@ pub struct Fdb {
     pub max_entries: u32,
     /// How long a learned address that is not heard of is kept (default 300 s); `None` is for ever.
     pub ageing: Option<Duration>,
+    /// What becomes of an address that moves too often; nothing where `None`.
+    pub damping: Option<MoveDamping>,
+    /// The most MAC+IP bindings in all bridges together, 1 to 4194304 (default 131072).
+    pub max_bindings: u32,
+    /// How long a binding is kept whose station does not say it again (default 1800 s); `None` is for as long as the station
+    /// is heard of at all.
+    pub binding_ageing: Option<Duration>,
+}
+
+/// When an address that moves is frozen where it is (RFC 7432, 15.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoveDamping {
+    /// With this many moves, 1 to 1000 (default 5),
+    pub max_moves: u32,
+    /// within this time from the first (default 180 s),
+    pub window: Duration,
+    /// for this long (default 180 s); for ever where `None`.
+    pub freeze: Option<Duration>,
 }
 
 /// `[[static]]`: a MAC address that is never learned elsewhere and never ages.
@@ -272,6 +315,8 @@ pub struct StaticEntry {
     pub mac: MacAddr,
     /// Where it is.
     pub place: StaticPlace,
+    /// Frames from this address are dropped that come from anywhere else (default false).
+    pub pinned: bool,
 }
 
 impl StaticEntry {

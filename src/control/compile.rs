@@ -14,8 +14,8 @@ use crate::tables::next_hop_group::Adjacency;
 use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LinkLocal, LocalVtep, Member, OuterDscp, Port,
-    PortSide, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LinkLocal, LocalVtep, Member, Neighbours,
+    OuterDscp, Port, PortSide, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -234,7 +234,15 @@ fn compile_bridges(
         let place = usize::from(index.0);
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
             *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
-            *domain = BroadcastDomain { members, flood_list, sources: sources.into_iter().collect() };
+            *domain = BroadcastDomain {
+                members,
+                flood_list,
+                sources: sources.into_iter().collect(),
+                neighbours: Neighbours {
+                    learning: bridge.learns_bindings(),
+                    suppression: bridge.neighbour_suppression,
+                },
+            };
         }
     }
     (bridges, domains)
