@@ -14,6 +14,7 @@ mod fixtures {
     mod b7_storm_control;
     mod b8_floods;
     mod ecn_dscp;
+    mod encapsulation;
     mod exception;
     mod m2_path_mtu;
     mod m3_jumbo;

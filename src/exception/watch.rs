@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use nix::ifaddrs::getifaddrs;
 
 use super::port_interface::{PortInterface, Traffic};
+use crate::tables::snapshot::LocalVtep;
 use crate::tables::{ExceptionPath, PortIndex, Snapshot};
 use crate::wire::membership::group_mac;
 use crate::wire::{MacAddr, nd};
@@ -50,7 +51,6 @@ impl Watch {
         }
         if now >= self.rest_due {
             self.rest_due = now + REST;
-            let vtep = snapshot.vtep.address;
             for interface in interfaces.iter_mut() {
                 interface.restore();
                 interface.follow_nic();
@@ -61,7 +61,7 @@ impl Watch {
                 // An access port hears everything anyway.
                 let listed = interface.index().filter(|_| interface.traffic() == Traffic::AllButVxlan);
                 if let Some(index) = listed {
-                    interface.follow_groups(groups(index, vtep, &memberships));
+                    interface.follow_groups(groups(index, &snapshot.vtep, &memberships));
                 } else if !interface.has_interface() {
                     follow_groups_alone(interface, snapshot);
                 }
@@ -75,12 +75,12 @@ impl Watch {
 }
 
 /// The groups of an interface, and those of the solicitations that the gateway itself answers.
-fn groups(index: u32, vtep: IpAddr, memberships: &[(u32, MacAddr)]) -> BTreeSet<MacAddr> {
+fn groups(index: u32, vtep: &LocalVtep, memberships: &[(u32, MacAddr)]) -> BTreeSet<MacAddr> {
     let joined = memberships.iter().filter(|(of, _)| *of == index).map(|(_, group)| *group);
-    let own = match vtep {
+    let own = vtep.addresses().filter_map(|address| match address {
         IpAddr::V4(_) => None,
         IpAddr::V6(address) => Some(nd::multicast_mac(nd::solicited_node(address))),
-    };
+    });
     joined.chain(own).collect()
 }
 
@@ -101,15 +101,16 @@ fn follow_groups_alone(uplink: &mut PortInterface, snapshot: &Snapshot) {
         IpAddr::V4(_) => Ipv4Addr::new(224, 0, 0, 1).into(),
         IpAddr::V6(_) => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into(),
     };
-    let own = groups(0, snapshot.vtep.address, &[]);
+    let own = groups(0, &snapshot.vtep, &[]);
     uplink.follow_groups(wanted.into_iter().chain([hosts]).map(group_mac).chain(own).collect());
 }
 
 fn path(snapshot: &Snapshot, interfaces: &[PortInterface]) -> ExceptionPath {
-    let owners = owners(snapshot.vtep.address);
-    let mut path = ExceptionPath::new(!owners.is_empty());
+    let owners: Vec<HashSet<String>> = snapshot.vtep.addresses().map(owners).collect();
+    let owned: Vec<bool> = owners.iter().map(|owners| !owners.is_empty()).collect();
+    let mut path = ExceptionPath::new(&owned);
     for interface in interfaces.iter().filter(|interface| interface.tap.is_some()) {
-        path.add(interface.port, owners.contains(interface.interface()));
+        path.add(interface.port, owners.iter().all(|owners| owners.contains(interface.interface())));
     }
     for uplink in interfaces.iter().filter(|interface| !interface.has_interface()) {
         if !underlay_groups(uplink.port, snapshot).is_empty() {

@@ -7,7 +7,7 @@ use super::bridging::{Admission, check_front};
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::{ChecksumVerdict, PacketBuffer};
 use crate::tables::learning::LearnRing;
-use crate::tables::outer_pattern::{OuterPattern, PATTERN};
+use crate::tables::outer_pattern::{OuterPattern, PATTERN, UplinkPatterns};
 use crate::tables::snapshot::{Port, Snapshot, UNKNOWN_TUNNEL};
 use crate::tables::tunnel::{OUTER_IPV4, OUTER_IPV6};
 use crate::tables::{BridgeIndex, Location, TunnelIndex, UnderlayGroup};
@@ -22,6 +22,7 @@ use crate::wire::ip::{IpError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP};
 use crate::wire::ipv4::{IPV4_HEADER, Ipv4Header};
 use crate::wire::ipv6::{IPV6_HEADER, Ipv6Header, upper_layer};
 use crate::wire::udp::{UDP_HEADER, UdpHeader};
+use crate::wire::vxlan::VXLAN_HEADER;
 use crate::wire::{Vni, vxlan};
 
 /// Why a packet from an uplink does not become a bridged frame.
@@ -50,6 +51,8 @@ struct Outer {
     source: TunnelIndex,
     ecn: Ecn,
     vni: Vni,
+    /// Asked for of no usual packet.
+    group_policy: Option<u16>,
     /// Where the inner frame is in the packet, which ends with it.
     place: FramePlace,
     addresses: Addresses,
@@ -74,12 +77,22 @@ pub fn admit_usual<const IPV6: bool, P: PacketBuffer>(
     pattern: &OuterPattern,
     snapshot: &Snapshot,
 ) -> Option<(Admission, Ecn)> {
-    let Outer { source, ecn, vni, place, addresses, ethertype } = usual::<IPV6, P>(packet, pattern, snapshot)?;
+    let Outer { source, ecn, vni, place, addresses, ethertype, .. } = usual::<IPV6, P>(packet, pattern, snapshot)?;
     let bridge = snapshot.vnis.get(vni)?;
     if is_vlan_ethertype(ethertype) {
         return None;
     }
     Some((Admission { bridge, source: Location::tunnel(source), addresses, place }, ecn))
+}
+
+/// As [`admit_usual`], by the patterns that fewer packets have.
+#[inline(never)]
+pub fn admit_usual_by_others<const IPV6: bool, P: PacketBuffer>(
+    packet: &P,
+    patterns: &UplinkPatterns,
+    snapshot: &Snapshot,
+) -> Option<(Admission, Ecn)> {
+    patterns.others().iter().find_map(|pattern| admit_usual::<IPV6, P>(packet, pattern, snapshot))
 }
 
 /// Admits any packet that `port` received: if it is VXLAN for this gateway, of a known VNI, what is behind its outer
@@ -141,6 +154,7 @@ fn usual_ipv4<P: PacketBuffer>(packet: &P, front: &[u8; PATTERN], snapshot: &Sna
         source: snapshot.remotes.get_ipv4(source.into())?,
         ecn: Ecn::from_dscp_ecn(front[ETHERNET_HEADER + 1]),
         vni: vxlan::vni_of(field(front, UDP + UDP_HEADER)?),
+        group_policy: None,
         place: FramePlace::without(OUTER_IPV4 as u16, packet),
         addresses,
         ethertype,
@@ -168,6 +182,7 @@ fn usual_ipv6<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Option<Outer>
         source: snapshot.remotes.get_ipv6(source.into())?,
         ecn: Ecn::from_dscp_ecn(front[ETHERNET_HEADER] << 4 | front[ETHERNET_HEADER + 1] >> 4),
         vni: vxlan::vni_of(header),
+        group_policy: None,
         place: FramePlace::without(OUTER_IPV6 as u16, packet),
         addresses,
         ethertype,
@@ -197,11 +212,10 @@ fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -
     if ethernet.source == port.mac {
         return Err(DropReason::OwnSource.into());
     }
-    let (ip, (vni, frame)) = if ethernet.destination == port.mac {
-        let own = snapshot.vtep.address;
+    let (ip, (header, frame)) = if ethernet.destination == port.mac {
         let ip = match ethernet.ethertype {
-            ETHERTYPE_IPV4 => outer_ipv4(packet, own, snapshot)?,
-            ETHERTYPE_IPV6 => outer_ipv6(packet, own, snapshot)?,
+            ETHERTYPE_IPV4 => outer_ipv4(packet, None, snapshot)?,
+            ETHERTYPE_IPV6 => outer_ipv6(packet, None, snapshot)?,
             ETHERTYPE_ARP => return Err(Refusal::Discovery),
             _ => return Err(DropReason::UplinkEtherType.into()),
         };
@@ -213,6 +227,7 @@ fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -
     } else {
         validate_to_group(packet, &ethernet, port, snapshot)?
     };
+    let (vni, group_policy) = (vxlan::vni_of(&header), vxlan::group_policy_of(&header));
     let inner = field(packet.head(), frame.start).map(inner_header);
     let (addresses, ethertype) = inner.ok_or_else(|| short(packet, frame.start + ETHERNET_HEADER))?;
     if !packet.truncate(frame.end) {
@@ -220,7 +235,7 @@ fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -
     }
     // IPv4 or IPv6 headers with all their options, UDP and VXLAN are far shorter than 64 KiB.
     let place = FramePlace::without(frame.start as u16, packet);
-    Ok((Outer { source: ip.source, ecn: ip.ecn, vni, place, addresses, ethertype }, ip.sender))
+    Ok((Outer { source: ip.source, ecn: ip.ecn, vni, group_policy, place, addresses, ethertype }, ip.sender))
 }
 
 /// Validates a packet to another MAC address than the port's: VXLAN to one of the port's groups is the gateway's, if it
@@ -231,26 +246,26 @@ fn validate_to_group<P: PacketBuffer>(
     ethernet: &EthernetHeader,
     port: &Port,
     snapshot: &Snapshot,
-) -> Result<(OuterIp, (Vni, std::ops::Range<usize>)), Refusal> {
+) -> Result<(OuterIp, ([u8; VXLAN_HEADER], std::ops::Range<usize>)), Refusal> {
     let Some(group) = group_of(packet, ethernet, port) else { return Err(not_ours(ethernet)) };
     let ip = match group.address {
-        IpAddr::V4(_) => outer_ipv4(packet, group.address, snapshot)?,
-        IpAddr::V6(_) => outer_ipv6(packet, group.address, snapshot)?,
+        IpAddr::V4(_) => outer_ipv4(packet, Some(group.address), snapshot)?,
+        IpAddr::V6(_) => outer_ipv6(packet, Some(group.address), snapshot)?,
     };
     // The group's members may have other things to say to each other, which are as those of any other group.
     if ip.protocol != PROTOCOL_UDP {
         return Err(not_ours(ethernet));
     }
-    let vxlan = terminate_vxlan(packet, &ip, snapshot).map_err(|reason| match reason {
+    let (header, frame) = terminate_vxlan(packet, &ip, snapshot).map_err(|reason| match reason {
         DropReason::UplinkUnserved => not_ours(ethernet),
         reason => reason.into(),
     })?;
-    if ip.sender == snapshot.vtep.address {
+    if snapshot.vtep.has(ip.sender) {
         return Err(DropReason::OwnSource.into());
     }
-    match snapshot.vnis.get(vxlan.0) {
+    match snapshot.vnis.get(vxlan::vni_of(&header)) {
         Some(bridge) if !group.carries(bridge) => Err(DropReason::ForeignGroup.into()),
-        _ => Ok((ip, vxlan)),
+        _ => Ok((ip, (header, frame))),
     }
 }
 
@@ -267,12 +282,12 @@ fn group_of<'a, P: PacketBuffer>(packet: &P, ethernet: &EthernetHeader, port: &'
     port.groups.get(destination)
 }
 
-/// Validates UDP and VXLAN (RFC 7348, 5); gives the VNI, and where the inner frame lies in the packet.
+/// Validates UDP and VXLAN (RFC 7348, 5); gives the VXLAN header, and where the inner frame lies in the packet.
 fn terminate_vxlan<P: PacketBuffer>(
     packet: &P,
     ip: &OuterIp,
     snapshot: &Snapshot,
-) -> Result<(Vni, std::ops::Range<usize>), DropReason> {
+) -> Result<([u8; VXLAN_HEADER], std::ops::Range<usize>), DropReason> {
     if ip.fragment {
         return Err(DropReason::OuterFragment);
     }
@@ -284,30 +299,44 @@ fn terminate_vxlan<P: PacketBuffer>(
             short(packet, ip.payload.start + UDP_HEADER)
         });
     };
-    if udp.destination_port != snapshot.vtep.udp_port {
+    if !snapshot.vtep.udp_ports.contains(&udp.destination_port) {
         return Err(DropReason::UplinkUnserved);
     }
     let udp_length = usize::from(udp.length);
-    if udp_length > ip.payload.len() || udp_length < UDP_HEADER + vxlan::VXLAN_HEADER {
+    if udp_length > ip.payload.len() || udp_length < UDP_HEADER + VXLAN_HEADER {
         return Err(DropReason::OuterUdpLength);
     }
     let end = ip.payload.start + udp_length;
     verify_udp_checksum(packet, ip.ipv6, ip.payload.start, &udp, snapshot)?;
     let vxlan_at = ip.payload.start + UDP_HEADER;
-    let frame = vxlan_at + vxlan::VXLAN_HEADER..end;
+    let frame = vxlan_at + VXLAN_HEADER..end;
     let Some(header) = field(head, vxlan_at) else {
         return Err(short(packet, frame.start));
     };
     if !vxlan::has_valid_vni(header) {
         return Err(DropReason::VxlanFlags);
     }
-    if snapshot.vtep.strict && !vxlan::reserved_is_zero(header) {
+    if snapshot.vtep.strict && !reserved_is_zero(header, snapshot) {
         return Err(DropReason::VxlanReserved);
     }
     if frame.len() < ETHERNET_HEADER {
         return Err(DropReason::InnerTruncated);
     }
-    Ok((vxlan::vni_of(header), frame))
+    Ok((*header, frame))
+}
+
+/// True where what is reserved in a VXLAN header is zero. To a bridge with group policies their fields are not reserved.
+fn reserved_is_zero(header: &[u8; VXLAN_HEADER], snapshot: &Snapshot) -> bool {
+    let has_policies = || snapshot.group_policies.contains_key(&vxlan::vni_of(header));
+    vxlan::reserved_is_zero(header) || vxlan::reserved_with_group_policy_is_zero(header) && has_policies()
+}
+
+/// The bridge of a packet whose VNI is none of the usual ones.
+#[cold]
+fn bridge_by_group_policy(vni: Vni, group_policy: Option<u16>, snapshot: &Snapshot) -> Result<BridgeIndex, DropReason> {
+    let policies = snapshot.group_policies.get(&vni).ok_or(DropReason::UnknownVni)?;
+    let accepted = group_policy.is_some_and(|id| policies.accepted.contains(&id));
+    if accepted { Ok(policies.bridge) } else { Err(DropReason::GroupPolicy) }
 }
 
 /// Finds the bridge, and looks at the inner frame.
@@ -317,8 +346,8 @@ fn open<P: PacketBuffer>(
     snapshot: &Snapshot,
     telemetry: &WorkerTelemetry,
 ) -> Result<Admission, DropReason> {
-    let Outer { source, ecn, vni, place, addresses, ethertype } = outer;
-    let bridge = snapshot.vnis.get(vni).ok_or(DropReason::UnknownVni)?;
+    let Outer { source, ecn, vni, group_policy, place, addresses, ethertype } = outer;
+    let bridge = snapshot.vnis.get(vni).map_or_else(|| bridge_by_group_policy(vni, group_policy, snapshot), Ok)?;
     if source == UNKNOWN_TUNNEL && snapshot.policy(bridge).source_check {
         return Err(DropReason::UnknownRemote);
     }
@@ -351,14 +380,14 @@ pub(super) fn take_congestion_over<P: PacketBuffer>(
     Ok(())
 }
 
-/// The outer header of a packet that is to be to the address `own`.
-fn outer_ipv4<P: PacketBuffer>(packet: &P, own: IpAddr, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
+/// The outer header of a packet that is to be for this group, or else for the gateway itself.
+fn outer_ipv4<P: PacketBuffer>(packet: &P, group: Option<IpAddr>, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
     let ip = Ipv4Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
     if packet.receive_checksums().ip != ChecksumVerdict::Good && !ipv4_header_is_valid(bytes) {
         return Err(DropReason::OuterIpChecksum);
     }
-    if own != ip.destination {
+    if !is_for(ip.destination.into(), group, snapshot) {
         return Err(DropReason::UplinkForeignAddress);
     }
     Ok(OuterIp {
@@ -372,15 +401,15 @@ fn outer_ipv4<P: PacketBuffer>(packet: &P, own: IpAddr, snapshot: &Snapshot) -> 
     })
 }
 
-/// The outer header of a packet that is to be to the address `own`.
-fn outer_ipv6<P: PacketBuffer>(packet: &P, own: IpAddr, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
+/// The outer header of a packet that is to be for this group, or else for the gateway itself.
+fn outer_ipv6<P: PacketBuffer>(packet: &P, group: Option<IpAddr>, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
     let ip = Ipv6Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
     let upper = upper_layer(bytes).map_err(|_| DropReason::OuterExtensionHeader)?;
     if upper.underway {
         return Err(DropReason::OuterExtensionHeader);
     }
-    if own != ip.destination {
+    if !is_for(ip.destination.into(), group, snapshot) {
         return Err(DropReason::UplinkForeignAddress);
     }
     Ok(OuterIp {
@@ -392,6 +421,11 @@ fn outer_ipv6<P: PacketBuffer>(packet: &P, own: IpAddr, snapshot: &Snapshot) -> 
         ecn: Ecn::from_dscp_ecn(ip.traffic_class),
         payload: ETHERNET_HEADER + upper.offset..ETHERNET_HEADER + IPV6_HEADER + ip.payload_length,
     })
+}
+
+/// True where a destination is this group; or where there is none, an address of the gateway's.
+fn is_for(destination: IpAddr, group: Option<IpAddr>, snapshot: &Snapshot) -> bool {
+    group.map_or_else(|| snapshot.vtep.has(destination), |group| group == destination)
 }
 
 #[cold]

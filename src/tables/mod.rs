@@ -7,6 +7,7 @@ pub mod fdb;
 pub mod flood_rules;
 pub mod index;
 pub mod learning;
+pub mod next_hop_group;
 pub mod outer_pattern;
 pub mod published;
 pub mod quiescence;

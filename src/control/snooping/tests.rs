@@ -40,6 +40,7 @@ fn snapshot(flood_list: &[u16]) -> Snapshot {
         sources: [TunnelIndex(0), TunnelIndex(1)].into(),
         discovers: false,
         rules: Some(Box::new(rules)),
+        neighbours: Default::default(),
     }];
     let address = |n: u8| if n == 2 { IpAddr::from([239, 9, 9, 9]) } else { IpAddr::from([10, 0, 0, 2 + n]) };
     snapshot.tunnels = (0..4).map(|n| Tunnel { address: address(n) }).collect();

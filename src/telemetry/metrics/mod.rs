@@ -71,7 +71,9 @@ impl<S: MetricsSource + ?Sized + 'static> Collector for SourceCollector<S> {
         let bridges = source.bridge_labels();
         forwarding::encode_bridges(&mut families, source.workers(), source.control(), &bridges)?;
         forwarding::encode_storms(&mut families, source.workers(), &bridges, &readings)?;
-        forwarding::encode_remotes(&mut families, source.workers(), &source.remote_labels())?;
+        let remotes = source.remote_labels();
+        forwarding::encode_remotes(&mut families, source.workers(), &remotes)?;
+        forwarding::encode_spread(&mut families, source.entropy(), &remotes)?;
         forwarding::encode_groups(&mut families, source.workers(), &source.group_labels())?;
         forwarding::encode_drops_and_events(&mut families, source.workers())?;
         exception::encode(&mut families, source.workers(), source.exception(), &readings)?;
