@@ -255,7 +255,7 @@ impl GatewayView for View {
         };
         let mut remotes: Vec<RemoteState> = all.into_iter().filter_map(state).collect();
         for GroupLabel { index, address, port } in self.group_labels() {
-            let next_hops = vec![NextHop { mac: group_mac(address), port }];
+            let next_hops = vec![NextHop { mac: group_mac(address), port, share_percent: 100.0 }];
             let bridges = bridges.get(&index).copied().unwrap_or(0);
             let mtu = snapshot.next_hops.get(usize::from(index.0)).and_then(|way| way.mtu());
             let state = RemoteState { index, address, next_hops, missing: None, bridges, mtu, path_mtu_seconds: None };

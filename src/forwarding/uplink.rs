@@ -246,7 +246,7 @@ fn validate_to_group<P: PacketBuffer>(
     ethernet: &EthernetHeader,
     port: &Port,
     snapshot: &Snapshot,
-) -> Result<(OuterIp, ([u8; VXLAN_HEADER], std::ops::Range<usize>)), Refusal> {
+) -> Result<(OuterIp, Vxlan), Refusal> {
     let Some(group) = group_of(packet, ethernet, port) else { return Err(not_ours(ethernet)) };
     let ip = match group.address {
         IpAddr::V4(_) => outer_ipv4(packet, Some(group.address), snapshot)?,
@@ -282,12 +282,11 @@ fn group_of<'a, P: PacketBuffer>(packet: &P, ethernet: &EthernetHeader, port: &'
     port.groups.get(destination)
 }
 
+/// A VXLAN header, and where the frame behind it lies in the packet.
+type Vxlan = ([u8; VXLAN_HEADER], std::ops::Range<usize>);
+
 /// Validates UDP and VXLAN (RFC 7348, 5); gives the VXLAN header, and where the inner frame lies in the packet.
-fn terminate_vxlan<P: PacketBuffer>(
-    packet: &P,
-    ip: &OuterIp,
-    snapshot: &Snapshot,
-) -> Result<([u8; VXLAN_HEADER], std::ops::Range<usize>), DropReason> {
+fn terminate_vxlan<P: PacketBuffer>(packet: &P, ip: &OuterIp, snapshot: &Snapshot) -> Result<Vxlan, DropReason> {
     if ip.fragment {
         return Err(DropReason::OuterFragment);
     }

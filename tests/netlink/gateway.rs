@@ -94,7 +94,7 @@ fn spread(gateway: &Gateway, remote: &str) -> Vec<(u16, u8, usize)> {
 
 /// A gateway that follows the kernel on two uplinks.
 fn following(config: Config) -> Gateway {
-    let facts = [0xaa, 0xab, 0xbb].map(|last| PortFacts { mac: mac(last), mtu: 1500 }).to_vec();
+    let facts = [0xaa, 0xab, 0xbb].map(|last| PortFacts { mac: mac(last), mtu: 1500, receivers: 1 }).to_vec();
     let telemetry = Arc::new(ControlTelemetry::new());
     let uplinks = [(0, "up0"), (1, "up1")];
     let uplinks = uplinks.map(|(port, name)| Uplink { port: PortIndex(port), interface: name.to_owned() }).to_vec();
