@@ -8,6 +8,7 @@ use vtepd::config::model::{self, Dscp, Idle, PortRole, Tags, UdpChecksum};
 use vtepd::control::Registry;
 use vtepd::dpdk::{Device, Eal, EalOptions, OpenPort, PacketPool, PortOptions};
 use vtepd::tables::{BridgeIndex, Location, PortIndex};
+use vtepd::wire::flow_hash::SourcePorts;
 use vtepd::wire::{MacAddr, VlanId, Vni};
 
 use crate::measurement::Means;
@@ -83,6 +84,9 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             remotes: bridge.remotes.iter().map(|remote| underlay.remote(*remote)).collect(),
             learning: true,
             source_check: true,
+            udp_port: None,
+            group_policy: None,
+            accept_group_policies: None,
             tags: Tags::Refuse,
             link_local: false,
             max_macs: None,
@@ -98,6 +102,10 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         vtep: model::Vtep {
             address: underlay.local(),
             udp_port: VXLAN_PORT,
+            other_addresses: Vec::new(),
+            other_udp_ports: Vec::new(),
+            source_ports: SourcePorts::DYNAMIC,
+            udp_checksum_ipv4: UdpChecksum::Zero,
             udp_checksum: if zero { UdpChecksum::Zero } else { UdpChecksum::Full },
             dscp: Dscp::Inherit,
             ttl: 64,

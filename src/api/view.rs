@@ -89,7 +89,7 @@ pub struct BridgeState {
 }
 
 /// A remote VTEP of the running config.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RemoteState {
     /// Its place in the counters.
     pub index: TunnelIndex,

@@ -10,7 +10,7 @@ use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
 use super::model::{Bridge, Control, Fdb, PortRole, Tags};
 use super::ports::Ports;
 use super::reader::{Field, Reader};
-use super::schema::{MAX_AGEING_RATIO, MAX_BRIDGES, MAX_FLOOD_ENTRIES};
+use super::schema::{MAX_AGEING_RATIO, MAX_BRIDGES, MAX_FLOOD_ENTRIES, MAX_UDP_PORTS};
 use super::singles::seconds_or_ever;
 use super::value::{Located, Numbers};
 use super::wording::quoted;
@@ -21,6 +21,9 @@ use crate::wire::{VlanId, Vni};
 pub(super) struct BridgeDraft<'t> {
     span: Span,
     vni: Option<Located<Numbers>>,
+    udp_port: Option<Option<Located<u16>>>,
+    group_policy: Option<Option<u16>>,
+    accept_group_policies: Option<Option<Vec<Located<u16>>>>,
     vlan: Field<Numbers>,
     ports: Option<Located<Vec<Located<Cow<'t, str>>>>>,
     remotes: Vec<Located<IpAddr>>,
@@ -40,6 +43,12 @@ impl<'t> BridgeDraft<'t> {
         Self {
             span: reader.span(),
             vni: reader.get("vni", findings).located(),
+            udp_port: reader.get("udp_port", findings).optional_located(),
+            group_policy: reader.get("group_policy", findings).optional(),
+            accept_group_policies: reader
+                .get::<Vec<Located<u16>>>("accept_group_policies", findings)
+                .checked(|ids| if ids.value.is_empty() { Err(accepts_nothing(ids.span)) } else { Ok(()) }, findings)
+                .optional(),
             vlan: reader.get("vlan", findings),
             ports: reader.get("ports", findings).located(),
             remotes: reader.get("remotes", findings).value().unwrap_or_default(),
@@ -265,6 +274,23 @@ impl<'t> Bridges<'t> {
         }
     }
 
+    /// Refuses the first port of VXLAN that is one too many, with those of the gateway.
+    pub(super) fn check_udp_ports(&self, gateway: &[Located<u16>], findings: &mut Findings) {
+        let of_bridges = self.drafts.iter().filter_map(|draft| draft.udp_port?);
+        let mut different = FxHashSet::default();
+        for port in gateway.iter().copied().chain(of_bridges) {
+            different.insert(port.value);
+            if different.len() > MAX_UDP_PORTS {
+                findings.push(
+                    Diagnostic::error(port.span, format!("there are more than {MAX_UDP_PORTS} UDP ports of VXLAN"))
+                        .label("one too many")
+                        .remedy("give bridges whose remote VTEPs agree on a port the same one"),
+                );
+                return;
+            }
+        }
+    }
+
     /// Refuses ageing times so far apart that one clock of 16 bits is too coarse for the shortest or wraps within the
     /// longest.
     pub(super) fn check_ageing(&self, fdb: &Fdb, findings: &mut Findings) {
@@ -329,6 +355,11 @@ impl<'t> Bridges<'t> {
             let vni = draft.vni?.value;
             let template = Bridge {
                 vni: Vni::new(vni.first).ok()?,
+                udp_port: draft.udp_port?.map(|port| port.value),
+                group_policy: draft.group_policy?,
+                accept_group_policies: draft
+                    .accept_group_policies?
+                    .map(|ids| ids.into_iter().map(|id| id.value).collect()),
                 vlan: None,
                 ports: ports.into_iter().map(|port| port.value).collect(),
                 remotes: draft.remotes.iter().map(|remote| remote.value).collect(),
@@ -353,6 +384,12 @@ impl<'t> Bridges<'t> {
         }
         Some(bridges)
     }
+}
+
+fn accepts_nothing(span: Span) -> Diagnostic {
+    Diagnostic::error(span, "the bridge would take nothing from remote VTEPs")
+        .label("no group policy")
+        .remedy("name the group policy IDs that it accepts, or leave the key out to take all packets")
 }
 
 fn by_value(time: &Located<u64>) -> u64 {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::tables::PortIndex;
+use crate::wire::flow_hash::SourcePorts;
 use crate::wire::{MacAddr, VlanId, Vni};
 
 /// A whole, checked config.
@@ -34,6 +35,25 @@ pub struct Config {
 }
 
 impl Config {
+    /// The UDP destination port of what a bridge sends.
+    #[must_use]
+    pub fn udp_port_of(&self, bridge: &Bridge) -> u16 {
+        bridge.udp_port.unwrap_or(self.vtep.udp_port)
+    }
+
+    /// The UDP destination ports that are accepted, none twice: the gateway's, the further ones, those of bridges.
+    #[must_use]
+    pub fn udp_ports(&self) -> Vec<u16> {
+        let mut ports = vec![self.vtep.udp_port];
+        let others = self.vtep.other_udp_ports.iter().copied();
+        for port in others.chain(self.bridges.iter().filter_map(|bridge| bridge.udp_port)) {
+            if !ports.contains(&port) {
+                ports.push(port);
+            }
+        }
+        ports
+    }
+
     /// The times after which bridges forget a learned address, that of each bridge which does.
     pub fn ageing_times(&self) -> impl Iterator<Item = Duration> + '_ {
         self.bridges.iter().filter_map(|bridge| bridge.ageing)
@@ -43,12 +63,20 @@ impl Config {
 /// `[vtep]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vtep {
-    /// The outer source address of what the gateway sends, and the only outer destination it accepts.
+    /// The outer source address of what the gateway sends, and an outer destination that it accepts.
     pub address: IpAddr,
+    /// Further outer destinations that it accepts, of the same family (default none).
+    pub other_addresses: Vec<IpAddr>,
     /// The UDP destination port, sent and accepted (default 4789).
     pub udp_port: u16,
-    /// UDP checksums over an IPv6 underlay (default [`UdpChecksum::Full`]). Over IPv4 zero is sent.
+    /// Further UDP destination ports that are accepted (default none).
+    pub other_udp_ports: Vec<u16>,
+    /// The UDP source ports of what is sent (default [`SourcePorts::DYNAMIC`]).
+    pub source_ports: SourcePorts,
+    /// UDP checksums over an IPv6 underlay (default [`UdpChecksum::Full`]).
     pub udp_checksum: UdpChecksum,
+    /// UDP checksums sent over an IPv4 underlay (default [`UdpChecksum::Zero`]). Zero is accepted whatever this says.
+    pub udp_checksum_ipv4: UdpChecksum,
     /// The outer DSCP (default [`Dscp::Inherit`]).
     pub dscp: Dscp,
     /// The outer TTL or hop limit, 1 to 255 (default 64).
@@ -183,6 +211,12 @@ pub enum PortRole {
 pub struct Bridge {
     /// The VNI; unique in the file.
     pub vni: Vni,
+    /// The UDP destination port of what it sends; that of the gateway where absent.
+    pub udp_port: Option<u16>,
+    /// The group policy ID of what it sends, if that is to have one.
+    pub group_policy: Option<u16>,
+    /// The group policy IDs of what it takes from remote VTEPs; any, or none, where absent.
+    pub accept_group_policies: Option<Vec<u16>>,
     /// The VLAN on each of its access ports; `None` for untagged frames.
     pub vlan: Option<VlanId>,
     /// The access ports. No port has one VLAN in two bridges.

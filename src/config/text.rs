@@ -32,12 +32,20 @@ impl Config {
     fn write_single_sections(&self, file: &mut File) {
         file.section("[vtep]");
         file.quoted("address", self.vtep.address);
+        file.list("other_addresses", self.vtep.other_addresses.iter().map(|address| quote(&address.to_string())));
         file.plain("udp_port", self.vtep.udp_port);
-        let udp_checksum = match self.vtep.udp_checksum {
-            UdpChecksum::Full => "full",
-            UdpChecksum::Zero => "zero",
-        };
-        file.quoted("udp_checksum", udp_checksum);
+        file.list("other_udp_ports", self.vtep.other_udp_ports.iter().map(u16::to_string));
+        let source_ports = self.vtep.source_ports;
+        file.quoted("source_ports", format_args!("{}-{}", source_ports.first(), source_ports.last()));
+        for (key, checksum) in
+            [("udp_checksum", self.vtep.udp_checksum), ("udp_checksum_ipv4", self.vtep.udp_checksum_ipv4)]
+        {
+            let word = match checksum {
+                UdpChecksum::Full => "full",
+                UdpChecksum::Zero => "zero",
+            };
+            file.quoted(key, word);
+        }
         match self.vtep.dscp {
             Dscp::Inherit => file.quoted("dscp", "inherit"),
             Dscp::Fixed(dscp) => file.plain("dscp", dscp),
@@ -82,6 +90,15 @@ impl Config {
     fn write_bridge(&self, file: &mut File, bridge: &Bridge) {
         file.section("[[bridge]]");
         file.plain("vni", bridge.vni);
+        if let Some(port) = bridge.udp_port {
+            file.plain("udp_port", port);
+        }
+        if let Some(id) = bridge.group_policy {
+            file.plain("group_policy", id);
+        }
+        if let Some(ids) = &bridge.accept_group_policies {
+            file.list("accept_group_policies", ids.iter().map(u16::to_string));
+        }
         if let Some(vlan) = bridge.vlan {
             file.plain("vlan", vlan);
         }
@@ -218,7 +235,11 @@ mod tests {
         [vtep]
         address = "fd00::1"
         udp_port = 8472
+        other_addresses = ["fd00::100", "fd00::101"]
+        other_udp_ports = [4789, 4790]
+        source_ports = "1024-2047"
         udp_checksum = "zero"
+        udp_checksum_ipv4 = "full"
         dscp = 46
         ttl = 3
         strict = true
@@ -260,6 +281,9 @@ mod tests {
         neighbour_suppression = true
         [[bridge]]
         vni = 5
+        udp_port = 4791
+        group_policy = 7
+        accept_group_policies = [7, 8]
         ports = ["trunk0"]
         tags = "carry"
         learning = false

@@ -1,6 +1,7 @@
 //! The gateway's state and its rounds: what the control thread runs.
 
 mod following;
+mod next_hop_groups;
 mod paths;
 
 use std::io;

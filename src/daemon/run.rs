@@ -29,7 +29,7 @@ use crate::exception::{PortInterface, TapError, Traffic, WorkerEnd, connect};
 use crate::netlink::{Listener, SocketError};
 use crate::tables::Tables;
 use crate::tables::learning::LearnRing;
-use crate::telemetry::{ControlTelemetry, ExceptionTelemetry, WorkerHandle, WorkerTelemetry};
+use crate::telemetry::{ControlTelemetry, Entropy, ExceptionTelemetry, WorkerHandle, WorkerTelemetry};
 use crate::worker::Worker;
 use crate::worker::outlet::Outlets;
 
@@ -140,6 +140,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         tables: Arc::clone(gateway.tables()),
         running: Arc::clone(gateway.running()),
         reach: Arc::clone(gateway.reach()),
+        entropy: Entropy::default(),
         paths: Arc::clone(gateway.paths()),
         reload,
         fdb_requests,

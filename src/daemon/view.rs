@@ -30,7 +30,7 @@ use crate::netlink::Follower;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::{BindingSource, LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
-    BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
+    BridgeLabel, BuildInfo, ControlTelemetry, Entropy, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
     RemoteLabel, WorkerHandle,
 };
 use crate::wire::nd::TargetFlags;
@@ -63,6 +63,8 @@ pub struct View {
     pub running: Arc<ArcSwap<Running>>,
     /// The remote VTEPs whose ways the kernel says.
     pub reach: Arc<ArcSwap<Reach>>,
+    /// How flows are spread.
+    pub entropy: Entropy,
     /// The way to the control thread.
     pub reload: Sender<ReloadRequest>,
     /// The way to it for what concerns the FDB.
@@ -94,6 +96,10 @@ impl MetricsSource for View {
 
     fn exception(&self) -> &ExceptionTelemetry {
         &self.exception
+    }
+
+    fn entropy(&self) -> &Entropy {
+        &self.entropy
     }
 
     fn port_readings(&self) -> Vec<PortReading> {
@@ -182,7 +188,9 @@ impl GatewayView for View {
         let uplinks = config.ports.iter().filter(|port| port.role == PortRole::Uplink);
         LocalVtep {
             address: config.vtep.address,
+            other_addresses: config.vtep.other_addresses.clone(),
             udp_port: config.vtep.udp_port,
+            other_udp_ports: config.udp_ports().split_off(1),
             uplinks: uplinks.map(|port| port.name.clone()).collect(),
         }
     }
@@ -190,17 +198,27 @@ impl GatewayView for View {
     fn remotes(&self) -> Vec<RemoteState> {
         let running = self.running.load();
         let config = &running.config;
-        let next_hop = |mac, port| NextHop { mac, port: config.port_name(port).to_owned() };
+        let snapshot = self.tables.snapshot.load();
+        let next_hop =
+            |mac, port, share| NextHop { mac, port: config.port_name(port).to_owned(), share_percent: 100.0 * share };
         let mut ways: std::collections::HashMap<_, _> = config
             .neighbours
             .iter()
-            .map(|neighbour| (neighbour.address, (vec![next_hop(neighbour.mac, neighbour.port)], None)))
+            .map(|neighbour| (neighbour.address, (vec![next_hop(neighbour.mac, neighbour.port, 1.0)], None)))
             .collect();
-        for (address, (state, list)) in self.reach.load().iter() {
+        for (address, (state, kernels)) in self.reach.load().iter() {
+            let index = running.registry.tunnel(*address);
+            let way = index.and_then(|index| snapshot.next_hops.get(usize::from(index.0)));
+            let is_spread = way.is_some_and(|way| way.group().is_some());
+            let share = |place, way| match is_spread {
+                true => kernels.share(place),
+                false => f64::from(u8::from(kernels.first() == Some(way))),
+            };
+            let list = kernels.list.iter().enumerate();
+            let list: Vec<_> = list.map(|(place, way)| next_hop(way.mac, way.port, share(place, way))).collect();
             let missing = list.is_empty().then_some(state.name());
-            ways.entry(*address).or_insert((list.iter().map(|way| next_hop(way.mac, way.port)).collect(), missing));
+            ways.entry(*address).or_insert((list, missing));
         }
-        let snapshot = self.tables.snapshot.load();
         let mut bridges = std::collections::HashMap::new();
         for tunnel in snapshot.domains.iter().flat_map(|domain| &domain.flood_list) {
             *bridges.entry(*tunnel).or_insert(0) += 1;

@@ -7,6 +7,7 @@ use super::discovery::{self, Discoveries};
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::exception::Exceptions;
+use super::flow_sampler::FlowSampler;
 use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
 use super::too_big::TooBigLimiter;
@@ -15,7 +16,7 @@ use super::{BURST, access, flood};
 use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
-use crate::tables::outer_pattern::OuterPattern;
+use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::snapshot::{LinkLocal, Port, PortSide};
 use crate::tables::{BindingTable, LocationKind, PortIndex, Snapshot};
 use crate::telemetry::{DropReason, WorkerTelemetry};
@@ -55,6 +56,7 @@ pub struct Forwarder {
     learn_filter: LearnFilter,
     too_big: TooBigLimiter,
     exceptions: Exceptions,
+    sampler: FlowSampler,
     discoveries: Discoveries,
 }
 
@@ -67,6 +69,7 @@ impl Forwarder {
             learn_filter: LearnFilter::new(cycles_per_second),
             too_big: TooBigLimiter::new(cycles_per_second),
             exceptions: Exceptions::new(cycles_per_second),
+            sampler: FlowSampler::new(cycles_per_second),
             discoveries: Discoveries::new(cycles_per_second),
         }
     }
@@ -87,13 +90,16 @@ impl Forwarder {
         };
         burst.iter().for_each(PacketBuffer::prefetch_head);
         match &port.side {
-            PortSide::Uplink(pattern) if pattern.is_ipv6() => {
-                self.admit_from_uplink::<true, P>(port, pattern, burst, around)
+            PortSide::Uplink(patterns) if patterns.is_ipv6() => {
+                self.admit_from_uplink::<true, P>(port, patterns, burst, around)
             }
-            PortSide::Uplink(pattern) => self.admit_from_uplink::<false, P>(port, pattern, burst, around),
+            PortSide::Uplink(patterns) => self.admit_from_uplink::<false, P>(port, patterns, burst, around),
             PortSide::Access(vlans) => self.admit_from_access(port, vlans, burst, around),
         }
         self.decide(burst.len(), around);
+        if self.sampler.is_due(around) {
+            self.sampler.sample(burst, &self.frames[..], around);
+        }
         self.emit(ingress, port, burst, around, egress);
     }
 
@@ -102,12 +108,13 @@ impl Forwarder {
     fn admit_from_uplink<const IPV6: bool, P: PacketBuffer>(
         &mut self,
         port: &Port,
-        pattern: &OuterPattern,
+        patterns: &UplinkPatterns,
         burst: &mut [P],
         around: &Surroundings<'_>,
     ) {
         for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
-            match uplink::admit_usual::<IPV6, P>(packet, pattern, around.snapshot) {
+            let usual = uplink::admit_usual::<IPV6, P>(packet, patterns.usual(), around.snapshot);
+            match usual.or_else(|| uplink::admit_usual_by_others::<IPV6, P>(packet, patterns, around.snapshot)) {
                 Some((admission, ecn)) => {
                     frame.admit(&admission, around.fdb);
                     if ecn != Ecn::NotEct {

@@ -28,6 +28,7 @@ pub mod emit;
 pub mod encapsulate;
 pub mod exception;
 pub mod flood;
+pub mod flow_sampler;
 pub mod forwarder;
 pub mod framing;
 pub mod heap_packet;

@@ -41,6 +41,8 @@ labelled_enum! {
         InnerTruncated = "inner_truncated",
         /// No bridge has the packet's VNI.
         UnknownVni = "unknown_vni",
+        /// The packet has no group policy ID (VXLAN-GBP), or one that its bridge does not have in `accept_group_policies`.
+        GroupPolicy = "group_policy",
         /// The packet's source is no remote VTEP of the bridge, and `source_check` is on.
         UnknownRemote = "unknown_remote",
         /// The decapsulated frame carries a VLAN tag, and the bridge does not carry tags (RFC 7348, 6.1).

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use vtepd::api::fdb::{FdbChange, StationQuery};
@@ -16,9 +16,10 @@ use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
 use vtepd::tables::{BindingSource, BridgeIndex, PortIndex, TunnelIndex};
+use vtepd::telemetry::flow_samples::FlowSample;
 use vtepd::telemetry::{
-    BindingEvent, BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent,
-    MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, StationChange, WorkerHandle,
+    BindingEvent, BridgeLabel, BuildInfo, ControlTelemetry, Direction, DropReason, Entropy, Event, ExceptionTelemetry,
+    FdbEvent, MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, StationChange, WorkerHandle,
     WorkerTelemetry,
 };
 use vtepd::wire::MacAddr;
@@ -35,6 +36,7 @@ pub struct Gateway {
     pub workers: Vec<WorkerHandle>,
     pub control: ControlTelemetry,
     pub exception: ExceptionTelemetry,
+    pub entropy: Entropy,
     pub bridges: Vec<BridgeState>,
     pub remotes: Vec<RemoteState>,
     pub ports: Vec<PortReading>,
@@ -54,6 +56,7 @@ impl Gateway {
             workers: Vec::new(),
             control: ControlTelemetry::new(),
             exception: ExceptionTelemetry::new(),
+            entropy: Entropy::default(),
             bridges: Vec::new(),
             remotes: Vec::new(),
             ports: Vec::new(),
@@ -155,8 +158,8 @@ fn bridges() -> Vec<BridgeState> {
 }
 
 fn remotes() -> Vec<RemoteState> {
-    let next_hop = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 1]), port: "uplink0".to_owned() };
-    let second = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 2]), port: "uplink0".to_owned() };
+    let next_hop = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 1]), port: "uplink0".to_owned(), share_percent: 75.0 };
+    let second = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 2]), port: "uplink0".to_owned(), share_percent: 25.0 };
     vec![
         RemoteState {
             index: TunnelIndex(0),
@@ -271,6 +274,14 @@ fn count(gateway: &Gateway) {
     for cycles in 1..=100 {
         first.burst_time.record(cycles * 1000);
     }
+    // From one remote VTEP many flows on one port; to the other, few samples.
+    for number in 0..256 {
+        let (remote, direction) = (TunnelIndex(0), Direction::Received);
+        first.flow_samples.add(FlowSample { remote, direction, source_port: 50_000, flow: number % 32 });
+    }
+    let (remote, direction) = (TunnelIndex(65535), Direction::Sent);
+    second.flow_samples.add(FlowSample { remote, direction, source_port: 50_000, flow: 1 });
+    gateway.entropy.look(&gateway.workers, Instant::now());
     let fdb = &gateway.control.fdb;
     fdb.entries.set(3);
     fdb.capacity.set(65536);
@@ -312,6 +323,10 @@ impl MetricsSource for Gateway {
         &self.exception
     }
 
+    fn entropy(&self) -> &Entropy {
+        &self.entropy
+    }
+
     fn port_readings(&self) -> Vec<PortReading> {
         self.ports.clone()
     }
@@ -337,7 +352,13 @@ impl GatewayView for Gateway {
     }
 
     fn local_vtep(&self) -> LocalVtep {
-        LocalVtep { address: Ipv4Addr::new(10, 0, 0, 1).into(), udp_port: 4789, uplinks: vec!["uplink0".to_owned()] }
+        LocalVtep {
+            address: Ipv4Addr::new(10, 0, 0, 1).into(),
+            other_addresses: vec![Ipv4Addr::new(10, 0, 0, 100).into()],
+            udp_port: 4789,
+            other_udp_ports: vec![8472],
+            uplinks: vec!["uplink0".to_owned()],
+        }
     }
 
     fn remotes(&self) -> Vec<RemoteState> {

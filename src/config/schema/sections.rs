@@ -1,7 +1,9 @@
 //! The sections and keys.
 
 use super::Absent::{self, Means, Required};
-use super::{Default, Form, Key, Kind, MAX_CORE, MAX_FDB_ENTRIES, MAX_SOCKET_PATH, Section};
+use super::{
+    Default, Form, Key, Kind, MAX_ADDRESSES, MAX_CORE, MAX_FDB_ENTRIES, MAX_SOCKET_PATH, MAX_UDP_PORTS, Section,
+};
 
 const fn key(name: &'static str, kind: Kind, absent: Absent, example: &'static str, doc: &'static str) -> Key {
     Key { name, kind, absent, doc, example }
@@ -31,15 +33,41 @@ pub static VTEP: Section = Section {
             Kind::IpAddress,
             Required,
             "\"10.0.0.1\"",
-            "The gateway's own address on the uplink: the outer source of what it sends, and the only outer \
-             destination it accepts. Its family is the family of the whole underlay.",
+            "The gateway's own address on the uplink: the outer source of what it sends, and an outer destination that it \
+             accepts. Its family is the family of the whole underlay.",
+        ),
+        key(
+            "other_addresses",
+            Kind::IpAddresses(MAX_ADDRESSES - 1),
+            Absent::Default(Default::Empty),
+            "[\"10.0.0.100\"]",
+            "Further outer destinations that it accepts, as an anycast address that several gateways have; of the same \
+             family. Of two gateways that are to look like one VTEP, each has the common address as `address` and its own \
+             one here.",
         ),
         key(
             "udp_port",
             Kind::Integer(1, 65_535),
             integer(4789),
             "4789",
-            "The UDP destination port, sent and accepted. Some older systems use 8472.",
+            "The UDP destination port, sent and accepted; what is sent of a bridge that has its own goes there. Some older \
+             systems use 8472.",
+        ),
+        key(
+            "other_udp_ports",
+            Kind::Integers(MAX_UDP_PORTS - 1, 65_535),
+            Absent::Default(Default::Empty),
+            "[8472]",
+            "Further UDP destination ports at which VXLAN is accepted, for all bridges. With `udp_port`, and those that \
+             bridges have, at most 8 different ones.",
+        ),
+        key(
+            "source_ports",
+            Kind::Numbers(1, 65_535),
+            text("49152-65535"),
+            "\"32768-65535\"",
+            "The range of UDP source ports of what is sent; a hash of the inner flow says which (RFC 7348, 5). A range of \
+             fewer than some hundred ports leaves routers less to spread by.",
         ),
         key(
             "udp_checksum",
@@ -47,8 +75,15 @@ pub static VTEP: Section = Section {
             text("full"),
             "\"full\"",
             "UDP checksums over an IPv6 underlay. \"full\": computed on what is sent, and a zero checksum is refused. \
-             \"zero\": zero is sent and accepted, and a checksum that is not zero is still verified (RFC 6935). Over \
-             IPv4 zero is sent and accepted whatever this says.",
+             \"zero\": zero is sent and accepted, and a checksum that is not zero is still verified (RFC 6935).",
+        ),
+        key(
+            "udp_checksum_ipv4",
+            Kind::Choice(&["full", "zero"]),
+            text("zero"),
+            "\"zero\"",
+            "UDP checksums of what is sent over an IPv4 underlay: \"zero\", as RFC 7348 has it, or \"full\", computed over \
+             the whole packet. Received, a zero checksum is accepted and any other verified, whatever this says.",
         ),
         key(
             "dscp",
@@ -77,7 +112,8 @@ pub static VTEP: Section = Section {
              \"static\": neither.",
         ),
     ],
-    example: "[vtep]\naddress = \"10.0.0.1\"\nudp_port = 4789\nudp_checksum = \"full\"\ndscp = \"inherit\"\nttl = 64\n\
+    example: "[vtep]\naddress = \"10.0.0.1\"\nother_addresses = [\"10.0.0.100\"]\nudp_port = 4789\nother_udp_ports = [8472]\n\
+              source_ports = \"32768-65535\"\nudp_checksum = \"full\"\nudp_checksum_ipv4 = \"zero\"\ndscp = \"inherit\"\nttl = 64\n\
               strict = false\nunderlay = \"kernel\"\n",
 };
 
@@ -244,6 +280,29 @@ pub static BRIDGE: Section = Section {
             "The VXLAN network identifier, or a range of them. No VNI is in two bridges.",
         ),
         key(
+            "udp_port",
+            Kind::Integer(1, 65_535),
+            Means("`udp_port` of `[vtep]`"),
+            "8472",
+            "The UDP destination port of what the bridge sends to remote VTEPs, where these have another than the rest. It is \
+             accepted, too, for all bridges.",
+        ),
+        key(
+            "group_policy",
+            Kind::Integer(0, 65_535),
+            Means("no group policy ID"),
+            "100",
+            "The group policy ID (VXLAN-GBP) of what the bridge sends to remote VTEPs.",
+        ),
+        key(
+            "accept_group_policies",
+            Kind::Integers(64, 65_535),
+            Means("any, or none"),
+            "[100, 101]",
+            "The group policy IDs (VXLAN-GBP) of which the bridge takes packets from remote VTEPs. Others, and those without \
+             one, are dropped and counted as `group_policy`.",
+        ),
+        key(
             "vlan",
             Kind::Numbers(1, 4094),
             Means("untagged frames"),
@@ -323,7 +382,9 @@ pub static BRIDGE: Section = Section {
         ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\nageing = 60\ncontrol = \"static\"\nneighbour_suppression = true\n\n# 64 bridges: VNI 1000 \
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\nageing = 60\n\
+              control = \"static\"\nneighbour_suppression = true\nudp_port = 8472\ngroup_policy = 100\n\
+              accept_group_policies = [100, 101]\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",
 };
