@@ -13,6 +13,7 @@ mod fixtures {
     mod b6_suppression;
     mod b8_floods;
     mod ecn_dscp;
+    mod encapsulation;
     mod exception;
     mod m2_path_mtu;
     mod m3_jumbo;
