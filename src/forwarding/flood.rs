@@ -8,7 +8,7 @@ use super::egress::Egress;
 use super::emit::{
     self, Undelivered, check_access_mtu, check_own_tag, direct, layer3_length, pad, way_to, write_tagged_front,
 };
-use super::encapsulate::{Flow, Front, sum_behind, write_ipv4_udp_checksum, write_ipv6_udp_checksum};
+use super::encapsulate::{Flow, Front, sum_behind, write_ipv4_udp_checksum};
 use super::forwarder::Surroundings;
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
@@ -210,12 +210,7 @@ impl<P: PacketBuffer> Payload<P> {
                     write_ipv4_udp_checksum(bytes, sum);
                 }
             })?,
-            Header::Ipv6(header) => self.copy(egress, |bytes| {
-                front.write_ipv6(bytes, header);
-                if let Some(sum) = self.sum {
-                    write_ipv6_udp_checksum(bytes, way, sum);
-                }
-            })?,
+            Header::Ipv6(header) => self.copy(egress, |bytes| front.write_ipv6(bytes, header, way, self.sum))?,
         };
         let port = direct(way, self.flow, copy.head_mut(), around)?;
         around.telemetry.bridge(bridge).tunnel_sent().count(self.length);
