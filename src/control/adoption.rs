@@ -8,14 +8,14 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::compile::{KernelBridge, KernelBridges};
 use crate::config::Config;
-use crate::config::model::Control;
+use crate::config::model::{Bridge, Control};
 use crate::netlink::{Change, Destination, Link, Mirror, Place};
 use crate::wire::{MacAddr, Vni};
 
@@ -53,6 +53,15 @@ pub struct Due {
     pub news: bool,
 }
 
+/// What device a bridge wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    /// The UDP port that it sends with.
+    port: u16,
+    /// The device's name, where the config has one.
+    name: Option<Box<str>>,
+}
+
 /// A device that is adopted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adopted {
@@ -65,10 +74,10 @@ pub struct Adopted {
 /// The devices that are adopted, and what they say.
 #[derive(Debug)]
 pub struct Adoption {
-    own: IpAddr,
-    udp_port: u16,
-    /// The bridges that want a device, some of them by its name.
-    wanted: BTreeMap<Vni, Option<Box<str>>>,
+    /// The gateway's addresses, the source of what it sends first.
+    own: Vec<IpAddr>,
+    /// The bridges that want a device.
+    wanted: BTreeMap<Vni, Wanted>,
     /// The device of each bridge that has one.
     devices: BTreeMap<Vni, Adopted>,
     /// The bridge of each device.
@@ -94,8 +103,7 @@ impl Adoption {
     #[expect(clippy::new_without_default, reason = "one that knows no config is no default for anything")]
     pub fn new() -> Self {
         Self {
-            own: Ipv4Addr::UNSPECIFIED.into(),
-            udp_port: 0,
+            own: Vec::new(),
             wanted: BTreeMap::new(),
             devices: BTreeMap::new(),
             vnis: FxHashMap::default(),
@@ -113,10 +121,13 @@ impl Adoption {
     /// Takes a config's bridges that want a device, and adopts and lets go accordingly.
     pub fn set_bridges(&mut self, config: &Config, mirror: &Mirror, now: Instant) {
         let wanted = config.bridges.iter().filter(|bridge| bridge.control == Control::Kernel);
-        self.wanted = wanted.map(|bridge| (bridge.vni, bridge.kernel_device.clone())).collect();
-        let (own, udp_port) = (config.vtep.address, config.vtep.udp_port);
-        self.all_changed |= (own, udp_port) != (self.own, self.udp_port);
-        (self.own, self.udp_port, self.devices_changed) = (own, udp_port, true);
+        let wanted_by =
+            |bridge: &Bridge| Wanted { port: config.udp_port_of(bridge), name: bridge.kernel_device.clone() };
+        let wanted: BTreeMap<Vni, Wanted> = wanted.map(|bridge| (bridge.vni, wanted_by(bridge))).collect();
+        let own: Vec<IpAddr> =
+            std::iter::once(config.vtep.address).chain(config.vtep.other_addresses.iter().copied()).collect();
+        self.all_changed |= own != self.own || wanted.iter().any(|(vni, port)| self.wanted.get(vni) != Some(port));
+        (self.own, self.wanted, self.devices_changed) = (own, wanted, true);
         self.settle(mirror, now);
     }
 
@@ -251,7 +262,9 @@ impl Adoption {
         let mut found: BTreeMap<Vni, &Link> = BTreeMap::new();
         let rank = |link: &Link| {
             let vxlan = link.vxlan.unwrap_or_default();
-            (vxlan.local != Some(self.own), vxlan.port != self.udp_port, link.index)
+            let port = Vni::new(vxlan.vni).ok().and_then(|vni| self.wanted.get(&vni)).map(|wanted| wanted.port);
+            let own = self.own.iter().position(|own| Some(*own) == vxlan.local).unwrap_or(usize::MAX);
+            (own, Some(vxlan.port) != port, link.index)
         };
         for link in mirror.links() {
             let Some(vni) = self.vni_of(link) else { continue };
@@ -267,7 +280,7 @@ impl Adoption {
     fn vni_of(&self, link: &Link) -> Option<Vni> {
         let vxlan = link.vxlan.filter(|vxlan| !vxlan.external)?;
         let vni = Vni::new(vxlan.vni).ok()?;
-        self.wanted.get(&vni)?.as_ref().is_none_or(|name| **name == *link.name).then_some(vni)
+        self.wanted.get(&vni)?.name.as_ref().is_none_or(|name| **name == *link.name).then_some(vni)
     }
 
     fn let_go(&mut self, vni: Vni, now: Instant) {
@@ -325,20 +338,21 @@ impl Adoption {
         Some(Station { remote, sticky: mirror.is_sticky(device, mac), others: remotes.into() })
     }
 
-    /// The destination has the UDP port and the VNI that the gateway sends with.
+    /// The destination has the UDP port and the VNI that the bridge's packets are sent with.
     pub(super) fn is_plain(&self, destination: Destination, vni: Vni) -> bool {
         match destination {
             Destination::Remote { port, vni: other, .. } => {
-                port.is_none_or(|port| port == self.udp_port) && other.is_none_or(|other| other == vni.get())
+                port.is_none_or(|port| self.wanted.get(&vni).is_some_and(|wanted| wanted.port == port))
+                    && other.is_none_or(|other| other == vni.get())
             }
             Destination::NextHop(_) => true,
         }
     }
 
-    /// The address can be a remote VTEP's: one host's, of the underlay's family, not the gateway's own.
+    /// The address can be a remote VTEP's: one host's, of the underlay's family, none of the gateway's own.
     fn is_remote(&self, address: IpAddr) -> bool {
-        address != self.own
-            && address.is_ipv4() == self.own.is_ipv4()
+        !self.own.contains(&address)
+            && self.own.first().is_some_and(|own| address.is_ipv4() == own.is_ipv4())
             && !address.is_multicast()
             && !address.is_unspecified()
     }

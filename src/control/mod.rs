@@ -8,6 +8,7 @@ pub mod bindings;
 pub mod check;
 pub mod compile;
 pub mod devices;
+pub mod discovery;
 pub mod flight_recorder;
 pub mod gateway;
 pub mod kernel;
@@ -17,7 +18,9 @@ pub mod publishing;
 pub mod registry;
 pub mod requests;
 pub mod slots;
+pub mod snooping;
 mod static_entries;
+mod storm;
 pub mod underlay;
 
 pub use compile::{PortFacts, compile};

@@ -26,7 +26,7 @@ use self::names::{Kind, name, read_name};
 use super::adoption::Adopted;
 use super::publishing::Shadow;
 use crate::config::Config;
-use crate::config::model::Control;
+use crate::config::model::{Bridge, Control};
 use crate::netlink::{Link, Mirror, Order, Outcome};
 use crate::wire::Vni;
 
@@ -43,6 +43,15 @@ const LONGEST: Duration = Duration::from_secs(32);
 
 /// Orders that are given at once, about.
 const ORDERS: usize = 512;
+
+/// What a bridge wants of its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    /// The gateway may make one.
+    may_be_made: bool,
+    /// The UDP port that it sends with.
+    port: u16,
+}
 
 /// A device's orders, and when they were given.
 #[derive(Clone, Debug, Default)]
@@ -105,9 +114,8 @@ type Found<'m> = [Option<&'m Link>; Kind::COUNT];
 pub struct Devices {
     alias: String,
     own: IpAddr,
-    udp_port: u16,
-    /// Bridges that want a device, and whether one may be made.
-    wanted: BTreeMap<Vni, bool>,
+    /// Bridges that want a device.
+    wanted: BTreeMap<Vni, Wanted>,
     attempts: BTreeMap<(Vni, Kind), Attempt>,
     /// TAPs that are held.
     held: BTreeSet<Vni>,
@@ -128,7 +136,6 @@ impl Devices {
         Self {
             alias: String::new(),
             own: Ipv4Addr::UNSPECIFIED.into(),
-            udp_port: 0,
             wanted: BTreeMap::new(),
             attempts: BTreeMap::new(),
             held: BTreeSet::new(),
@@ -142,10 +149,11 @@ impl Devices {
     /// Takes a config's bridges that want a device.
     pub fn set_bridges(&mut self, config: &Config) {
         let wanted = config.bridges.iter().filter(|bridge| bridge.control == Control::Kernel);
-        self.wanted = wanted.map(|bridge| (bridge.vni, bridge.kernel_device.is_none())).collect();
+        let wanted_by =
+            |bridge: &Bridge| Wanted { may_be_made: bridge.kernel_device.is_none(), port: config.udp_port_of(bridge) };
+        self.wanted = wanted.map(|bridge| (bridge.vni, wanted_by(bridge))).collect();
         self.alias = format!("vtepd {}", config.dpdk.file_prefix);
-        (self.own, self.udp_port) = (config.vtep.address, config.vtep.udp_port);
-        self.changed = true;
+        (self.own, self.changed) = (config.vtep.address, true);
     }
 
     /// Links have come, gone or changed.
@@ -277,7 +285,7 @@ impl Devices {
         let [bridge, vxlan, tap] = found;
         // One that is somebody else's is adopted rather than another made beside it.
         let is_foreign = adopted.is_some_and(|adopted| vxlan.is_none_or(|vxlan| vxlan.index != adopted.device));
-        let makes = self.wanted.get(&vni).is_some_and(|may_make| *may_make) && !is_foreign;
+        let makes = self.wanted.get(&vni).is_some_and(|wanted| wanted.may_be_made) && !is_foreign;
         let wanted = self.wanted.contains_key(&vni);
         let lacks = [
             (Kind::Vxlan, if makes { self.vxlan_lacks(vni, vxlan, bridge) } else { remove_vxlan(vxlan) }),
@@ -326,15 +334,16 @@ impl Devices {
     fn vxlan_lacks(&self, vni: Vni, vxlan: Option<&Link>, bridge: Option<&Link>) -> Vec<Order> {
         let name = name(Kind::Vxlan, vni);
         let Some(bridge) = bridge.filter(|_| !self.taken.contains(&name)) else { return Vec::new() };
+        let Some(Wanted { port, .. }) = self.wanted.get(&vni).copied() else { return Vec::new() };
         let Some(vxlan) = vxlan else {
-            let (local, port, bridge) = (self.own, self.udp_port, bridge.index);
+            let (local, bridge) = (self.own, bridge.index);
             let make = Order::MakeVxlan { name: name.clone(), group: GROUP, vni, local, port, bridge };
             return [vec![make], self.mark(name)].concat();
         };
         let link = vxlan.index;
-        let is_as_wanted = vxlan.vxlan.is_some_and(|is| {
-            is.vni == vni.get() && is.port == self.udp_port && is.local == Some(self.own) && !is.external
-        });
+        let is_as_wanted = vxlan
+            .vxlan
+            .is_some_and(|is| is.vni == vni.get() && is.port == port && is.local == Some(self.own) && !is.external);
         if !is_as_wanted {
             return remove_vxlan(Some(vxlan));
         }
