@@ -421,7 +421,7 @@ pub static BRIDGE: Section = Section {
             "Answer who asks everyone behind an access port for an address that is known, in the place of the station that \
              has it, rather than flood the question: ARP requests and probes, IPv6 neighbour solicitations and duplicate \
              address detection (RFC 9161). Known is what stations behind access ports said of themselves by ARP and \
-             neighbour discovery.",
+             neighbour discovery, and with `control` \"kernel\" what the kernel says of remote ones.",
         ),
         key(
             "snooping",
