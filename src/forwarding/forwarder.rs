@@ -114,7 +114,7 @@ impl Forwarder {
     ) {
         for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
             match uplink::admit_usual::<IPV6, P>(packet, patterns.usual(), around.snapshot) {
-                Some(admitted) => take_admitted(packet, frame, &admitted, around),
+                Some((admission, ecn)) => take_admitted(packet, frame, admission, ecn, around),
                 None => admit_by_other_patterns::<IPV6, P>(packet, frame, port, patterns, around),
             }
         }
@@ -207,12 +207,13 @@ impl Forwarder {
 fn take_admitted<P: PacketBuffer>(
     packet: &mut P,
     frame: &mut Frame,
-    (admission, ecn): &(Admission, Ecn),
+    admission: Admission,
+    ecn: Ecn,
     around: &Surroundings<'_>,
 ) {
-    frame.admit(admission, around.fdb);
-    if *ecn != Ecn::NotEct {
-        take_congestion_over(packet, frame, *ecn, around);
+    frame.admit(&admission, around.fdb);
+    if ecn != Ecn::NotEct {
+        take_congestion_over(packet, frame, ecn, around);
     }
 }
 
@@ -227,7 +228,7 @@ fn admit_by_other_patterns<const IPV6: bool, P: PacketBuffer>(
 ) {
     let mut others = patterns.others().iter();
     match others.find_map(|pattern| uplink::admit_usual::<IPV6, P>(packet, pattern, around.snapshot)) {
-        Some(admitted) => take_admitted(packet, frame, &admitted, around),
+        Some((admission, ecn)) => take_admitted(packet, frame, admission, ecn, around),
         None => admit_unusual_from_uplink(packet, frame, port, around),
     }
 }
