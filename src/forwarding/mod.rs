@@ -36,6 +36,8 @@ pub mod learn_filter;
 pub mod local;
 pub mod packet;
 pub mod path_mtu;
+pub mod snooping;
+pub mod storm_control;
 pub mod token_bucket;
 pub mod too_big;
 pub mod uplink;
