@@ -82,6 +82,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             source_check: true,
             tags: Tags::Refuse,
             link_local: false,
+            clamp_mss: false,
             max_macs: None,
             control: model::Control::Static,
         });

@@ -150,7 +150,7 @@ fn every_key_is_taken_over() {
     let port = &config.ports[1];
     assert_eq!((port.mac, port.mtu, port.descriptors), (Some(MacAddr([2, 0, 0, 0xaa, 0, 1])), Some(9000), 512));
     let bridge = &config.bridges[0];
-    assert!(!bridge.learning && !bridge.source_check && bridge.link_local);
+    assert!(!bridge.learning && !bridge.source_check && bridge.link_local && bridge.clamp_mss);
     assert_eq!((bridge.vlan, bridge.tags, bridge.max_macs), (None, Tags::Carry, Some(7)));
     let station = |last| MacAddr([2, 0, 0, 0xcc, 0, last]);
     assert_eq!((config.static_entries[0].mac, config.static_entries[1].mac), (station(1), station(2)));

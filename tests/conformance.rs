@@ -11,6 +11,7 @@ mod fixtures {
     mod b4_b5_addresses;
     mod b5_link_local;
     mod b8_floods;
+    mod clamp_mss;
     mod ecn_dscp;
     mod exception;
     mod m2_path_mtu;

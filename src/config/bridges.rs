@@ -27,6 +27,7 @@ pub(super) struct BridgeDraft<'t> {
     source_check: Option<bool>,
     tags: Option<Tags>,
     link_local: Option<Located<bool>>,
+    clamp_mss: Option<bool>,
     max_macs: Option<Option<u32>>,
     control: Option<Located<Cow<'t, str>>>,
 }
@@ -44,6 +45,7 @@ impl<'t> BridgeDraft<'t> {
             source_check: reader.get("source_check", findings).value(),
             tags: reader.get("tags", findings).value().map(tags),
             link_local: reader.get("link_local", findings).located(),
+            clamp_mss: reader.get("clamp_mss", findings).value(),
             max_macs: reader.get("max_macs", findings).optional(),
             control: reader.get("control", findings).located(),
         }
@@ -297,6 +299,7 @@ impl<'t> Bridges<'t> {
                 source_check: draft.source_check?,
                 tags: draft.tags?,
                 link_local: draft.link_local?.value,
+                clamp_mss: draft.clamp_mss?,
                 max_macs: draft.max_macs?,
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
             };

@@ -182,6 +182,8 @@ pub struct Bridge {
     pub tags: Tags,
     /// Forward frames to reserved link-local group addresses (default false).
     pub link_local: bool,
+    /// Lower the maximum segment size of TCP connections to what the tunnel takes (default false).
+    pub clamp_mss: bool,
     /// The most MAC addresses learned, none where absent.
     pub max_macs: Option<u32>,
     /// Who says where its remote stations are (default [`Control::Static`]).

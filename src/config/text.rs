@@ -88,6 +88,7 @@ impl Config {
         };
         file.quoted("tags", tags);
         file.plain("link_local", bridge.link_local);
+        file.plain("clamp_mss", bridge.clamp_mss);
         let control = match bridge.control {
             Control::Static => "static",
             Control::Kernel => "kernel",
@@ -241,6 +242,7 @@ mod tests {
         remotes = ["fd00::2"]
         max_macs = 7
         link_local = true
+        clamp_mss = true
         control = "kernel"
         [[bridge]]
         vni = 5

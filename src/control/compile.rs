@@ -85,12 +85,14 @@ pub fn compile_with(
         },
         strict: config.vtep.strict,
     };
-    let pairs = config.bridges.iter().filter_map(|bridge| Some((bridge.vni, registry.bridge(bridge.vni)?)));
+    let (aside, usual): (Vec<_>, Vec<_>) = config.bridges.iter().partition(|bridge| bridge.clamp_mss);
+    let pair = |bridge: &model::Bridge| Some((bridge.vni, registry.bridge(bridge.vni)?));
+    let vnis = VniMap::new(usual.into_iter().filter_map(pair));
     let named = remotes.iter().filter_map(|address| Some((*address, registry.tunnel(*address)?)));
     Ok(Snapshot {
         ports: compile_ports(config, facts, registry, &vtep),
         vtep,
-        vnis: VniMap::new(pairs),
+        vnis: if aside.is_empty() { vnis } else { vnis.setting_aside(aside.into_iter().filter_map(pair)) },
         remotes: RemoteMap::new(named),
         exception: ExceptionPath::default(),
         bridges,
@@ -220,7 +222,12 @@ fn compile_bridges(
         let place = usize::from(index.0);
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
             *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
-            *domain = BroadcastDomain { members, flood_list, sources: sources.into_iter().collect() };
+            *domain = BroadcastDomain {
+                members,
+                flood_list,
+                sources: sources.into_iter().collect(),
+                clamps_segments: bridge.clamp_mss,
+            };
         }
     }
     (bridges, domains)
@@ -255,6 +262,11 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep
                 map.attach_rest_to_untagged();
             }
         }
+    }
+    let clamping = config.bridges.iter().filter(|bridge| bridge.clamp_mss);
+    let aside: FxHashSet<BridgeIndex> = clamping.filter_map(|bridge| registry.bridge(bridge.vni)).collect();
+    if !aside.is_empty() {
+        maps.iter_mut().flatten().for_each(|map| map.set_aside(|bridge| aside.contains(&bridge)));
     }
     let port = |((map, facts), port): ((Option<AccessMap>, &PortFacts), &model::Port)| Port {
         mac: facts.mac,

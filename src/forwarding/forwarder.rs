@@ -8,8 +8,7 @@ use super::emit::{self, Undelivered};
 use super::exception::Exceptions;
 use super::packet::PacketBuffer;
 use super::too_big::TooBigLimiter;
-use super::uplink;
-use super::{BURST, access, flood};
+use super::{BURST, access, flood, segment_size, uplink};
 use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
@@ -117,10 +116,10 @@ impl Forwarder {
         &mut self,
         port: &Port,
         vlans: &AccessMap,
-        burst: &[P],
+        burst: &mut [P],
         around: &Surroundings<'_>,
     ) {
-        for (packet, frame) in burst.iter().zip(self.frames.iter_mut()) {
+        for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
             match access::admit_usual(packet, vlans) {
                 Some(admission) => frame.admit(&admission, around.fdb),
                 None => admit_unusual_from_access(packet, frame, (vlans, port.link_local), around),
@@ -197,20 +196,26 @@ fn admit_unusual_from_uplink<P: PacketBuffer>(
     around: &Surroundings<'_>,
 ) {
     match uplink::admit_unusual(packet, port, around.snapshot, around.telemetry) {
-        Ok(admission) => frame.admit(&admission, around.fdb),
+        Ok(admission) => {
+            frame.admit(&admission, around.fdb);
+            segment_size::clamp(packet, frame, around);
+        }
         Err(refusal) => frame.verdict = Verdict::Refuse(refusal),
     }
 }
 
 #[inline(never)]
 fn admit_unusual_from_access<P: PacketBuffer>(
-    packet: &P,
+    packet: &mut P,
     frame: &mut Frame,
     (vlans, link_local): (&AccessMap, LinkLocal),
     around: &Surroundings<'_>,
 ) {
     match access::admit_unusual(packet, vlans, link_local, around.snapshot) {
-        Ok(admission) => frame.admit(&admission, around.fdb),
+        Ok(admission) => {
+            frame.admit(&admission, around.fdb);
+            segment_size::clamp(packet, frame, around);
+        }
         Err(refusal) => frame.verdict = refusal.into(),
     }
 }

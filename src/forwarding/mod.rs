@@ -31,6 +31,7 @@ pub mod heap_packet;
 pub mod local;
 pub mod packet;
 pub mod path_mtu;
+pub mod segment_size;
 pub mod token_bucket;
 pub mod too_big;
 pub mod uplink;

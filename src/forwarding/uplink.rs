@@ -251,7 +251,7 @@ fn open<P: PacketBuffer>(
     telemetry: &WorkerTelemetry,
 ) -> Result<Admission, DropReason> {
     let Outer { source, ecn, vni, place, addresses, ethertype } = outer;
-    let bridge = snapshot.vnis.get(vni).ok_or(DropReason::UnknownVni)?;
+    let bridge = snapshot.vnis.get_any(vni).ok_or(DropReason::UnknownVni)?;
     if source == UNKNOWN_TUNNEL && snapshot.policy(bridge).source_check {
         return Err(DropReason::UnknownRemote);
     }

@@ -160,6 +160,9 @@ pub struct BroadcastDomain {
     pub flood_list: Box<[TunnelIndex]>,
     /// The remote VTEPs that may send to this bridge, sorted.
     pub sources: Box<[TunnelIndex]>,
+    /// TCP connections through the tunnel are opened with a segment size that fits. The bridge is set aside in the maps
+    /// that lead to it.
+    pub clamps_segments: bool,
 }
 
 impl BroadcastDomain {

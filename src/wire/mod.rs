@@ -16,6 +16,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod nd;
 pub mod path_mtu;
+pub mod tcp;
 pub mod udp;
 pub mod vxlan;
 

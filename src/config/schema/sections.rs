@@ -279,6 +279,14 @@ pub static BRIDGE: Section = Section {
              sending. What a port's own `link_local` says comes first.",
         ),
         key(
+            "clamp_mss",
+            Kind::Boolean,
+            boolean(false),
+            "true",
+            "Lower the maximum segment size that TCP connections through the tunnel announce, in SYNs of both directions, to \
+             what the way to the remote VTEP takes: for hosts that do not heed, or do not get, ICMP.",
+        ),
+        key(
             "max_macs",
             Kind::Integer(1, MAX_FDB_ENTRIES),
             Means("no bound of its own"),
@@ -297,7 +305,7 @@ pub static BRIDGE: Section = Section {
         ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ncontrol = \"static\"\n\n# 64 bridges: VNI 1000 \
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nclamp_mss = true\nmax_macs = 1000\ncontrol = \"static\"\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",
 };

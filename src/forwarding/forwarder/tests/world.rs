@@ -98,6 +98,7 @@ fn snapshot(setup: &Setup) -> Snapshot {
         members: members.map(MemberIndex).into(),
         flood_list: flood_list.iter().copied().map(TunnelIndex).collect(),
         sources: [TunnelIndex(source)].into(),
+        clamps_segments: false,
     };
     let vni = |number| Vni::new(number).expect("24 bits");
     Snapshot {
@@ -323,7 +324,7 @@ fn go_unusually(
     match &port.side {
         PortSide::Uplink(_) => admit_unusual_from_uplink(&mut burst[0], &mut frame, port, &around),
         PortSide::Access(vlans) => {
-            admit_unusual_from_access(&burst[0], &mut frame, (vlans, port.link_local), &around);
+            admit_unusual_from_access(&mut burst[0], &mut frame, (vlans, port.link_local), &around);
         }
     }
     if frame.verdict == Verdict::Undecided {
