@@ -85,6 +85,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             clamp_mss: false,
             max_macs: None,
             control: model::Control::Static,
+            neighbour_suppression: false,
         });
     }
     let neighbour =
@@ -117,6 +118,8 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         fdb: model::Fdb {
             max_entries: (population.station_count() as u32).next_power_of_two(),
             ageing: Some(Duration::from_secs(300)),
+            max_bindings: 1,
+            binding_ageing: None,
         },
         static_entries: model::StaticEntries::default(),
         stats: model::Stats { listen: ([127, 0, 0, 1], 0).into() },

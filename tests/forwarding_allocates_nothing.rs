@@ -245,6 +245,7 @@ fn forwarding_bursts_allocates_nothing() {
             let around = Surroundings {
                 snapshot: &gateway.snapshot,
                 fdb: &gateway.fdb,
+                bindings: gateway.bindings.table(),
                 telemetry: &gateway.telemetry,
                 learn: &gateway.learn,
                 now: gateway.now,

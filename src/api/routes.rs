@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 
 use super::health::Heartbeats;
 use super::types::{
-    Bridge, BurstDurations, Count, DEFAULT_PAGE, Drops, EntryKind, Failure, FdbFilter, MAX_PAGE, Page, PageRange, Port,
-    Reloaded, RemoteVtep, Version, Vteps, Worker,
+    BindingFilter, Bridge, BurstDurations, Count, DEFAULT_PAGE, Drops, EntryKind, Failure, FdbFilter, MAX_PAGE, Page,
+    PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Worker,
 };
 use super::view::GatewayView;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -67,11 +67,13 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .route("/v1/ports", get(async |State(shared): Shares| ask(shared, |view| Ok(ports(view))).await))
         .route("/v1/bridges", get(bridges))
         .route("/v1/fdb", get(fdb))
+        .route("/v1/bindings", get(bindings))
         .route("/v1/vteps", get(vteps))
         .route("/v1/drops", get(async |State(shared): Shares| ask(shared, |view| Ok(drops(view))).await))
         .route("/v1/workers", get(async |State(shared): Shares| ask(shared, |view| Ok(workers(view))).await))
         .route("/v1/config", get(config))
         .route("/v1/version", get(async |State(shared): Shares| ask(shared, |view| Ok(version(view))).await))
+        .route("/v1/check", get(check))
         .route("/v1/reload", post(reload))
         .fallback(async |uri: Uri| Refusal(StatusCode::NOT_FOUND, format!("there is no {}", uri.path())))
         .method_not_allowed_fallback(async |uri: Uri| {
@@ -135,6 +137,16 @@ struct FdbQuery {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct BindingQuery {
+    vni: Option<u32>,
+    mac: Option<String>,
+    address: Option<IpAddr>,
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ConfigQuery {
     format: Option<ConfigFormat>,
 }
@@ -167,10 +179,20 @@ async fn bridges(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
 
 async fn fdb(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
     let query: FdbQuery = parse(&uri)?;
-    let mac = query.mac.map(|text| text.parse::<MacAddr>()).transpose();
-    let mac = mac.map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let filter = FdbFilter { vni: query.vni, mac, port: query.port, remote: query.remote, kind: query.kind };
+    let filter =
+        FdbFilter { vni: query.vni, mac: mac_of(query.mac)?, port: query.port, remote: query.remote, kind: query.kind };
     ask(shared, move |view| Ok(view.fdb(&filter, range(query.limit, query.offset)))).await
+}
+
+async fn bindings(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: BindingQuery = parse(&uri)?;
+    let filter = BindingFilter { vni: query.vni, mac: mac_of(query.mac)?, address: query.address };
+    ask(shared, move |view| Ok(view.bindings(&filter, range(query.limit, query.offset)))).await
+}
+
+fn mac_of(text: Option<String>) -> Result<Option<MacAddr>, Refusal> {
+    let mac = text.map(|text| text.parse::<MacAddr>()).transpose();
+    mac.map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
@@ -189,6 +211,11 @@ async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
         Ok(Vteps { local: view.local_vtep(), remotes })
     })
     .await
+}
+
+async fn check(State(shared): Shares) -> Result<Response, Refusal> {
+    let unreadable = |error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error);
+    ask(shared, move |view| view.check().map_err(unreadable)).await
 }
 
 async fn config(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {

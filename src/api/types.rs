@@ -267,6 +267,68 @@ impl FdbFilter {
     }
 }
 
+/// One of `GET /v1/bindings`: which station has an IP address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The bridge's VNI.
+    pub vni: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// The station.
+    #[serde(with = "text")]
+    pub mac: MacAddr,
+    /// Where the station is; absent where the FDB does not have it, and questions for the address are flooded.
+    pub place: Option<Place>,
+    /// How the binding came to be.
+    pub kind: BindingKind,
+    /// The station has said that it is a router (RFC 4861, 4.4).
+    pub router: bool,
+    /// How long ago the station last said that it has the address, in seconds; absent where the kernel says so.
+    pub age_seconds: Option<u64>,
+}
+
+/// How a binding came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BindingKind {
+    /// From ARP or neighbour discovery of the station, on an access port.
+    Learned,
+    /// From the kernel's neighbours, where it controls the bridge.
+    Kernel,
+}
+
+impl BindingKind {
+    /// The word for it in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Learned => "learned",
+            Self::Kernel => "kernel",
+        }
+    }
+}
+
+/// Which bindings are asked for: those that match everything that is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BindingFilter {
+    /// Of the bridge with this VNI.
+    pub vni: Option<u32>,
+    /// Of this station.
+    pub mac: Option<MacAddr>,
+    /// Of this address.
+    pub address: Option<IpAddr>,
+}
+
+impl BindingFilter {
+    /// Whether a binding of the bridge with this VNI is asked for.
+    #[must_use]
+    pub fn matches(&self, vni: u32, mac: MacAddr, address: IpAddr) -> bool {
+        self.vni.is_none_or(|wanted| wanted == vni)
+            && self.mac.is_none_or(|wanted| wanted == mac)
+            && self.address.is_none_or(|wanted| wanted == address)
+    }
+}
+
 /// `GET /v1/vteps`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Vteps {
@@ -378,6 +440,32 @@ pub struct BurstDurations {
     pub p999: f64,
     /// The longest.
     pub max: f64,
+}
+
+/// `GET /v1/check`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What is wrong; empty where nothing is.
+    pub findings: Vec<Finding>,
+    /// How many bridges have their remote side from the kernel.
+    pub bridges: usize,
+    /// How many stations the kernel has behind remote VTEPs.
+    pub stations: usize,
+    /// How many remote VTEPs are reached as the kernel has it.
+    pub remotes: usize,
+    /// Who follows the kernel's FDB and may be its control plane: processes by name.
+    pub followers: Vec<String>,
+}
+
+/// Something that is wrong between the gateway, the kernel and the control plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What kind of thing.
+    pub name: String,
+    /// What is wrong, and what comes of it.
+    pub what: String,
+    /// What to do.
+    pub remedy: String,
 }
 
 /// `POST /v1/reload`, where it succeeded.

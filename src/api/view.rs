@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::types::{FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
+use super::types::{Binding, BindingFilter, Check, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
 
@@ -21,8 +21,17 @@ pub trait GatewayView: MetricsSource {
     /// FDB entries that match `filter`. The range's limit is at most [`super::types::MAX_PAGE`].
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry>;
 
+    /// MAC+IP bindings that match `filter`, by VNI and address. The range's limit is at most [`super::types::MAX_PAGE`].
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding>;
+
     /// The running config as TOML, with every default filled in.
     fn config_toml(&self) -> String;
+
+    /// What is wrong between the gateway, the kernel and the control plane. The kernel is read anew for it.
+    ///
+    /// # Errors
+    /// Why the kernel could not be read.
+    fn check(&self) -> Result<Check, String>;
 
     /// Reads the config file again and applies it, or refuses it as a whole. Calls are made one at a time.
     ///

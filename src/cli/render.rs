@@ -7,7 +7,8 @@ use super::format::{
     bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
 };
 use crate::api::types::{
-    Bridge, Count, Drops, FdbEntry, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps, Worker,
+    Binding, Bridge, Check, Count, Drops, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps,
+    Worker,
 };
 use crate::telemetry::totals::TrafficTotal;
 
@@ -124,15 +125,44 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
         _ => {}
     }
     let row = |entry: &FdbEntry| {
-        let place = match &entry.place {
-            Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
-            Place::Port { port, vlan: None } => format!("{port} untagged"),
-            Place::Remote { remote } => format!("remote {remote}"),
-        };
         let age = or_dash(entry.age_seconds.map(long_duration));
-        vec![entry.vni.to_string(), entry.mac.to_string(), place, entry.kind.name().to_owned(), age]
+        vec![entry.vni.to_string(), entry.mac.to_string(), place(&entry.place), entry.kind.name().to_owned(), age]
     };
     page_table(&[Right("VNI"), Left("MAC"), Left("PLACE"), Left("KIND"), Right("AGE")], page, "entries", row)
+}
+
+fn place(place: &Place) -> String {
+    match place {
+        Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
+        Place::Port { port, vlan: None } => format!("{port} untagged"),
+        Place::Remote { remote } => format!("remote {remote}"),
+    }
+}
+
+pub(super) fn bindings(page: &Page<Binding>, filtered: bool) -> String {
+    match (page.total, filtered) {
+        (0, true) => return "No MAC+IP binding matches.\n".to_owned(),
+        (0, false) => {
+            return "There is no MAC+IP binding: they are learned in bridges with `neighbour_suppression` or with \
+                    `control = \"kernel\"`.\n"
+                .to_owned();
+        }
+        _ => {}
+    }
+    let columns =
+        [Right("VNI"), Left("ADDRESS"), Left("MAC"), Left("PLACE"), Left("KIND"), Left("ROUTER"), Right("AGE")];
+    let row = |binding: &Binding| {
+        vec![
+            binding.vni.to_string(),
+            binding.address.to_string(),
+            binding.mac.to_string(),
+            or_dash(binding.place.as_ref().map(place)),
+            binding.kind.name().to_owned(),
+            if binding.router { "yes" } else { "no" }.to_owned(),
+            or_dash(binding.age_seconds.map(long_duration)),
+        ]
+    };
+    page_table(&columns, page, "bindings", row)
 }
 
 pub(super) fn vteps(vteps: &Vteps) -> String {
@@ -204,6 +234,29 @@ fn counts(number: &'static str, name: &'static str, list: &[Count], all: bool) -
         &[Right(number), Left(name), Left("MEANING")],
         shown.map(|item| vec![count(item.count), item.name.clone(), item.help.clone()]),
     )
+}
+
+pub(super) fn check(check: &Check) -> String {
+    let mut out = String::new();
+    for Finding { name, what, remedy } in &check.findings {
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "{name}\n  {what}\n  Remedy: {remedy}.\n");
+    }
+    let wrong = match check.findings.len() {
+        0 => "Nothing is wrong".to_owned(),
+        1 => "1 thing is wrong".to_owned(),
+        wrong => format!("{wrong} things are wrong"),
+    };
+    let followers = if check.followers.is_empty() { "nobody".to_owned() } else { check.followers.join(", ") };
+    let _ = writeln!(
+        out,
+        "{wrong}. Looked at: {} bridges with `control = \"kernel\"`, {} stations and {} remote VTEPs of the kernel's; \
+         its FDB is followed by {followers}.",
+        count(check.bridges as u64),
+        count(check.stations as u64),
+        count(check.remotes as u64),
+    );
+    out
 }
 
 pub(super) fn workers(workers: &[Worker]) -> String {

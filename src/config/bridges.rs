@@ -30,6 +30,7 @@ pub(super) struct BridgeDraft<'t> {
     clamp_mss: Option<bool>,
     max_macs: Option<Option<u32>>,
     control: Option<Located<Cow<'t, str>>>,
+    neighbour_suppression: Option<bool>,
 }
 
 impl<'t> BridgeDraft<'t> {
@@ -48,6 +49,7 @@ impl<'t> BridgeDraft<'t> {
             clamp_mss: reader.get("clamp_mss", findings).value(),
             max_macs: reader.get("max_macs", findings).optional(),
             control: reader.get("control", findings).located(),
+            neighbour_suppression: reader.get("neighbour_suppression", findings).value(),
         }
     }
 
@@ -302,6 +304,7 @@ impl<'t> Bridges<'t> {
                 clamp_mss: draft.clamp_mss?,
                 max_macs: draft.max_macs?,
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
+                neighbour_suppression: draft.neighbour_suppression?,
             };
             let first_vlan = draft.vlan.optional()?.map(|vlan| vlan.first);
             for (offset, vni) in (vni.first..=vni.last).enumerate() {

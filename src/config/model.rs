@@ -188,6 +188,16 @@ pub struct Bridge {
     pub max_macs: Option<u32>,
     /// Who says where its remote stations are (default [`Control::Static`]).
     pub control: Control,
+    /// Answer address resolution in the place of stations whose address is known (default false; RFC 9161).
+    pub neighbour_suppression: bool,
+}
+
+impl Bridge {
+    /// Which station has an address is learned: to answer in its place, or to tell the kernel.
+    #[must_use]
+    pub fn learns_bindings(&self) -> bool {
+        self.learning && (self.neighbour_suppression || self.control == Control::Kernel)
+    }
 }
 
 /// Who says where a bridge's remote stations are, and where floods go.
@@ -227,6 +237,11 @@ pub struct Fdb {
     pub max_entries: u32,
     /// How long a learned address that is not heard of is kept (default 300 s); `None` is for ever.
     pub ageing: Option<Duration>,
+    /// The most MAC+IP bindings in all bridges together, 1 to 4194304 (default 131072).
+    pub max_bindings: u32,
+    /// How long a binding is kept whose station does not say it again (default 1800 s); `None` is for as long as the station
+    /// is heard of at all.
+    pub binding_ageing: Option<Duration>,
 }
 
 /// `[[static]]`: a MAC address that is never learned elsewhere and never ages.

@@ -142,8 +142,15 @@ fn no_core(cores: &Located<Vec<Located<usize>>>) -> Diagnostic {
 pub(super) fn fdb(reader: &mut Reader<'_>, findings: &mut Findings) -> Option<Fdb> {
     let max_entries = reader.get("max_entries", findings);
     let ageing = reader.get("ageing", findings);
-    let seconds: u64 = ageing.value()?;
-    Some(Fdb { max_entries: max_entries.value()?, ageing: (seconds > 0).then(|| Duration::from_secs(seconds)) })
+    let max_bindings = reader.get("max_bindings", findings);
+    let binding_ageing = reader.get("binding_ageing", findings);
+    let time = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
+    Some(Fdb {
+        max_entries: max_entries.value()?,
+        ageing: time(ageing.value()?),
+        max_bindings: max_bindings.value()?,
+        binding_ageing: time(binding_ageing.value()?),
+    })
 }
 
 /// `[stats]`.

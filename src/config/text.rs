@@ -66,6 +66,8 @@ impl Config {
         file.section("[fdb]");
         file.plain("max_entries", self.fdb.max_entries);
         file.plain("ageing", self.fdb.ageing.map_or(0, |ageing| ageing.as_secs()));
+        file.plain("max_bindings", self.fdb.max_bindings);
+        file.plain("binding_ageing", self.fdb.binding_ageing.map_or(0, |ageing| ageing.as_secs()));
         file.section("[stats]");
         file.quoted("listen", self.stats.listen);
         file.section("[api]");
@@ -94,6 +96,7 @@ impl Config {
             Control::Kernel => "kernel",
         };
         file.quoted("control", control);
+        file.plain("neighbour_suppression", bridge.neighbour_suppression);
         if let Some(max_macs) = bridge.max_macs {
             file.plain("max_macs", max_macs);
         }
@@ -244,6 +247,7 @@ mod tests {
         link_local = true
         clamp_mss = true
         control = "kernel"
+        neighbour_suppression = true
         [[bridge]]
         vni = 5
         ports = ["trunk0"]
@@ -257,6 +261,8 @@ mod tests {
         [fdb]
         max_entries = 1000
         ageing = 0
+        max_bindings = 500
+        binding_ageing = 0
         [[static]]
         vni = 100
         mac = "02:00:00:00:00:03"

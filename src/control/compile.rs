@@ -13,7 +13,8 @@ use crate::tables::exception_path::ExceptionPath;
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, OuterDscp, Port, PortSide, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, Neighbours, OuterDscp, Port, PortSide,
+    Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -227,6 +228,10 @@ fn compile_bridges(
                 flood_list,
                 sources: sources.into_iter().collect(),
                 clamps_segments: bridge.clamp_mss,
+                neighbours: Neighbours {
+                    learning: bridge.learns_bindings(),
+                    suppression: bridge.neighbour_suppression,
+                },
             };
         }
     }

@@ -13,6 +13,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use self::paths::PathState;
+use super::bindings::{Against, Bindings};
 use super::compile::{PortFacts, compile};
 use super::kernel::Kernel;
 use super::learning::{Learning, Limits};
@@ -42,11 +43,16 @@ pub enum StartError {
     /// More of something than there are indices.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
-    /// No memory for the FDB.
-    #[error("there is no memory for an FDB of {max_entries} entries ({source}); lower `[fdb] max_entries`")]
+    /// No memory for the FDB and the bindings.
+    #[error(
+        "there is no memory for an FDB of {max_entries} entries and {max_bindings} MAC+IP bindings ({source}); lower \
+         `max_entries` or `max_bindings` in [fdb]"
+    )]
     Memory {
         /// The entries asked for.
         max_entries: u32,
+        /// The bindings asked for.
+        max_bindings: u32,
         /// What the system said.
         source: io::Error,
     },
@@ -69,6 +75,7 @@ pub struct Gateway {
     tables: Arc<Tables>,
     running: Arc<ArcSwap<Running>>,
     learning: Learning,
+    bindings: Bindings,
     telemetry: Arc<ControlTelemetry>,
     /// Snapshots that workers may still hold. They are freed here, when nobody does.
     retired: Vec<Arc<Snapshot>>,
@@ -101,13 +108,14 @@ impl Gateway {
     ) -> Result<Self, StartError> {
         let mut registry = Registry::default();
         let snapshot = compile(&config, &ports, &mut registry)?;
-        let max_entries = config.fdb.max_entries;
-        let (tables, writer) =
-            Tables::new(snapshot, max_entries as usize).map_err(|source| StartError::Memory { max_entries, source })?;
+        let (max_entries, max_bindings) = (config.fdb.max_entries, config.fdb.max_bindings);
+        let (tables, writer, binding_writer) = Tables::new(snapshot, max_entries as usize, max_bindings as usize)
+            .map_err(|source| StartError::Memory { max_entries, max_bindings, source })?;
         let now = Instant::now();
         let running = Arc::new(Running { config: Arc::new(config), ports, registry });
         let mut gateway = Self {
             tables,
+            bindings: Bindings::new(binding_writer, rings.clone(), Arc::clone(&telemetry)),
             learning: Learning::new(writer, rings, Arc::clone(&telemetry)),
             telemetry,
             retired: Vec::new(),
@@ -156,6 +164,7 @@ impl Gateway {
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::clone(&running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
+        self.flush_bindings();
         self.retired.push(replaced);
         let mut changes = StaticChanges::between(&before, &running);
         if self.static_missing {
@@ -173,6 +182,13 @@ impl Gateway {
         if current.exception != path {
             self.publish(Snapshot { exception: path, ..Snapshot::clone(&current) });
         }
+    }
+
+    /// Forgets the bindings that the snapshot in force has no place for.
+    pub(super) fn flush_bindings(&mut self) {
+        let snapshot = self.tables.snapshot.load();
+        let against = Against { fdb: &self.tables.fdb, snapshot: &snapshot, now: self.tables.age.now() };
+        self.bindings.flush(against);
     }
 
     /// Puts a snapshot in force.
@@ -203,6 +219,7 @@ impl Gateway {
             }
         }
         self.learning.set_limits(Limits { per_bridge, ageing: running.config.fdb.ageing, taught });
+        self.bindings.set_ageing(running.config.fdb.binding_ageing);
         changes.gone.iter().for_each(|key| self.learning.remove_static(*key));
         let refused = self.learning.install_static(&changes.due);
         if let Some((count, error)) = refused {
@@ -232,7 +249,13 @@ impl Gateway {
         let now_tick = self.tables.age.now();
         let followed = self.follow_on(now);
         self.follow_paths(now);
-        let events = self.learning.drain(&self.tables.snapshot.load(), now_tick);
+        self.bindings.take_reports();
+        let snapshot = self.tables.snapshot.load();
+        let events = self.learning.drain(&snapshot, now_tick);
+        let against = Against { fdb: &self.tables.fdb, snapshot: &snapshot, now: now_tick };
+        let reports = self.bindings.apply_reports(against);
+        self.bindings.sweep(now - self.last_round, tick, against);
+        drop(snapshot);
         if let Some(ageing) = self.learning.ageing() {
             // The whole table once a tick, evenly spread over the rounds. A tick that has begun counts as passed.
             let share = (now - self.last_round).as_secs_f64() / tick.as_secs_f64();
@@ -242,7 +265,7 @@ impl Gateway {
         self.learning.reclaim();
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.last_round = now;
-        events + followed
+        events + reports + followed
     }
 }
 
@@ -289,6 +312,7 @@ fn needs_restart(before: &Config, after: &Config) -> Option<&'static str> {
         ("[workers]", before.workers != after.workers),
         ("[[port]]", before.ports != after.ports),
         ("[fdb] max_entries", before.fdb.max_entries != after.fdb.max_entries),
+        ("[fdb] max_bindings", before.fdb.max_bindings != after.fdb.max_bindings),
         ("[stats]", before.stats != after.stats),
         ("[api]", before.api != after.api),
     ];

@@ -4,6 +4,8 @@
 //! snapshots; workers and the stats thread only read.
 
 pub mod adoption;
+pub mod bindings;
+pub mod check;
 pub mod compile;
 pub mod gateway;
 pub mod kernel;

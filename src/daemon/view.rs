@@ -10,22 +10,28 @@ use tracing::debug;
 
 use super::ports::RunningPort;
 use crate::api::GatewayView;
-use crate::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
+use crate::api::types::{
+    Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, Finding, LocalVtep, NextHop, Page,
+    PageRange, Place,
+};
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
 use crate::config::model::PortRole;
 use crate::control::Running;
+use crate::control::check::{self, Checked, check};
 use crate::control::gateway::tick_length;
 use crate::control::learning::is_place_of;
 use crate::control::path_mtu::Paths;
 use crate::control::underlay::Reach;
 use crate::dpdk::clock;
+use crate::netlink::Follower;
 use crate::tables::fdb::{FdbKey, FdbValue};
-use crate::tables::{LocationKind, PortIndex, Snapshot, Tables};
+use crate::tables::{BindingSource, LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
     RemoteLabel, WorkerHandle,
 };
+use crate::wire::nd::TargetFlags;
 
 /// How long a reload may take before whoever asked is told that it goes on without them.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(20);
@@ -220,8 +226,52 @@ impl GatewayView for View {
         Page { total, offset: range.offset, items }
     }
 
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {
+        let (snapshot, running) = (self.tables.snapshot.load(), self.running.load());
+        let found = self.tables.bindings.iter().filter_map(|(key, binding)| {
+            let vni = snapshot.bridges.get(usize::from(key.bridge.0))?.vni.get();
+            filter.matches(vni, binding.mac, key.address).then_some((vni, key, binding))
+        });
+        let mut matching: Vec<_> = found.collect();
+        matching.sort_unstable_by_key(|(vni, key, _)| (*vni, key.address));
+        let page = Page::cut(matching, range);
+        page.map(|(vni, key, binding)| {
+            let heard = binding.source == BindingSource::Learned;
+            let age = tick_length(running.config.fdb.ageing) * u32::from(self.tables.age.now().since(binding.heard));
+            let station = FdbKey::new(key.bridge, binding.mac);
+            let entry = self.tables.fdb.lookup(&self.tables.fdb.probe(station));
+            let place =
+                entry.and_then(|value| self.entry(station, value, &snapshot, &running)).map(|entry| entry.place);
+            Binding {
+                vni,
+                address: key.address,
+                mac: binding.mac,
+                place,
+                kind: if heard { BindingKind::Learned } else { BindingKind::Kernel },
+                router: binding.flags.has(TargetFlags::ROUTER),
+                age_seconds: heard.then_some(age.as_secs()),
+            }
+        })
+    }
+
     fn config_toml(&self) -> String {
         self.running.load().config.to_toml()
+    }
+
+    fn check(&self) -> Result<Check, String> {
+        let (running, snapshot) = (self.running.load(), self.tables.snapshot.load());
+        let forwards = |vni, mac| {
+            let key = running.registry.bridge(vni).map(|bridge| FdbKey::new(bridge, mac));
+            key.is_some_and(|key| {
+                self.tables
+                    .fdb
+                    .lookup(&self.tables.fdb.probe(key))
+                    .is_some_and(|value| is_place_of(key, value.location(), &snapshot))
+            })
+        };
+        let checked = check(&running.config, &self.reach.load(), forwards)
+            .map_err(|error| format!("the kernel's tables cannot be read: {error}"))?;
+        Ok(shown(checked))
     }
 
     fn reload(&self) -> Result<String, String> {
@@ -276,6 +326,23 @@ impl View {
             kind,
             age_seconds: (kind == EntryKind::Learned).then_some(age.as_secs()),
         })
+    }
+}
+
+/// A check as the control socket gives it.
+fn shown(checked: Checked) -> Check {
+    let finding =
+        |finding: check::Finding| Finding { name: finding.name.to_owned(), what: finding.what, remedy: finding.remedy };
+    let follower = |follower: Follower| match follower.process {
+        Some((process, name)) => format!("{name} ({process})"),
+        None => "a process of another container".to_owned(),
+    };
+    Check {
+        findings: checked.findings.into_iter().map(finding).collect(),
+        bridges: checked.bridges,
+        stations: checked.stations,
+        remotes: checked.remotes,
+        followers: checked.followers.into_iter().map(follower).collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Stage 2: where a frame goes, and what its source teaches.
 
+use super::discovery::Proxied;
 use super::forwarder::Surroundings;
 use super::framing::{Addresses, FramePlace};
 use super::packet::PacketBuffer;
@@ -34,6 +35,8 @@ pub enum Verdict {
     Forward(Location),
     /// Send it to every member of the bridge but the one it came from, by the rules of split horizon.
     Flood,
+    /// It asks for the address of a station that is known: answer it in the station's place.
+    Answer(Proxied),
     /// It is not bridged: the gateway answers it, the kernel gets it, or nobody.
     Refuse(Refusal),
     /// Drop it.

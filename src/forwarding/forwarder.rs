@@ -3,6 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::bridging::{Frame, Verdict, decide_unusual, decide_usual};
+use super::discovery::{self, Discoveries};
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::exception::Exceptions;
@@ -14,7 +15,7 @@ use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::snapshot::{LinkLocal, Port, PortSide};
-use crate::tables::{LocationKind, PortIndex, Snapshot};
+use crate::tables::{BindingTable, LocationKind, PortIndex, Snapshot};
 use crate::telemetry::{DropReason, WorkerTelemetry};
 use crate::wire::ecn::Ecn;
 
@@ -35,9 +36,11 @@ pub struct Surroundings<'a> {
     pub snapshot: &'a Snapshot,
     /// MAC addresses.
     pub fdb: &'a Fdb,
+    /// Which station has an IP address.
+    pub bindings: &'a BindingTable,
     /// The worker's counters.
     pub telemetry: &'a WorkerTelemetry,
-    /// The worker's way to the writer of the FDB.
+    /// The worker's way to the writer of the FDB and of the bindings.
     pub learn: &'a LearnRing,
     /// When the burst is forwarded.
     pub now: Moment,
@@ -49,6 +52,7 @@ pub struct Forwarder {
     frames: Box<[Frame; BURST]>,
     too_big: TooBigLimiter,
     exceptions: Exceptions,
+    discoveries: Discoveries,
 }
 
 impl Forwarder {
@@ -59,6 +63,7 @@ impl Forwarder {
             frames: Box::new([Frame::NONE; BURST]),
             too_big: TooBigLimiter::new(cycles_per_second),
             exceptions: Exceptions::new(cycles_per_second),
+            discoveries: Discoveries::new(cycles_per_second),
         }
     }
 
@@ -122,7 +127,10 @@ impl Forwarder {
         for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
             match access::admit_usual(packet, vlans) {
                 Some(admission) => frame.admit(&admission, around.fdb),
-                None => admit_unusual_from_access(packet, frame, (vlans, port.link_local), around),
+                None => {
+                    let of_port = (vlans, port.link_local);
+                    admit_unusual_from_access(packet, frame, of_port, &mut self.discoveries, around);
+                }
             }
         }
     }
@@ -162,6 +170,9 @@ impl Forwarder {
                 // Stage 2 leaves none undecided.
                 Verdict::Flood | Verdict::Undecided => {
                     flood_frame(packet, frame, &mut self.too_big, around, egress).map_err(Undelivered::Dropped)
+                }
+                Verdict::Answer(proxied) => {
+                    discovery::answer(packet, frame, proxied, around, egress).map_err(Undelivered::Dropped)
                 }
                 Verdict::Refuse(refusal) => {
                     self.exceptions.take(packet, refusal, ingress, port, around, egress);
@@ -209,12 +220,14 @@ fn admit_unusual_from_access<P: PacketBuffer>(
     packet: &mut P,
     frame: &mut Frame,
     (vlans, link_local): (&AccessMap, LinkLocal),
+    discoveries: &mut Discoveries,
     around: &Surroundings<'_>,
 ) {
     match access::admit_unusual(packet, vlans, link_local, around.snapshot) {
         Ok(admission) => {
             frame.admit(&admission, around.fdb);
             segment_size::clamp(packet, frame, around);
+            discoveries.meet(packet, frame, around);
         }
         Err(refusal) => frame.verdict = refusal.into(),
     }

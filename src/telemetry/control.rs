@@ -1,9 +1,9 @@
 //! What the control thread counts: everything here is written by that thread and by nobody else.
 
-use super::FdbEvent;
 use super::counter::{Counter, CounterTable};
 use super::kernel::KernelTelemetry;
-use crate::tables::BridgeIndex;
+use super::{BindingEvent, FdbEvent};
+use crate::tables::{BindingSource, BridgeIndex};
 
 /// What happened to the forwarding database, and how full it is.
 #[derive(Debug)]
@@ -40,6 +40,34 @@ impl FdbTelemetry {
     }
 }
 
+/// What happened to the MAC+IP bindings, and how many there are.
+#[derive(Debug)]
+pub struct BindingTelemetry {
+    /// Bindings there may be: `[fdb] max_bindings`.
+    pub capacity: Counter,
+    counts: [Counter; BindingSource::ALL.len()],
+    events: [Counter; BindingEvent::COUNT],
+}
+
+impl BindingTelemetry {
+    /// How many bindings of a source there are. The writer sets it.
+    #[must_use]
+    pub fn count(&self, source: BindingSource) -> &Counter {
+        &self.counts[source as usize]
+    }
+
+    /// Counts an event.
+    pub fn event(&self, event: BindingEvent) {
+        self.events[event as usize].increment();
+    }
+
+    /// How many events of a kind there were.
+    #[must_use]
+    pub fn events(&self, event: BindingEvent) -> u64 {
+        self.events[event as usize].get()
+    }
+}
+
 /// Everything the control thread counts. That thread writes it; the stats thread reads it through an `Arc`.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -54,6 +82,8 @@ pub struct ControlTelemetry {
     pub config_applied: Counter,
     /// The forwarding database.
     pub fdb: FdbTelemetry,
+    /// The MAC+IP bindings.
+    pub bindings: BindingTelemetry,
     /// The mirror of the kernel's tables.
     pub kernel: KernelTelemetry,
 }
@@ -72,6 +102,11 @@ impl ControlTelemetry {
                 capacity: Counter::new(),
                 events: [const { Counter::new() }; FdbEvent::COUNT],
                 bridge_entries: CounterTable::new(),
+            },
+            bindings: BindingTelemetry {
+                capacity: Counter::new(),
+                counts: [const { Counter::new() }; BindingSource::ALL.len()],
+                events: [const { Counter::new() }; BindingEvent::COUNT],
             },
             kernel: KernelTelemetry::new(),
         }

@@ -17,6 +17,24 @@ labelled_enum! {
         AgeRefreshed = "age_refreshed",
         /// Frames from a source whose static entry names another place; they are forwarded and not learned.
         StaticConflict = "static_conflict",
+        /// MAC+IP bindings heard on access ports handed to the control thread.
+        BindingReported = "binding_reported",
+        /// MAC+IP bindings heard again too soon to be handed over again.
+        BindingRepeated = "binding_repeated",
+        /// MAC+IP bindings not handed over because the ring was full; the station's next message tries again.
+        BindingLost = "binding_lost",
+        /// ARP requests answered in the place of the station asked for, and not flooded (RFC 9161).
+        ArpSuppressed = "arp_suppressed",
+        /// ARP probes answered in the place of the station that has the address, and not flooded (RFC 9161).
+        ArpProbeSuppressed = "arp_probe_suppressed",
+        /// IPv6 neighbour solicitations answered in the place of the station asked for, and not flooded (RFC 9161).
+        SolicitationSuppressed = "solicitation_suppressed",
+        /// IPv6 duplicate address detections answered in the place of the station that has the address, and not flooded
+        /// (RFC 9161).
+        DadSuppressed = "dad_suppressed",
+        /// ARP requests and IPv6 neighbour solicitations flooded although their bridge suppresses them: for an address that
+        /// is not known, the asker's own, or one behind the port and VLAN of the asker.
+        SuppressionMissed = "suppression_missed",
         /// Outer and inner ECN in a combination that RFC 6040, 4.2 calls for a warning.
         EcnWarning = "ecn_warning",
         /// ARP requests for the gateway's own address answered on the uplink.
@@ -60,16 +78,40 @@ labelled_enum! {
     }
 }
 
+labelled_enum! {
+    /// A change of the MAC+IP bindings, or a refused one.
+    BindingEvent {
+        /// Bindings learned from ARP and neighbour discovery on access ports.
+        Learned = "learned",
+        /// Bindings whose address another station has now, or that the control plane says of another.
+        Moved = "moved",
+        /// Bindings removed because their station did not say them again for `binding_ageing`.
+        Aged = "aged",
+        /// Bindings removed because their station's MAC address aged, was flushed, or is behind a remote VTEP now.
+        Withdrawn = "withdrawn",
+        /// Bindings not learned because there are `max_bindings`; questions for them are flooded.
+        RefusedByLimit = "refused_by_limit",
+        /// Bindings not learned because their station's MAC address is not in the FDB: it is full, or the bridge has `max_macs`.
+        RefusedUnknownMac = "refused_unknown_mac",
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Event, FdbEvent};
+    use super::{BindingEvent, Event, FdbEvent};
     use std::collections::HashSet;
 
     #[test]
     fn names_are_unique_labels_and_every_event_is_explained() {
         let events = Event::ALL.iter().map(|event| (*event as usize, event.name(), event.help()));
         let fdb = FdbEvent::ALL.iter().map(|event| (*event as usize, event.name(), event.help()));
-        for (count, list) in [(Event::COUNT, events.collect::<Vec<_>>()), (FdbEvent::COUNT, fdb.collect())] {
+        let bindings = BindingEvent::ALL.iter().map(|event| (*event as usize, event.name(), event.help()));
+        let lists = [
+            (Event::COUNT, events.collect::<Vec<_>>()),
+            (FdbEvent::COUNT, fdb.collect()),
+            (BindingEvent::COUNT, bindings.collect()),
+        ];
+        for (count, list) in lists {
             let names: HashSet<_> = list.iter().map(|(_, name, _)| name).collect();
             assert_eq!(names.len(), count);
             for (index, (discriminant, name, help)) in list.iter().enumerate() {

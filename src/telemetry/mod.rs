@@ -24,7 +24,7 @@ pub mod worker;
 pub use control::{ControlTelemetry, FdbTelemetry};
 pub use counter::Counter;
 pub use drop_reason::DropReason;
-pub use event::{Event, FdbEvent};
+pub use event::{BindingEvent, Event, FdbEvent};
 pub use exception::{ExceptionTelemetry, Punt, PuntClass};
 pub use histogram::CycleHistogram;
 pub use kernel::{KernelTable, KernelTelemetry, RemoteState};

@@ -4,6 +4,7 @@
 #![cfg(not(vtepd_loom))]
 
 mod ageing;
+mod bindings;
 mod desk;
 mod difference;
 mod learning;

@@ -7,19 +7,24 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
-use vtepd::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
+use vtepd::api::types::{
+    Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange,
+    Place,
+};
 use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
-use vtepd::tables::{BridgeIndex, PortIndex, TunnelIndex};
+use vtepd::tables::{BindingSource, BridgeIndex, PortIndex, TunnelIndex};
 use vtepd::telemetry::{
-    BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent, MetricsSource,
-    PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, WorkerHandle, WorkerTelemetry,
+    BindingEvent, BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent,
+    MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, WorkerHandle, WorkerTelemetry,
 };
 use vtepd::wire::MacAddr;
 
 pub const REMOTE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 pub const REMOTE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2));
+
+const ZEBRA: &str = "zebra (812)";
 
 /// One cycle is a nanosecond.
 const HERTZ: u64 = 1_000_000_000;
@@ -32,6 +37,8 @@ pub struct Gateway {
     pub remotes: Vec<RemoteState>,
     pub ports: Vec<PortReading>,
     pub entries: Vec<FdbEntry>,
+    pub bindings: Vec<Binding>,
+    pub check: Result<Check, String>,
     pub reload: Mutex<Result<String, String>>,
     pub ready: AtomicBool,
 }
@@ -47,6 +54,14 @@ impl Gateway {
             remotes: Vec::new(),
             ports: Vec::new(),
             entries: Vec::new(),
+            bindings: Vec::new(),
+            check: Ok(Check {
+                findings: Vec::new(),
+                bridges: 2,
+                stations: 1234,
+                remotes: 2,
+                followers: vec![ZEBRA.to_owned()],
+            }),
             reload: Mutex::new(Ok("Nothing changed.".to_owned())),
             ready: AtomicBool::new(true),
         }
@@ -61,6 +76,7 @@ impl Gateway {
             bridges: bridges(),
             remotes: remotes(),
             entries: entries(),
+            bindings: bindings(),
             ..Self::empty()
         };
         count(&gateway);
@@ -170,6 +186,30 @@ fn entries() -> Vec<FdbEntry> {
     ]
 }
 
+fn bindings() -> Vec<Binding> {
+    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100) };
+    let learned = Binding {
+        vni: 100,
+        address: Ipv4Addr::new(192, 0, 2, 1).into(),
+        mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        place: Some(trunk),
+        kind: BindingKind::Learned,
+        router: false,
+        age_seconds: Some(70),
+    };
+    let remote = Binding {
+        address: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2).into(),
+        mac: MacAddr([2, 0, 0, 0, 0, 2]),
+        place: Some(Place::Remote { remote: REMOTE_V4 }),
+        kind: BindingKind::Kernel,
+        router: true,
+        age_seconds: None,
+        ..learned.clone()
+    };
+    let lost = Binding { vni: 16_777_215, mac: MacAddr([2, 0, 0, 0, 0, 9]), place: None, ..remote.clone() };
+    vec![learned, remote, lost]
+}
+
 fn count(gateway: &Gateway) {
     let [first, second] = [0, 1].map(|number: usize| &gateway.workers[number].telemetry);
     first.bridge(BridgeIndex(0)).access_received().count_many(1000, 64_000);
@@ -206,6 +246,11 @@ fn count(gateway: &Gateway) {
     fdb.event_many(FdbEvent::Learned, 2);
     fdb.bridge_entries(BridgeIndex(0)).set(2);
     fdb.bridge_entries(BridgeIndex(65535)).set(1);
+    let bindings = &gateway.control.bindings;
+    bindings.capacity.set(131_072);
+    bindings.count(BindingSource::Learned).set(1);
+    bindings.count(BindingSource::Kernel).set(2);
+    bindings.event(BindingEvent::Learned);
     gateway.control.reloads.increment();
     gateway.control.config_applied.set(1_700_000_000);
 }
@@ -271,8 +316,17 @@ impl GatewayView for Gateway {
         Page::cut(self.entries.iter().filter(|entry| filter.matches(entry)).cloned(), range)
     }
 
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {
+        let matches = |binding: &&Binding| filter.matches(binding.vni, binding.mac, binding.address);
+        Page::cut(self.bindings.iter().filter(matches).cloned(), range)
+    }
+
     fn config_toml(&self) -> String {
         "[vtep]\naddress = \"10.0.0.1\"\nudp_port = 4789\n".to_owned()
+    }
+
+    fn check(&self) -> Result<Check, String> {
+        self.check.clone()
     }
 
     fn reload(&self) -> Result<String, String> {

@@ -303,9 +303,19 @@ pub static BRIDGE: Section = Section {
              `bridge fdb` fill, and the bridge it belongs to, if it does; nothing is learned from remote VTEPs. \
              `vtep.underlay` must be \"kernel\".",
         ),
+        key(
+            "neighbour_suppression",
+            Kind::Boolean,
+            boolean(false),
+            "true",
+            "Answer who asks everyone behind an access port for an address that is known, in the place of the station that \
+             has it, rather than flood the question: ARP requests and probes, IPv6 neighbour solicitations and duplicate \
+             address detection (RFC 9161). Known is what stations behind access ports said of themselves by ARP and \
+             neighbour discovery.",
+        ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nclamp_mss = true\nmax_macs = 1000\ncontrol = \"static\"\n\n# 64 bridges: VNI 1000 \
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nclamp_mss = true\nmax_macs = 1000\ncontrol = \"static\"\nneighbour_suppression = true\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",
 };
@@ -352,8 +362,24 @@ pub static FDB: Section = Section {
             "300",
             "How long a learned address that is not heard of is kept, in seconds; 0 is for ever.",
         ),
+        key(
+            "max_bindings",
+            Kind::Integer(1, MAX_FDB_ENTRIES),
+            integer(131_072),
+            "131072",
+            "The most MAC+IP bindings in all bridges together: which station has which IPv4 or IPv6 address. They are learned \
+             in bridges with `neighbour_suppression` or with `control` \"kernel\".",
+        ),
+        key(
+            "binding_ageing",
+            Kind::Integer(0, 86_400),
+            integer(1800),
+            "1800",
+            "How long a MAC+IP binding is kept that its station does not say again by ARP or neighbour discovery, in seconds; \
+             0 is for as long as its MAC address is known. It never outlives that.",
+        ),
     ],
-    example: "[fdb]\nmax_entries = 65536\nageing = 300\n",
+    example: "[fdb]\nmax_entries = 65536\nageing = 300\nmax_bindings = 131072\nbinding_ageing = 1800\n",
 };
 
 /// `[[static]]`.

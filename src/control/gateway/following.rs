@@ -109,6 +109,7 @@ impl Gateway {
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::new(running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
+        self.flush_bindings();
         self.retired.push(replaced);
         self.reshaped = (Instant::now(), began.elapsed());
     }
