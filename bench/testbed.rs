@@ -8,6 +8,7 @@ use vtepd::config::model::{self, Dscp, Idle, PortRole, Tags, UdpChecksum};
 use vtepd::control::Registry;
 use vtepd::dpdk::{Device, Eal, EalOptions, OpenPort, PacketPool, PortOptions};
 use vtepd::tables::{BridgeIndex, Location, PortIndex};
+use vtepd::wire::flow_hash::SourcePorts;
 use vtepd::wire::{MacAddr, VlanId, Vni};
 
 use crate::measurement::Means;
@@ -18,6 +19,8 @@ pub const UPLINK: PortIndex = PortIndex(0);
 /// The second port.
 pub const ACCESS: PortIndex = PortIndex(1);
 /// What fits a 1500-byte frame and outer headers.
+/// How long what is learned is kept.
+const AGEING: Duration = Duration::from_secs(300);
 const MTU: u16 = 1600;
 /// Buffers besides those that hold the captures: bursts, caches, what control sends.
 const SPARE_BUFFERS: u32 = 16383;
@@ -69,6 +72,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         mtu: Some(MTU),
         descriptors: 1024,
         kernel_interface: None,
+        max_macs: None,
         link_local: None,
     };
     let mut bridges = Vec::with_capacity(population.bridges.len());
@@ -80,10 +84,14 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             remotes: bridge.remotes.iter().map(|remote| underlay.remote(*remote)).collect(),
             learning: true,
             source_check: true,
+            udp_port: None,
+            group_policy: None,
+            accept_group_policies: None,
             tags: Tags::Refuse,
             link_local: false,
             clamp_mss: false,
             max_macs: None,
+            ageing: Some(AGEING),
             control: model::Control::Static,
             neighbour_suppression: false,
         });
@@ -95,6 +103,10 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         vtep: model::Vtep {
             address: underlay.local(),
             udp_port: VXLAN_PORT,
+            other_addresses: Vec::new(),
+            other_udp_ports: Vec::new(),
+            source_ports: SourcePorts::DYNAMIC,
+            udp_checksum_ipv4: UdpChecksum::Zero,
             udp_checksum: if zero { UdpChecksum::Zero } else { UdpChecksum::Full },
             dscp: Dscp::Inherit,
             ttl: 64,
@@ -117,7 +129,8 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         neighbours: (0..traffic.set.numbers().remotes).map(neighbour).collect(),
         fdb: model::Fdb {
             max_entries: (population.station_count() as u32).next_power_of_two(),
-            ageing: Some(Duration::from_secs(300)),
+            ageing: Some(AGEING),
+            damping: None,
             max_bindings: 1,
             binding_ageing: None,
         },
@@ -183,4 +196,10 @@ pub fn check_uplink(mac: Option<MacAddr>) -> Fallible<()> {
         Some(UPLINK_MAC) => Ok(()),
         other => Err(format!("net_pcap calls the first port {other:?}, and the traffic is for {UPLINK_MAC}").into()),
     }
+}
+
+/// Changes the ageing time of all bridges of a config.
+pub fn age_after(config: &mut Config, ageing: Duration) {
+    config.fdb.ageing = Some(ageing);
+    config.bridges.iter_mut().for_each(|bridge| bridge.ageing = Some(ageing));
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vtepd::config::model::{Dscp, Idle, LinkLocal, PortRole, StaticPlace, Tags, UdpChecksum, Underlay};
+use vtepd::config::model::{Dscp, Idle, LinkLocal, MoveDamping, PortRole, StaticPlace, Tags, UdpChecksum, Underlay};
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
 use vtepd::tables::PortIndex;
@@ -128,6 +128,8 @@ fn the_minimal_config_means_what_it_says() {
     assert_eq!((neighbour.address, neighbour.port), (remote, PortIndex(0)));
     assert_eq!(neighbour.mac, MacAddr([2, 0, 0, 0xbb, 0, 1]));
     assert_eq!((config.fdb.max_entries, config.fdb.ageing), (65_536, Some(Duration::from_secs(300))));
+    let (window, freeze) = (Duration::from_secs(180), Some(Duration::from_secs(180)));
+    assert_eq!(config.fdb.damping, Some(MoveDamping { max_moves: 5, window, freeze }));
     assert_eq!(config.stats.listen.to_string(), "127.0.0.1:9478");
     assert_eq!(config.api.socket, Path::new("/run/vtepd/demo.sock"));
 }
@@ -138,6 +140,10 @@ fn every_key_is_taken_over() {
     assert_eq!((config.vtep.udp_port, config.vtep.ttl, config.vtep.strict), (8472, 12, true));
     assert_eq!((config.vtep.udp_checksum, config.vtep.dscp), (UdpChecksum::Zero, Dscp::Fixed(46)));
     assert_eq!(config.vtep.underlay, Underlay::Static);
+    assert_eq!(config.vtep.other_addresses, ["2001:db8::100".parse::<IpAddr>().expect("an address")]);
+    assert_eq!((config.vtep.source_ports.first(), config.vtep.source_ports.last()), (32_768, 65_535));
+    assert_eq!(config.vtep.udp_checksum_ipv4, UdpChecksum::Full);
+    assert_eq!(config.udp_ports(), [8472, 4789, 4790]);
     assert_eq!(config.ports[0].kernel_interface.as_deref(), Some("fabric0"));
     assert_eq!(
         config.ports.iter().map(|port| port.link_local).collect::<Vec<_>>(),
@@ -149,14 +155,21 @@ fn every_key_is_taken_over() {
     assert_eq!((config.workers.cores.as_slice(), config.workers.idle), (&[2, 3][..], Idle::Adaptive));
     let port = &config.ports[1];
     assert_eq!((port.mac, port.mtu, port.descriptors), (Some(MacAddr([2, 0, 0, 0xaa, 0, 1])), Some(9000), 512));
+    assert_eq!((config.ports[0].max_macs, port.max_macs), (None, Some(20)));
     let bridge = &config.bridges[0];
     assert!(!bridge.learning && !bridge.source_check && bridge.link_local && bridge.clamp_mss);
     assert_eq!((bridge.vlan, bridge.tags, bridge.max_macs), (None, Tags::Carry, Some(7)));
+    assert_eq!((config.udp_port_of(bridge), config.udp_port_of(&config.bridges[1])), (4790, 8472));
+    assert_eq!((bridge.group_policy, bridge.accept_group_policies.as_deref()), (Some(7), Some(&[7, 8][..])));
+    assert_eq!((bridge.ageing, config.bridges[1].ageing), (Some(Duration::from_secs(30)), None));
+    assert_eq!([0, 1].map(|entry| config.static_entries[entry].pinned), [false, true]);
     let station = |last| MacAddr([2, 0, 0, 0xcc, 0, last]);
     assert_eq!((config.static_entries[0].mac, config.static_entries[1].mac), (station(1), station(2)));
     assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(2)));
     assert_eq!(config.static_entries[1].place, StaticPlace::Remote("2001:db8::2".parse().expect("an address")));
     assert_eq!((config.fdb.max_entries, config.fdb.ageing), (1000, None));
+    let damping = MoveDamping { max_moves: 9, window: Duration::from_secs(90), freeze: None };
+    assert_eq!(config.fdb.damping, Some(damping));
     assert_eq!(config.stats.listen.to_string(), "[::1]:9000");
     assert_eq!(config.api.socket, Path::new("/tmp/vtepd.sock"));
 }

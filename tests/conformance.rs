@@ -14,6 +14,7 @@ mod fixtures {
     mod b8_floods;
     mod clamp_mss;
     mod ecn_dscp;
+    mod encapsulation;
     mod exception;
     mod m2_path_mtu;
     mod m3_jumbo;

@@ -11,15 +11,16 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tracing::warn;
 
 use super::health::Heartbeats;
 use super::types::{
-    BindingFilter, Bridge, BurstDurations, Count, DEFAULT_PAGE, Drops, EntryKind, Failure, FdbFilter, MAX_PAGE, Page,
-    PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Worker,
+    BindingFilter, Bridge, BurstDurations, Count, DEFAULT_PAGE, Drops, EntropyReading, EntryKind, Failure, FdbFilter,
+    MAX_PAGE, Page, PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Way, Worker,
 };
 use super::view::GatewayView;
 use crate::telemetry::metrics::CONTENT_TYPE;
-use crate::telemetry::{DropReason, Event, Exposition, WorkerHandle, totals};
+use crate::telemetry::{Direction, DropReason, Event, Exposition, PortReading, WorkerHandle, totals};
 use crate::wire::MacAddr;
 
 /// How long the gateway may take for an answer.
@@ -49,6 +50,32 @@ impl Shared {
         let mut heartbeats = self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner);
         heartbeats.observe(&*self.view, Instant::now())
     }
+
+    /// Takes in what workers have sampled of flows, and logs where traffic is polarised.
+    pub(super) fn look_at_entropy(&self) {
+        let found = self.view.entropy().look(self.view.workers(), Instant::now());
+        if found.is_empty() {
+            return;
+        }
+        let remotes = self.view.remotes();
+        for (index, direction) in found {
+            let Some(remote) = remotes.iter().find(|remote| remote.index == index) else { continue };
+            let Some(spread) = self.view.entropy().spread(index, direction) else { continue };
+            let (flows, source_ports) = (spread.flows.round(), spread.source_ports.round());
+            let remote = remote.address;
+            match direction {
+                Direction::Received => warn!(
+                    %remote, flows, source_ports,
+                    "the remote VTEP gives many flows few UDP source ports: the underlay sends them one way, and they \
+                     come to one queue"
+                ),
+                Direction::Sent => warn!(
+                    %remote, flows, source_ports,
+                    "many flows to the remote VTEP get few UDP source ports: the underlay sends them one way"
+                ),
+            }
+        }
+    }
 }
 
 /// The routes of the scrape endpoint.
@@ -67,8 +94,12 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .route("/v1/ports", get(async |State(shared): Shares| ask(shared, |view| Ok(ports(view))).await))
         .route("/v1/bridges", get(bridges))
         .route("/v1/fdb", get(fdb))
+        .route("/v1/fdb/history", get(super::fdb::history))
+        .route("/v1/fdb/unfreeze", post(super::fdb::unfreeze))
+        .route("/v1/fdb/flush", post(super::fdb::flush))
         .route("/v1/bindings", get(bindings))
         .route("/v1/vteps", get(vteps))
+        .route("/v1/entropy", get(entropy))
         .route("/v1/drops", get(async |State(shared): Shares| ask(shared, |view| Ok(drops(view))).await))
         .route("/v1/workers", get(async |State(shared): Shares| ask(shared, |view| Ok(workers(view))).await))
         .route("/v1/config", get(config))
@@ -82,7 +113,7 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-type Shares = State<Arc<Shared>>;
+pub(super) type Shares = State<Arc<Shared>>;
 
 async fn metrics(State(shared): Shares) -> Result<Response, Refusal> {
     let text = run(move || shared.exposition.encode()).await?;
@@ -118,7 +149,7 @@ struct BridgeQuery {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct VtepQuery {
+struct PageQuery {
     limit: Option<usize>,
     offset: Option<usize>,
 }
@@ -172,6 +203,7 @@ async fn bridges(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             remotes: bridge.remotes,
             learning: bridge.learning,
             max_macs: bridge.max_macs,
+            ageing_seconds: bridge.ageing.map(|ageing| ageing.as_secs()),
         }))
     })
     .await
@@ -196,7 +228,7 @@ fn mac_of(text: Option<String>) -> Result<Option<MacAddr>, Refusal> {
 }
 
 async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
-    let query: VtepQuery = parse(&uri)?;
+    let query: PageQuery = parse(&uri)?;
     ask(shared, move |view| {
         let page = Page::cut(view.remotes(), range(query.limit, query.offset));
         let remotes = page.map(|remote| RemoteVtep {
@@ -209,6 +241,31 @@ async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             path_mtu_seconds: remote.path_mtu_seconds,
         });
         Ok(Vteps { local: view.local_vtep(), remotes })
+    })
+    .await
+}
+
+async fn entropy(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: PageQuery = parse(&uri)?;
+    ask(shared, move |view| {
+        let readings = view.remotes().into_iter().flat_map(|remote| {
+            Direction::ALL.into_iter().filter_map(move |direction| {
+                let spread = view.entropy().spread(remote.index, direction)?;
+                let direction = match direction {
+                    Direction::Received => Way::Receive,
+                    Direction::Sent => Way::Transmit,
+                };
+                Some(EntropyReading {
+                    remote: remote.address,
+                    direction,
+                    samples: spread.samples,
+                    flows: spread.flows,
+                    source_ports: spread.source_ports,
+                    verdict: spread.verdict,
+                })
+            })
+        });
+        Ok(Page::cut(readings, range(query.limit, query.offset)))
     })
     .await
 }
@@ -246,7 +303,11 @@ async fn reload(State(shared): Shares) -> Result<Response, Refusal> {
 }
 
 fn ports(view: &dyn GatewayView) -> Vec<Port> {
-    view.port_readings().into_iter().map(Port::from).collect()
+    let port = |reading: PortReading| {
+        let learned_macs = view.control().fdb.port_learned(reading.index).get();
+        Port { learned_macs, ..Port::from(reading) }
+    };
+    view.port_readings().into_iter().map(port).collect()
 }
 
 fn version(view: &dyn GatewayView) -> Version {
@@ -298,7 +359,7 @@ fn worker_state(number: usize, worker: &WorkerHandle, hertz: f64) -> Worker {
 }
 
 /// A request that failed: the status and what to say.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -320,20 +381,20 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Re
 }
 
 /// Asks the gateway and answers with JSON.
-async fn ask<T: serde::Serialize + Send + 'static>(
+pub(super) async fn ask<T: serde::Serialize + Send + 'static>(
     shared: Arc<Shared>,
     question: impl FnOnce(&dyn GatewayView) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<Response, Refusal> {
     Ok(Json(run(move || question(&*shared.view)).await??).into_response())
 }
 
-fn parse<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
+pub(super) fn parse<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
     match Query::try_from_uri(uri) {
         Ok(Query(query)) => Ok(query),
         Err(refusal) => Err(Refusal(StatusCode::BAD_REQUEST, refusal.body_text())),
     }
 }
 
-fn range(limit: Option<usize>, offset: Option<usize>) -> PageRange {
+pub(super) fn range(limit: Option<usize>, offset: Option<usize>) -> PageRange {
     PageRange { limit: limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE), offset: offset.unwrap_or(0) }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::telemetry::Verdict;
 use crate::telemetry::source::PortReading;
 use crate::telemetry::totals::{BridgeTotal, RemoteTotal};
 use crate::wire::MacAddr;
@@ -127,6 +128,10 @@ pub struct Port {
     pub sent_bytes: u64,
     /// Packets that failed to be sent.
     pub transmit_errors: u64,
+    /// MAC addresses learned behind an access port.
+    pub learned_macs: u64,
+    /// The most that may be, where there is a limit.
+    pub max_macs: Option<u32>,
 }
 
 impl From<PortReading> for Port {
@@ -153,6 +158,8 @@ impl From<PortReading> for Port {
             sent_packets: statistics.sent_packets,
             sent_bytes: statistics.sent_bytes,
             transmit_errors: statistics.transmit_errors,
+            learned_macs: 0,
+            max_macs: reading.max_macs,
         }
     }
 }
@@ -172,6 +179,8 @@ pub struct Bridge {
     pub learning: bool,
     /// The most addresses it learns, where there is a limit.
     pub max_macs: Option<u32>,
+    /// How long it keeps an address that is not heard of, in seconds; absent where it keeps it for ever.
+    pub ageing_seconds: Option<u64>,
     /// How many MAC addresses it has, learned and static.
     pub fdb_entries: u64,
     /// Its traffic.
@@ -233,6 +242,12 @@ pub struct FdbEntry {
     pub place: Place,
     /// How the entry came to be.
     pub kind: EntryKind,
+    /// Whether frames of the station from anywhere else are dropped.
+    #[serde(default)]
+    pub pinned: bool,
+    /// Whether the station moved too often and stays here for a while.
+    #[serde(default)]
+    pub frozen: bool,
     /// How long ago the station was last heard of, in seconds; absent for one that was not learned.
     pub age_seconds: Option<u64>,
 }
@@ -343,8 +358,14 @@ pub struct Vteps {
 pub struct LocalVtep {
     /// Its address.
     pub address: IpAddr,
+    /// Further addresses at which it takes packets.
+    #[serde(default)]
+    pub other_addresses: Vec<IpAddr>,
     /// The UDP port of VXLAN.
     pub udp_port: u16,
+    /// Further UDP ports at which it takes packets, those of bridges included.
+    #[serde(default)]
+    pub other_udp_ports: Vec<u16>,
     /// Its uplinks.
     pub uplinks: Vec<String>,
 }
@@ -371,13 +392,42 @@ pub struct RemoteVtep {
 }
 
 /// A way to a remote VTEP.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NextHop {
     /// The MAC address of the next hop.
     #[serde(with = "text")]
     pub mac: MacAddr,
     /// The uplink.
     pub port: String,
+    /// The share of the flows that go that way, in percent.
+    pub share_percent: f64,
+}
+
+/// One of `GET /v1/entropy`: how the traffic with a remote VTEP in one direction is spread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EntropyReading {
+    /// The remote VTEP.
+    pub remote: IpAddr,
+    /// Which way the traffic goes: `receive` is towards the gateway.
+    pub direction: Way,
+    /// By how many samples, the last ones of it.
+    pub samples: usize,
+    /// The inner flows, as so many equal ones.
+    pub flows: f64,
+    /// The outer UDP source ports, as so many equal ones.
+    pub source_ports: f64,
+    /// What is to be said of it.
+    pub verdict: Verdict,
+}
+
+/// Which way traffic goes, as the metrics call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Towards the gateway.
+    Receive,
+    /// Away from it.
+    Transmit,
 }
 
 /// `GET /v1/drops`.
@@ -466,6 +516,8 @@ pub struct Finding {
     pub what: String,
     /// What to do.
     pub remedy: String,
+    /// The commands that do it, where it is to be done entry by entry.
+    pub commands: Vec<String>,
 }
 
 /// `POST /v1/reload`, where it succeeded.
@@ -507,7 +559,15 @@ mod tests {
     use super::*;
 
     fn entry(vni: u32, place: Place) -> FdbEntry {
-        FdbEntry { vni, mac: MacAddr([2, 0, 0, 0, 0, 1]), place, kind: EntryKind::Learned, age_seconds: Some(3) }
+        FdbEntry {
+            vni,
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            place,
+            kind: EntryKind::Learned,
+            pinned: false,
+            frozen: false,
+            age_seconds: Some(3),
+        }
     }
 
     #[test]

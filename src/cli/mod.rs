@@ -1,6 +1,7 @@
 //! `vtepctl`: what an operator asks the gateway, over the control socket, and how the answer is printed.
 
 mod client;
+mod fdb;
 mod format;
 mod render;
 
@@ -12,9 +13,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::client::{Client, ClientError};
+use self::fdb::FdbCommand;
 use crate::api::types::{
-    Binding, Bridge, Check, DEFAULT_PAGE, Drops, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded, Version, Vteps,
-    Worker,
+    Binding, Bridge, Check, DEFAULT_PAGE, Drops, EntropyReading, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded,
+    Version, Vteps, Worker,
 };
 use crate::wire::{MacAddr, Vni};
 
@@ -42,6 +44,11 @@ enum Command {
 
         #[command(subcommand)]
         what: Subject,
+    },
+    /// What became of stations in the forwarding database, and to forget or free them.
+    Fdb {
+        #[command(subcommand)]
+        what: FdbCommand,
     },
     /// Say what is wrong between the gateway, the kernel and the control plane, and what to do; status 1 if anything is.
     Check {
@@ -112,6 +119,11 @@ enum Subject {
         #[command(flatten)]
         range: Range,
     },
+    /// How flows from and to remote VTEPs are spread over UDP source ports.
+    Entropy {
+        #[command(flatten)]
+        range: Range,
+    },
     /// Packets that were not forwarded, by reason, and events.
     Drops {
         /// Also reasons and events that never occurred.
@@ -155,6 +167,7 @@ pub fn run() -> ExitCode {
     let client = Client::new(arguments.socket);
     let answer = match arguments.command {
         Command::Show { json, what } => show(&client, &what, json),
+        Command::Fdb { what } => fdb::run(&client, &what),
         Command::Check { json } => return check(&client, json),
         Command::Reload => client.post::<Reloaded>("/v1/reload").map(|reloaded| with_line_end(reloaded.summary)),
         Command::Version => client.get::<Version>("/v1/version").map(|version| render::version(&version)),
@@ -210,6 +223,7 @@ fn show(client: &Client, what: &Subject, json: bool) -> Result<String, ClientErr
         Subject::Fdb { .. } => render::fdb(&client.get::<Page<FdbEntry>>(&path)?, is_filtered(what)),
         Subject::Bindings { .. } => render::bindings(&client.get::<Page<Binding>>(&path)?, is_filtered(what)),
         Subject::Vteps { .. } => render::vteps(&client.get::<Vteps>(&path)?),
+        Subject::Entropy { .. } => render::entropy(&client.get::<Page<EntropyReading>>(&path)?),
         Subject::Drops { all } => render::drops(&client.get::<Drops>(&path)?, *all),
         Subject::Workers => render::workers(&client.get::<Vec<Worker>>(&path)?),
         Subject::Config => with_line_end(client.get_text("/v1/config?format=toml")?),
@@ -257,6 +271,10 @@ fn path(what: &Subject) -> String {
         Subject::Vteps { range } => {
             query.add_range(range);
             "vteps"
+        }
+        Subject::Entropy { range } => {
+            query.add_range(range);
+            "entropy"
         }
         Subject::Drops { .. } => "drops",
         Subject::Workers => "workers",

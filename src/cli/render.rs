@@ -4,12 +4,14 @@ use std::fmt::Write;
 
 use super::format::{
     Column::{self, Left, Right},
-    bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
+    bytes, count, long_duration, or_dash, percent, short_duration, speed, table, utc_time,
 };
+use crate::api::fdb::{Done, FdbChange};
 use crate::api::types::{
-    Binding, Bridge, Check, Count, Drops, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps,
-    Worker,
+    Binding, Bridge, Check, Count, Drops, EntropyReading, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep,
+    Role, Version, Vteps, Way, Worker,
 };
+use crate::telemetry::Verdict;
 use crate::telemetry::totals::TrafficTotal;
 
 pub(super) fn version(gateway: &Version) -> String {
@@ -35,6 +37,7 @@ pub(super) fn ports(ports: &[Port]) -> String {
             Left("MAC"),
             Right("MTU"),
             Right("QUEUES"),
+            Right("MACS"),
             Left("DEVICE"),
         ],
         ports.iter().map(|port| {
@@ -46,6 +49,7 @@ pub(super) fn ports(ports: &[Port]) -> String {
                 port.mac.to_string(),
                 port.mtu.to_string(),
                 format!("{}/{}", port.receive_queues, port.transmit_queues),
+                or_dash((port.role == Role::Access).then(|| some_of_most(port.learned_macs, port.max_macs))),
                 port.device.clone(),
             ]
         }),
@@ -97,16 +101,12 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
         Right("TO TUNNEL"),
     ];
     let row = |bridge: &Bridge| {
-        let macs = match bridge.max_macs {
-            Some(most) => format!("{} of {}", count(bridge.fdb_entries), count(u64::from(most))),
-            None => count(bridge.fdb_entries),
-        };
         vec![
             bridge.vni.to_string(),
             bridge.vlan.map_or_else(|| "untagged".to_owned(), |vlan| vlan.to_string()),
             some_of(&bridge.ports),
             some_of(&bridge.remotes),
-            macs,
+            some_of_most(bridge.fdb_entries, bridge.max_macs),
             count(bridge.traffic.access_received.packets),
             count(bridge.traffic.access_sent.packets),
             count(bridge.traffic.tunnel_received.packets),
@@ -114,6 +114,14 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
         ]
     };
     page_table(&columns, page, "bridges", row)
+}
+
+/// How many there are, and of how many at most.
+fn some_of_most(some: u64, most: Option<u32>) -> String {
+    match most {
+        Some(most) => format!("{} of {}", count(some), count(u64::from(most))),
+        None => count(some),
+    }
 }
 
 pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
@@ -126,9 +134,41 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
     }
     let row = |entry: &FdbEntry| {
         let age = or_dash(entry.age_seconds.map(long_duration));
-        vec![entry.vni.to_string(), entry.mac.to_string(), place(&entry.place), entry.kind.name().to_owned(), age]
+        let mark = if entry.pinned {
+            ", pinned"
+        } else if entry.frozen {
+            ", frozen"
+        } else {
+            ""
+        };
+        let kind = format!("{}{mark}", entry.kind.name());
+        vec![entry.vni.to_string(), entry.mac.to_string(), place(&entry.place), kind, age]
     };
     page_table(&[Right("VNI"), Left("MAC"), Left("PLACE"), Left("KIND"), Right("AGE")], page, "entries", row)
+}
+
+/// What became of stations. The times are those of the gateway's clock, in UTC.
+pub(super) fn history(page: &Page<FdbChange>) -> String {
+    if page.total == 0 {
+        return "Nothing became of such a station lately.\n".to_owned();
+    }
+    let row = |change: &FdbChange| {
+        let station = change.mac.clone().unwrap_or_else(|| format!("{} entries", count(u64::from(change.entries))));
+        let places = [&change.from, &change.to].map(|at| or_dash(at.as_ref().map(place)));
+        let [from, to] = places;
+        let change_and_why = format!("{}: {}", change.change, change.why);
+        vec![utc_time(change.at_unix_ms), change.vni.to_string(), station, from, to, change_and_why]
+    };
+    let columns = [Left("TIME (UTC)"), Right("VNI"), Left("MAC"), Left("FROM"), Left("TO"), Left("WHAT AND WHY")];
+    page_table(&columns, page, "records", row)
+}
+
+/// How many entries something was done to.
+pub(super) fn done(done: Done, what: &str) -> String {
+    match done.entries {
+        1 => format!("1 entry {what}\n"),
+        entries => format!("{} entries {what}\n", count(entries)),
+    }
 }
 
 fn place(place: &Place) -> String {
@@ -167,7 +207,9 @@ pub(super) fn bindings(page: &Page<Binding>, filtered: bool) -> String {
 
 pub(super) fn vteps(vteps: &Vteps) -> String {
     let local = &vteps.local;
-    let own = format!("This gateway: {} UDP port {} on {}\n\n", local.address, local.udp_port, some_of(&local.uplinks));
+    let addresses = and_others(local.address, &local.other_addresses);
+    let ports = and_others(local.udp_port, &local.other_udp_ports);
+    let own = format!("This gateway: {addresses} UDP port {ports} on {}\n\n", some_of(&local.uplinks));
     if vteps.remotes.total == 0 {
         return own + "No bridge has a remote VTEP.\n";
     }
@@ -175,6 +217,7 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         Left("REMOTE"),
         Left("NEXT HOP"),
         Left("PORT"),
+        Right("SHARE"),
         Right("MTU"),
         Right("BRIDGES"),
         Right("RECEIVED"),
@@ -184,22 +227,53 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
     ];
     let rows = |remote: &RemoteVtep| {
         let RemoteVtep { address, next_hops, missing, bridges, traffic, .. } = remote;
-        let (mac, port) = match next_hops.first() {
-            Some(NextHop { mac, port }) => (mac.to_string(), port.clone()),
-            None => (missing.clone().unwrap_or_else(|| "none".to_owned()), "-".to_owned()),
+        let way = |NextHop { mac, port, share_percent }: &NextHop| {
+            [mac.to_string(), port.clone(), percent(*share_percent, 100.0)]
         };
+        let unknown = || [missing.clone().unwrap_or_else(|| "none".to_owned()), "-".to_owned(), "-".to_owned()];
+        let [mac, port, share] = next_hops.first().map_or_else(unknown, way);
         let [received, received_bytes] = packets_and_bytes(traffic.received);
         let [sent, sent_bytes] = packets_and_bytes(traffic.sent);
         let (address, bridges) = (address.to_string(), count(*bridges as u64));
-        let first = vec![address, mac, port, mtu(remote), bridges, received, received_bytes, sent, sent_bytes];
-        let others = next_hops.iter().skip(1).map(|NextHop { mac, port }| {
+        let first = vec![address, mac, port, share, mtu(remote), bridges, received, received_bytes, sent, sent_bytes];
+        let others = next_hops.iter().skip(1).map(|other| {
             let mut row = vec![String::new(); columns.len()];
-            (row[1], row[2]) = (mac.to_string(), port.clone());
+            row[1..4].clone_from_slice(&way(other));
             row
         });
         [first].into_iter().chain(others).collect()
     };
     own + &page_of_rows(&columns, &vteps.remotes, "remote VTEPs", rows)
+}
+
+pub(super) fn entropy(page: &Page<EntropyReading>) -> String {
+    if page.total == 0 {
+        return "There was no traffic from or to remote VTEPs of late.\n".to_owned();
+    }
+    let columns =
+        [Left("REMOTE"), Left("DIRECTION"), Right("SAMPLES"), Right("FLOWS"), Right("SOURCE PORTS"), Left("SPREAD")];
+    let row = |reading: &EntropyReading| {
+        let direction = match reading.direction {
+            Way::Receive => "receive",
+            Way::Transmit => "transmit",
+        };
+        let (known, verdict) = match reading.verdict {
+            Verdict::TooFewSamples => (false, "too few samples"),
+            Verdict::FewFlows => (true, "few flows"),
+            Verdict::Polarised => (true, "POLARISED"),
+            Verdict::Spread => (true, "spread"),
+        };
+        let equal_ones = |number: f64| or_dash(known.then(|| format!("{number:.1}")));
+        vec![
+            reading.remote.to_string(),
+            direction.to_owned(),
+            reading.samples.to_string(),
+            equal_ones(reading.flows),
+            equal_ones(reading.source_ports),
+            verdict.to_owned(),
+        ]
+    };
+    page_table(&columns, page, "remote VTEPs and directions", row)
 }
 
 /// The largest packet for a remote VTEP, and whether a router said so.
@@ -238,7 +312,7 @@ fn counts(number: &'static str, name: &'static str, list: &[Count], all: bool) -
 
 pub(super) fn check(check: &Check) -> String {
     let mut out = String::new();
-    for Finding { name, what, remedy } in &check.findings {
+    for Finding { name, what, remedy, .. } in &check.findings {
         // Writing to a String does not fail.
         let _ = writeln!(out, "{name}\n  {what}\n  Remedy: {remedy}.\n");
     }
@@ -250,8 +324,8 @@ pub(super) fn check(check: &Check) -> String {
     let followers = if check.followers.is_empty() { "nobody".to_owned() } else { check.followers.join(", ") };
     let _ = writeln!(
         out,
-        "{wrong}. Looked at: {} bridges with `control = \"kernel\"`, {} stations and {} remote VTEPs of the kernel's; \
-         its FDB is followed by {followers}.",
+        "{wrong}. Looked at, of what the kernel says: bridges {}, stations {}, remote VTEPs {}; its FDB is followed by \
+         {followers}.",
         count(check.bridges as u64),
         count(check.stations as u64),
         count(check.remotes as u64),
@@ -295,6 +369,12 @@ pub(super) fn workers(workers: &[Worker]) -> String {
         row
     });
     table(&COLUMNS, rows)
+}
+
+/// The first, and behind `and` the others, if there are any.
+fn and_others<T: ToString>(first: T, others: &[T]) -> String {
+    let others: String = others.iter().map(|other| format!(" and {}", other.to_string())).collect();
+    first.to_string() + &others
 }
 
 /// The first few of a list, and how many there are beyond.

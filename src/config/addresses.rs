@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Span};
 use super::value::Located;
 
 /// An address that one host of the underlay can have.
@@ -26,17 +26,21 @@ pub(super) fn underlay_host(address: &Located<IpAddr>, whose: &str) -> Result<()
         .remedy(remedy))
 }
 
+/// Refuses a remote VTEP with an address that is the gateway's, as `own` says.
+pub(super) fn own_remote(address: &Located<IpAddr>, own: Span) -> Diagnostic {
+    Diagnostic::error(address.span, format!("`{}` is the gateway's own address", address.value))
+        .label("must be another VTEP's")
+        .related(own, "the gateway's own")
+        .remedy("remove it, or write the address of the other VTEP")
+}
+
 /// An address that a remote VTEP can have, given the gateway's own.
 pub(super) fn remote_vtep(address: &Located<IpAddr>, own: Option<Located<IpAddr>>) -> Result<(), Diagnostic> {
     underlay_host(address, "a remote VTEP")?;
     let Some(own) = own else { return Ok(()) };
     let family = |ip: IpAddr| if ip.is_ipv4() { "IPv4" } else { "IPv6" };
     if address.value == own.value {
-        let message = format!("`{}` is the gateway's own address", address.value);
-        return Err(Diagnostic::error(address.span, message)
-            .label("must be another VTEP's")
-            .related(own.span, "the gateway's own")
-            .remedy("remove it, or write the address of the other VTEP"));
+        return Err(own_remote(address, own.span));
     }
     if address.value.is_ipv4() != own.value.is_ipv4() {
         let (theirs, ours) = (family(address.value), family(own.value));

@@ -7,10 +7,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::addresses::remote_vtep;
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
-use super::model::{Bridge, Control, PortRole, Tags};
+use super::model::{Bridge, Control, Fdb, PortRole, Tags};
 use super::ports::Ports;
 use super::reader::{Field, Reader};
-use super::schema::{MAX_BRIDGES, MAX_FLOOD_ENTRIES};
+use super::schema::{MAX_AGEING_RATIO, MAX_BRIDGES, MAX_FLOOD_ENTRIES, MAX_UDP_PORTS};
+use super::singles::seconds_or_ever;
 use super::value::{Located, Numbers};
 use super::wording::quoted;
 use crate::tables::PortIndex;
@@ -20,6 +21,9 @@ use crate::wire::{VlanId, Vni};
 pub(super) struct BridgeDraft<'t> {
     span: Span,
     vni: Option<Located<Numbers>>,
+    udp_port: Option<Option<Located<u16>>>,
+    group_policy: Option<Option<u16>>,
+    accept_group_policies: Option<Option<Vec<Located<u16>>>>,
     vlan: Field<Numbers>,
     ports: Option<Located<Vec<Located<Cow<'t, str>>>>>,
     remotes: Vec<Located<IpAddr>>,
@@ -29,6 +33,7 @@ pub(super) struct BridgeDraft<'t> {
     link_local: Option<Located<bool>>,
     clamp_mss: Option<bool>,
     max_macs: Option<Option<u32>>,
+    ageing: Field<u64>,
     control: Option<Located<Cow<'t, str>>>,
     neighbour_suppression: Option<bool>,
 }
@@ -39,6 +44,12 @@ impl<'t> BridgeDraft<'t> {
         Self {
             span: reader.span(),
             vni: reader.get("vni", findings).located(),
+            udp_port: reader.get("udp_port", findings).optional_located(),
+            group_policy: reader.get("group_policy", findings).optional(),
+            accept_group_policies: reader
+                .get::<Vec<Located<u16>>>("accept_group_policies", findings)
+                .checked(|ids| if ids.value.is_empty() { Err(accepts_nothing(ids.span)) } else { Ok(()) }, findings)
+                .optional(),
             vlan: reader.get("vlan", findings),
             ports: reader.get("ports", findings).located(),
             remotes: reader.get("remotes", findings).value().unwrap_or_default(),
@@ -48,6 +59,7 @@ impl<'t> BridgeDraft<'t> {
             link_local: reader.get("link_local", findings).located(),
             clamp_mss: reader.get("clamp_mss", findings).value(),
             max_macs: reader.get("max_macs", findings).optional(),
+            ageing: reader.get("ageing", findings),
             control: reader.get("control", findings).located(),
             neighbour_suppression: reader.get("neighbour_suppression", findings).value(),
         }
@@ -264,6 +276,56 @@ impl<'t> Bridges<'t> {
         }
     }
 
+    /// Refuses the first port of VXLAN that is one too many, with those of the gateway.
+    pub(super) fn check_udp_ports(&self, gateway: &[Located<u16>], findings: &mut Findings) {
+        let of_bridges = self.drafts.iter().filter_map(|draft| draft.udp_port?);
+        let mut different = FxHashSet::default();
+        for port in gateway.iter().copied().chain(of_bridges) {
+            different.insert(port.value);
+            if different.len() > MAX_UDP_PORTS {
+                findings.push(
+                    Diagnostic::error(port.span, format!("there are more than {MAX_UDP_PORTS} UDP ports of VXLAN"))
+                        .label("one too many")
+                        .remedy("give bridges whose remote VTEPs agree on a port the same one"),
+                );
+                return;
+            }
+        }
+    }
+
+    /// Refuses ageing times so far apart that one clock of 16 bits is too coarse for the shortest or wraps within the
+    /// longest.
+    pub(super) fn check_ageing(&self, fdb: &Fdb, findings: &mut Findings) {
+        let inherited = Located { value: fdb.ageing.map_or(0, |ageing| ageing.as_secs()), span: Span::default() };
+        let time = |draft: &BridgeDraft<'_>| match draft.ageing {
+            Field::Given(own) => Some(own),
+            Field::Absent => Some(inherited),
+            Field::Bad => None,
+        };
+        let times = || self.drafts.iter().filter_map(time).filter(|time| time.value > 0);
+        let (Some(shortest), Some(longest)) = (times().min_by_key(by_value), times().max_by_key(by_value)) else {
+            return;
+        };
+        if longest.value <= shortest.value * MAX_AGEING_RATIO {
+            return;
+        }
+        // One of the two is a bridge's own, for two bridges that have none have the same.
+        let (at, other, label) = if shortest.span == Span::default() {
+            (longest.span, shortest, "this long")
+        } else {
+            (shortest.span, longest, "this short")
+        };
+        let found = Diagnostic::error(at, format!("ageing times of {} s and {} s are too far apart", shortest.value, longest.value))
+            .label(label)
+            .remedy(format!(
+                "the longest may be {MAX_AGEING_RATIO} times the shortest: choose at most {} s, at least {} s, or 0 for ever",
+                shortest.value * MAX_AGEING_RATIO,
+                longest.value.div_ceil(MAX_AGEING_RATIO),
+            ));
+        let related = other.span != Span::default();
+        findings.push(if related { found.related(other.span, "and here") } else { found });
+    }
+
     /// Refuses a bridge that tunnels the link-local frames of a port which keeps them: it would get those of others.
     pub(super) fn check_link_local(&self, ports: &Ports<'_>, findings: &mut Findings) {
         for (draft, members) in self.drafts.iter().zip(&self.ports) {
@@ -288,12 +350,18 @@ impl<'t> Bridges<'t> {
     }
 
     /// The bridges, if all are right, ranges expanded.
-    pub(super) fn finish(self) -> Option<Vec<Bridge>> {
+    /// Those without an ageing time of their own have that of `fdb`.
+    pub(super) fn finish(self, fdb: &Fdb) -> Option<Vec<Bridge>> {
         let mut bridges = Vec::new();
         for (draft, ports) in self.drafts.into_iter().zip(self.ports) {
             let vni = draft.vni?.value;
             let template = Bridge {
                 vni: Vni::new(vni.first).ok()?,
+                udp_port: draft.udp_port?.map(|port| port.value),
+                group_policy: draft.group_policy?,
+                accept_group_policies: draft
+                    .accept_group_policies?
+                    .map(|ids| ids.into_iter().map(|id| id.value).collect()),
                 vlan: None,
                 ports: ports.into_iter().map(|port| port.value).collect(),
                 remotes: draft.remotes.iter().map(|remote| remote.value).collect(),
@@ -303,6 +371,7 @@ impl<'t> Bridges<'t> {
                 link_local: draft.link_local?.value,
                 clamp_mss: draft.clamp_mss?,
                 max_macs: draft.max_macs?,
+                ageing: draft.ageing.optional()?.map_or(fdb.ageing, seconds_or_ever),
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
                 neighbour_suppression: draft.neighbour_suppression?,
             };
@@ -318,6 +387,16 @@ impl<'t> Bridges<'t> {
         }
         Some(bridges)
     }
+}
+
+fn accepts_nothing(span: Span) -> Diagnostic {
+    Diagnostic::error(span, "the bridge would take nothing from remote VTEPs")
+        .label("no group policy")
+        .remedy("name the group policy IDs that it accepts, or leave the key out to take all packets")
+}
+
+fn by_value(time: &Located<u64>) -> u64 {
+    time.value
 }
 
 fn ports_of(draft: &BridgeDraft<'_>, ports: &Ports<'_>, findings: &mut Findings) -> Vec<Located<PortIndex>> {

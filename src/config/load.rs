@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::addresses::remote_vtep;
+use super::addresses::{own_remote, remote_vtep};
 use super::bridges::{Bridges, distinct};
 use super::diagnostic::{Diagnostic, Diagnostics, Findings, Span};
 use super::draft::Draft;
@@ -133,6 +133,17 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
         bridges.check_control(findings);
         ports.check_punting_uplinks(findings);
     }
+    if let Some(vtep) = &draft.vtep {
+        bridges.check_udp_ports(&vtep.udp_ports, findings);
+        for remote in &remotes {
+            if let Some(own) = vtep.other_addresses.iter().find(|own| own.value == remote.value) {
+                findings.push(own_remote(remote, own.span));
+            }
+        }
+    }
+    if let Some(fdb) = &draft.fdb {
+        bridges.check_ageing(fdb, findings);
+    }
     bridges.check_link_local(&ports, findings);
     neighbours.check_remotes(&remotes, asks_kernel.unwrap_or(true), findings);
     if let Some(remote) = remotes.first().filter(|_| ports.lacks_uplink()) {
@@ -150,7 +161,7 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
         vtep: draft.vtep?.vtep?,
         dpdk: dpdk.dpdk,
         workers: workers.workers,
-        bridges: bridges.finish()?,
+        bridges: bridges.finish(draft.fdb.as_ref()?)?,
         ports: ports.finish()?,
         neighbours: neighbours.finish()?,
         fdb: draft.fdb?,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::tables::PortIndex;
+use crate::wire::flow_hash::SourcePorts;
 use crate::wire::{MacAddr, VlanId, Vni};
 
 /// A whole, checked config.
@@ -33,15 +34,49 @@ pub struct Config {
     pub api: Api,
 }
 
+impl Config {
+    /// The UDP destination port of what a bridge sends.
+    #[must_use]
+    pub fn udp_port_of(&self, bridge: &Bridge) -> u16 {
+        bridge.udp_port.unwrap_or(self.vtep.udp_port)
+    }
+
+    /// The UDP destination ports that are accepted, none twice: the gateway's, the further ones, those of bridges.
+    #[must_use]
+    pub fn udp_ports(&self) -> Vec<u16> {
+        let mut ports = vec![self.vtep.udp_port];
+        let others = self.vtep.other_udp_ports.iter().copied();
+        for port in others.chain(self.bridges.iter().filter_map(|bridge| bridge.udp_port)) {
+            if !ports.contains(&port) {
+                ports.push(port);
+            }
+        }
+        ports
+    }
+
+    /// The times after which bridges forget a learned address, that of each bridge which does.
+    pub fn ageing_times(&self) -> impl Iterator<Item = Duration> + '_ {
+        self.bridges.iter().filter_map(|bridge| bridge.ageing)
+    }
+}
+
 /// `[vtep]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vtep {
-    /// The outer source address of what the gateway sends, and the only outer destination it accepts.
+    /// The outer source address of what the gateway sends, and an outer destination that it accepts.
     pub address: IpAddr,
+    /// Further outer destinations that it accepts, of the same family (default none).
+    pub other_addresses: Vec<IpAddr>,
     /// The UDP destination port, sent and accepted (default 4789).
     pub udp_port: u16,
-    /// UDP checksums over an IPv6 underlay (default [`UdpChecksum::Full`]). Over IPv4 zero is sent.
+    /// Further UDP destination ports that are accepted (default none).
+    pub other_udp_ports: Vec<u16>,
+    /// The UDP source ports of what is sent (default [`SourcePorts::DYNAMIC`]).
+    pub source_ports: SourcePorts,
+    /// UDP checksums over an IPv6 underlay (default [`UdpChecksum::Full`]).
     pub udp_checksum: UdpChecksum,
+    /// UDP checksums sent over an IPv4 underlay (default [`UdpChecksum::Zero`]). Zero is accepted whatever this says.
+    pub udp_checksum_ipv4: UdpChecksum,
     /// The outer DSCP (default [`Dscp::Inherit`]).
     pub dscp: Dscp,
     /// The outer TTL or hop limit, 1 to 255 (default 64).
@@ -130,6 +165,8 @@ pub struct Port {
     pub mtu: Option<u16>,
     /// Descriptors of each receive and transmit queue (default 1024).
     pub descriptors: u16,
+    /// The most MAC addresses learned behind an access port, in all its bridges together; no bound where absent.
+    pub max_macs: Option<u32>,
     /// The name of the port's interface in the kernel, where it has one; the port's name where absent.
     pub kernel_interface: Option<String>,
     /// What happens to untagged frames to reserved link-local group addresses. Where absent, an uplink's are the
@@ -142,6 +179,12 @@ impl Port {
     #[must_use]
     pub fn interface(&self) -> &str {
         self.kernel_interface.as_ref().unwrap_or(&self.name)
+    }
+
+    /// True where both ask for the same port of DPDK's, so that one need not be closed for the other.
+    #[must_use]
+    pub fn opens_as(&self, other: &Self) -> bool {
+        *self == Self { max_macs: self.max_macs, ..other.clone() }
     }
 }
 
@@ -168,6 +211,12 @@ pub enum PortRole {
 pub struct Bridge {
     /// The VNI; unique in the file.
     pub vni: Vni,
+    /// The UDP destination port of what it sends; that of the gateway where absent.
+    pub udp_port: Option<u16>,
+    /// The group policy ID of what it sends, if that is to have one.
+    pub group_policy: Option<u16>,
+    /// The group policy IDs of what it takes from remote VTEPs; any, or none, where absent.
+    pub accept_group_policies: Option<Vec<u16>>,
     /// The VLAN on each of its access ports; `None` for untagged frames.
     pub vlan: Option<VlanId>,
     /// The access ports. No port has one VLAN in two bridges.
@@ -184,8 +233,10 @@ pub struct Bridge {
     pub link_local: bool,
     /// Lower the maximum segment size of TCP connections to what the tunnel takes (default false).
     pub clamp_mss: bool,
-    /// The most MAC addresses learned, none where absent.
+    /// The most MAC addresses learned; no bound where absent.
     pub max_macs: Option<u32>,
+    /// How long a learned address that is not heard of is kept ([`Fdb::ageing`] where absent); `None` is for ever.
+    pub ageing: Option<Duration>,
     /// Who says where its remote stations are (default [`Control::Static`]).
     pub control: Control,
     /// Answer address resolution in the place of stations whose address is known (default false; RFC 9161).
@@ -237,11 +288,24 @@ pub struct Fdb {
     pub max_entries: u32,
     /// How long a learned address that is not heard of is kept (default 300 s); `None` is for ever.
     pub ageing: Option<Duration>,
+    /// What becomes of an address that moves too often; nothing where `None`.
+    pub damping: Option<MoveDamping>,
     /// The most MAC+IP bindings in all bridges together, 1 to 4194304 (default 131072).
     pub max_bindings: u32,
     /// How long a binding is kept whose station does not say it again (default 1800 s); `None` is for as long as the station
     /// is heard of at all.
     pub binding_ageing: Option<Duration>,
+}
+
+/// When an address that moves is frozen where it is (RFC 7432, 15.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoveDamping {
+    /// With this many moves, 1 to 1000 (default 5),
+    pub max_moves: u32,
+    /// within this time from the first (default 180 s),
+    pub window: Duration,
+    /// for this long (default 180 s); for ever where `None`.
+    pub freeze: Option<Duration>,
 }
 
 /// `[[static]]`: a MAC address that is never learned elsewhere and never ages.
@@ -253,6 +317,8 @@ pub struct StaticEntry {
     pub mac: MacAddr,
     /// Where it is.
     pub place: StaticPlace,
+    /// Frames from this address are dropped that come from anywhere else (default false).
+    pub pinned: bool,
 }
 
 impl StaticEntry {

@@ -32,12 +32,20 @@ impl Config {
     fn write_single_sections(&self, file: &mut File) {
         file.section("[vtep]");
         file.quoted("address", self.vtep.address);
+        file.list("other_addresses", self.vtep.other_addresses.iter().map(|address| quote(&address.to_string())));
         file.plain("udp_port", self.vtep.udp_port);
-        let udp_checksum = match self.vtep.udp_checksum {
-            UdpChecksum::Full => "full",
-            UdpChecksum::Zero => "zero",
-        };
-        file.quoted("udp_checksum", udp_checksum);
+        file.list("other_udp_ports", self.vtep.other_udp_ports.iter().map(u16::to_string));
+        let source_ports = self.vtep.source_ports;
+        file.quoted("source_ports", format_args!("{}-{}", source_ports.first(), source_ports.last()));
+        for (key, checksum) in
+            [("udp_checksum", self.vtep.udp_checksum), ("udp_checksum_ipv4", self.vtep.udp_checksum_ipv4)]
+        {
+            let word = match checksum {
+                UdpChecksum::Full => "full",
+                UdpChecksum::Zero => "zero",
+            };
+            file.quoted(key, word);
+        }
         match self.vtep.dscp {
             Dscp::Inherit => file.quoted("dscp", "inherit"),
             Dscp::Fixed(dscp) => file.plain("dscp", dscp),
@@ -66,6 +74,11 @@ impl Config {
         file.section("[fdb]");
         file.plain("max_entries", self.fdb.max_entries);
         file.plain("ageing", self.fdb.ageing.map_or(0, |ageing| ageing.as_secs()));
+        file.plain("max_moves", self.fdb.damping.map_or(0, |damping| damping.max_moves));
+        if let Some(damping) = self.fdb.damping {
+            file.plain("move_window", damping.window.as_secs());
+            file.plain("freeze", damping.freeze.map_or(0, |freeze| freeze.as_secs()));
+        }
         file.plain("max_bindings", self.fdb.max_bindings);
         file.plain("binding_ageing", self.fdb.binding_ageing.map_or(0, |ageing| ageing.as_secs()));
         file.section("[stats]");
@@ -77,6 +90,15 @@ impl Config {
     fn write_bridge(&self, file: &mut File, bridge: &Bridge) {
         file.section("[[bridge]]");
         file.plain("vni", bridge.vni);
+        if let Some(port) = bridge.udp_port {
+            file.plain("udp_port", port);
+        }
+        if let Some(id) = bridge.group_policy {
+            file.plain("group_policy", id);
+        }
+        if let Some(ids) = &bridge.accept_group_policies {
+            file.list("accept_group_policies", ids.iter().map(u16::to_string));
+        }
         if let Some(vlan) = bridge.vlan {
             file.plain("vlan", vlan);
         }
@@ -100,6 +122,7 @@ impl Config {
         if let Some(max_macs) = bridge.max_macs {
             file.plain("max_macs", max_macs);
         }
+        file.plain("ageing", bridge.ageing.map_or(0, |ageing| ageing.as_secs()));
     }
 
     fn write_neighbour(&self, file: &mut File, neighbour: &Neighbour) {
@@ -117,6 +140,7 @@ impl Config {
             StaticPlace::Port(port) => file.quoted("port", self.port_name(port)),
             StaticPlace::Remote(address) => file.quoted("remote", address),
         }
+        file.plain("pinned", entry.pinned);
     }
 
     /// The name of a port; empty for one that the config does not have.
@@ -144,6 +168,9 @@ fn write_port(file: &mut File, port: &Port) {
     file.plain("descriptors", port.descriptors);
     if let Some(interface) = &port.kernel_interface {
         file.quoted("kernel_interface", interface);
+    }
+    if let Some(max_macs) = port.max_macs {
+        file.plain("max_macs", max_macs);
     }
     match port.link_local {
         Some(LinkLocal::Drop) => file.quoted("link_local", "drop"),
@@ -209,7 +236,11 @@ mod tests {
         [vtep]
         address = "fd00::1"
         udp_port = 8472
+        other_addresses = ["fd00::100", "fd00::101"]
+        other_udp_ports = [4789, 4790]
+        source_ports = "1024-2047"
         udp_checksum = "zero"
+        udp_checksum_ipv4 = "full"
         dscp = 46
         ttl = 3
         strict = true
@@ -233,6 +264,7 @@ mod tests {
         name = "trunk0"
         device = "net_tap1,iface=ac0"
         role = "access"
+        max_macs = 12
         link_local = "punt"
         [[port]]
         name = "trunk1"
@@ -244,12 +276,16 @@ mod tests {
         ports = ["trunk0"]
         remotes = ["fd00::2"]
         max_macs = 7
+        ageing = 70
         link_local = true
         clamp_mss = true
         control = "kernel"
         neighbour_suppression = true
         [[bridge]]
         vni = 5
+        udp_port = 4791
+        group_policy = 7
+        accept_group_policies = [7, 8]
         ports = ["trunk0"]
         tags = "carry"
         learning = false
@@ -261,6 +297,9 @@ mod tests {
         [fdb]
         max_entries = 1000
         ageing = 0
+        max_moves = 7
+        move_window = 70
+        freeze = 0
         max_bindings = 500
         binding_ageing = 0
         [[static]]
@@ -271,6 +310,7 @@ mod tests {
         vni = 101
         mac = "02:00:00:00:00:04"
         remote = "fd00::2"
+        pinned = true
         [api]
         socket = "/tmp/a.sock"
     "#;

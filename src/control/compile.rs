@@ -10,11 +10,12 @@ use crate::config::Config;
 use crate::config::model::{self, Dscp, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum};
 use crate::tables::access_map::AccessMap;
 use crate::tables::exception_path::ExceptionPath;
-use crate::tables::outer_pattern::OuterPattern;
+use crate::tables::next_hop_group::Adjacency;
+use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, Neighbours, OuterDscp, Port, PortSide,
-    Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LinkLocal, LocalVtep, Member, Neighbours,
+    OuterDscp, Port, PortSide, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -78,15 +79,19 @@ pub fn compile_with(
     let (bridges, domains) = compile_bridges(config, kernel, &fixed, registry, bridges);
     let vtep = LocalVtep {
         address: config.vtep.address,
-        udp_port: config.vtep.udp_port,
+        other_addresses: config.vtep.other_addresses.clone().into(),
+        udp_ports: config.udp_ports().into(),
+        source_ports: config.vtep.source_ports,
         zero_checksum_ipv6: config.vtep.udp_checksum == UdpChecksum::Zero,
+        full_checksum_ipv4: config.vtep.udp_checksum_ipv4 == UdpChecksum::Full,
         dscp: match config.vtep.dscp {
             Dscp::Inherit => OuterDscp::INHERITED,
             Dscp::Fixed(dscp) => OuterDscp::fixed(dscp),
         },
         strict: config.vtep.strict,
     };
-    let (aside, usual): (Vec<_>, Vec<_>) = config.bridges.iter().partition(|bridge| bridge.clamp_mss);
+    let unpoliced = config.bridges.iter().filter(|bridge| bridge.accept_group_policies.is_none());
+    let (aside, usual): (Vec<_>, Vec<_>) = unpoliced.partition(|bridge| bridge.clamp_mss);
     let pair = |bridge: &model::Bridge| Some((bridge.vni, registry.bridge(bridge.vni)?));
     let vnis = VniMap::new(usual.into_iter().filter_map(pair));
     let named = remotes.iter().filter_map(|address| Some((*address, registry.tunnel(*address)?)));
@@ -94,13 +99,16 @@ pub fn compile_with(
         ports: compile_ports(config, facts, registry, &vtep),
         vtep,
         vnis: if aside.is_empty() { vnis } else { vnis.setting_aside(aside.into_iter().filter_map(pair)) },
+        group_policies: compile_group_policies(config, registry),
         remotes: RemoteMap::new(named),
         exception: ExceptionPath::default(),
+        encapsulations: compile_encapsulations(config, registry, bridges.len()),
         bridges,
         domains,
         members,
         tunnels,
         next_hops,
+        next_hop_groups: Vec::new(),
     })
 }
 
@@ -159,6 +167,11 @@ fn compile_next_hops(config: &Config, facts: &[PortFacts], registry: &Registry, 
     next_hops
 }
 
+/// The next hop as one of a group: the neighbour behind its uplink.
+pub(super) fn adjacency(port: PortIndex, mac: MacAddr, facts: &[PortFacts]) -> Option<Adjacency> {
+    Some(Adjacency::new(port, facts.get(usize::from(port.0))?.mac, mac))
+}
+
 /// The way to a remote VTEP by a neighbour, for IP packets of at most `mtu` bytes, or what its port takes if less.
 pub(super) fn next_hop(
     config: &Config,
@@ -176,8 +189,8 @@ pub(super) fn next_hop(
         source_mac: port.mac,
         destination_mac: neighbour.mac,
         addresses,
-        udp_port: config.vtep.udp_port,
         ttl: config.vtep.ttl,
+        checksum_ipv4: config.vtep.udp_checksum_ipv4 == UdpChecksum::Full,
         mtu: mtu.min(port.mtu),
     };
     Some(NextHop::new(neighbour.port, &outer))
@@ -238,6 +251,25 @@ fn compile_bridges(
     (bridges, domains)
 }
 
+fn compile_encapsulations(config: &Config, registry: &Registry, length: usize) -> Vec<Encapsulation> {
+    let mut encapsulations = vec![Encapsulation::new(Vni::default(), None, config.vtep.udp_port); length];
+    for bridge in &config.bridges {
+        let place = registry.bridge(bridge.vni).and_then(|index| encapsulations.get_mut(usize::from(index.0)));
+        if let Some(place) = place {
+            *place = Encapsulation::new(bridge.vni, bridge.group_policy, config.udp_port_of(bridge));
+        }
+    }
+    encapsulations
+}
+
+fn compile_group_policies(config: &Config, registry: &Registry) -> FxHashMap<Vni, GroupPolicies> {
+    let policies = |bridge: &model::Bridge| {
+        let accepted = bridge.accept_group_policies.clone()?.into();
+        Some((bridge.vni, GroupPolicies { bridge: registry.bridge(bridge.vni)?, accepted }))
+    };
+    config.bridges.iter().filter_map(policies).collect()
+}
+
 fn policy(bridge: &model::Bridge) -> BridgePolicy {
     BridgePolicy {
         learning: bridge.learning,
@@ -276,7 +308,7 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep
     let port = |((map, facts), port): ((Option<AccessMap>, &PortFacts), &model::Port)| Port {
         mac: facts.mac,
         mtu: facts.mtu,
-        side: map.map_or_else(|| PortSide::Uplink(Box::new(OuterPattern::new(vtep, facts.mac))), PortSide::Access),
+        side: map.map_or_else(|| PortSide::Uplink(UplinkPatterns::new(vtep, facts.mac)), PortSide::Access),
         link_local: link_local(port),
     };
     maps.into_iter().zip(facts).zip(&config.ports).map(port).collect()

@@ -91,7 +91,7 @@ impl Exceptions {
         if interfaces.is_empty() {
             return Ok(None);
         }
-        let watch = Watch::new(tables.snapshot.load().vtep.address, &mut interfaces);
+        let watch = Watch::new(&tables.snapshot.load().vtep, &mut interfaces);
         let published = watch.published();
         let thread = ExceptionThread::spawn(interfaces, watch, ends, Arc::clone(telemetry), Arc::clone(tables))
             .map_err(|source| DaemonError::System { what: "the thread of the exception path", source })?;

@@ -8,8 +8,10 @@ use arc_swap::ArcSwap;
 use crossbeam::channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 use tracing::debug;
 
+use super::fdb_requests::filter_of;
 use super::ports::RunningPort;
 use crate::api::GatewayView;
+use crate::api::fdb::{FdbChange, StationQuery};
 use crate::api::types::{
     Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, Finding, LocalVtep, NextHop, Page,
     PageRange, Place,
@@ -17,18 +19,18 @@ use crate::api::types::{
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
 use crate::config::model::PortRole;
-use crate::control::Running;
 use crate::control::check::{self, Checked, check};
 use crate::control::gateway::tick_length;
 use crate::control::learning::is_place_of;
 use crate::control::path_mtu::Paths;
 use crate::control::underlay::Reach;
+use crate::control::{FdbRequest, Running};
 use crate::dpdk::clock;
 use crate::netlink::Follower;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::{BindingSource, LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
-    BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
+    BridgeLabel, BuildInfo, ControlTelemetry, Entropy, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
     RemoteLabel, WorkerHandle,
 };
 use crate::wire::nd::TargetFlags;
@@ -61,8 +63,12 @@ pub struct View {
     pub running: Arc<ArcSwap<Running>>,
     /// The remote VTEPs whose ways the kernel says.
     pub reach: Arc<ArcSwap<Reach>>,
+    /// How flows are spread.
+    pub entropy: Entropy,
     /// The way to the control thread.
     pub reload: Sender<ReloadRequest>,
+    /// The way to it for what concerns the FDB.
+    pub fdb_requests: Sender<FdbRequest>,
     /// Set once the workers run.
     pub ready: AtomicBool,
 }
@@ -92,8 +98,15 @@ impl MetricsSource for View {
         &self.exception
     }
 
+    fn entropy(&self) -> &Entropy {
+        &self.entropy
+    }
+
     fn port_readings(&self) -> Vec<PortReading> {
-        self.ports.iter().enumerate().map(|(index, port)| reading(PortIndex(index as u16), port)).collect()
+        let running = self.running.load();
+        let limits = running.config.ports.iter().map(|port| port.max_macs).chain(std::iter::repeat(None));
+        let ports = self.ports.iter().zip(limits).enumerate();
+        ports.map(|(index, (port, limit))| reading(PortIndex(index as u16), port, limit)).collect()
     }
 
     fn bridge_labels(&self) -> Vec<BridgeLabel> {
@@ -118,7 +131,7 @@ impl MetricsSource for View {
 }
 
 /// Reads a port's driver. A port whose device has gone shows as down, with nothing counted.
-fn reading(index: PortIndex, running: &RunningPort) -> PortReading {
+fn reading(index: PortIndex, running: &RunningPort, max_macs: Option<u32>) -> PortReading {
     let port = &running.port;
     let link = port.link().ok();
     let statistics = port.statistics().inspect_err(|error| debug!(%error, "a port tells no statistics"));
@@ -134,6 +147,7 @@ fn reading(index: PortIndex, running: &RunningPort) -> PortReading {
         transmit_queues: running.plan.transmit,
         link_up: link.is_some_and(|link| link.up),
         link_mbps: link.and_then(|link| link.speed_mbps),
+        max_macs,
         statistics: PortStatistics {
             received_packets: counted.rx_packets,
             received_bytes: counted.rx_bytes,
@@ -161,6 +175,7 @@ impl GatewayView for View {
                 remotes: bridge.remotes.clone(),
                 learning: bridge.learning,
                 max_macs: bridge.max_macs,
+                ageing: bridge.ageing,
             })
         };
         let mut bridges: Vec<_> = config.bridges.iter().filter_map(state).collect();
@@ -173,7 +188,9 @@ impl GatewayView for View {
         let uplinks = config.ports.iter().filter(|port| port.role == PortRole::Uplink);
         LocalVtep {
             address: config.vtep.address,
+            other_addresses: config.vtep.other_addresses.clone(),
             udp_port: config.vtep.udp_port,
+            other_udp_ports: config.udp_ports().split_off(1),
             uplinks: uplinks.map(|port| port.name.clone()).collect(),
         }
     }
@@ -181,17 +198,27 @@ impl GatewayView for View {
     fn remotes(&self) -> Vec<RemoteState> {
         let running = self.running.load();
         let config = &running.config;
-        let next_hop = |mac, port| NextHop { mac, port: config.port_name(port).to_owned() };
+        let snapshot = self.tables.snapshot.load();
+        let next_hop =
+            |mac, port, share| NextHop { mac, port: config.port_name(port).to_owned(), share_percent: 100.0 * share };
         let mut ways: std::collections::HashMap<_, _> = config
             .neighbours
             .iter()
-            .map(|neighbour| (neighbour.address, (vec![next_hop(neighbour.mac, neighbour.port)], None)))
+            .map(|neighbour| (neighbour.address, (vec![next_hop(neighbour.mac, neighbour.port, 1.0)], None)))
             .collect();
-        for (address, (state, list)) in self.reach.load().iter() {
+        for (address, (state, kernels)) in self.reach.load().iter() {
+            let index = running.registry.tunnel(*address);
+            let way = index.and_then(|index| snapshot.next_hops.get(usize::from(index.0)));
+            let is_spread = way.is_some_and(|way| way.group().is_some());
+            let share = |place, way| match is_spread {
+                true => kernels.share(place),
+                false => f64::from(u8::from(kernels.first() == Some(way))),
+            };
+            let list = kernels.list.iter().enumerate();
+            let list: Vec<_> = list.map(|(place, way)| next_hop(way.mac, way.port, share(place, way))).collect();
             let missing = list.is_empty().then_some(state.name());
-            ways.entry(*address).or_insert((list.iter().map(|way| next_hop(way.mac, way.port)).collect(), missing));
+            ways.entry(*address).or_insert((list, missing));
         }
-        let snapshot = self.tables.snapshot.load();
         let mut bridges = std::collections::HashMap::new();
         for tunnel in snapshot.domains.iter().flat_map(|domain| &domain.flood_list) {
             *bridges.entry(*tunnel).or_insert(0) += 1;
@@ -214,7 +241,8 @@ impl GatewayView for View {
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
         let (snapshot, running) = (self.tables.snapshot.load(), self.running.load());
-        let entry = |(key, value)| self.entry(key, value, &snapshot, &running);
+        let tick = tick_length(running.config.ageing_times());
+        let entry = |(key, value)| self.entry(key, value, &snapshot, &running, tick);
         let wanted = |found: &(FdbKey, FdbValue)| entry(*found).is_some_and(|entry| filter.matches(&entry));
         let mut matching: Vec<_> = self.tables.fdb.iter().filter(wanted).collect();
         matching.sort_unstable_by_key(|(key, _)| (vni_of(*key, &snapshot), key.mac()));
@@ -226,8 +254,22 @@ impl GatewayView for View {
         Page { total, offset: range.offset, items }
     }
 
+    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String> {
+        self.history(query, range)
+    }
+
+    fn unfreeze(&self, query: &StationQuery) -> Result<u64, String> {
+        self.ask_control(|answer| FdbRequest::Unfreeze(filter_of(query), answer))
+    }
+
+    fn flush(&self, query: &StationQuery) -> Result<u64, String> {
+        let order = self.flush_order(query)?;
+        self.ask_control(|answer| FdbRequest::Flush(order, answer))
+    }
+
     fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {
         let (snapshot, running) = (self.tables.snapshot.load(), self.running.load());
+        let tick = tick_length(running.config.ageing_times());
         let found = self.tables.bindings.iter().filter_map(|(key, binding)| {
             let vni = snapshot.bridges.get(usize::from(key.bridge.0))?.vni.get();
             filter.matches(vni, binding.mac, key.address).then_some((vni, key, binding))
@@ -237,11 +279,11 @@ impl GatewayView for View {
         let page = Page::cut(matching, range);
         page.map(|(vni, key, binding)| {
             let heard = binding.source == BindingSource::Learned;
-            let age = tick_length(running.config.fdb.ageing) * u32::from(self.tables.age.now().since(binding.heard));
+            let age = tick * u32::from(self.tables.age.now().since(binding.heard));
             let station = FdbKey::new(key.bridge, binding.mac);
             let entry = self.tables.fdb.lookup(&self.tables.fdb.probe(station));
             let place =
-                entry.and_then(|value| self.entry(station, value, &snapshot, &running)).map(|entry| entry.place);
+                entry.and_then(|value| self.entry(station, value, &snapshot, &running, tick)).map(|entry| entry.place);
             Binding {
                 vni,
                 address: key.address,
@@ -298,7 +340,14 @@ impl GatewayView for View {
 
 impl View {
     /// An entry as people read it; none for one whose place has left the config.
-    fn entry(&self, key: FdbKey, value: FdbValue, snapshot: &Snapshot, running: &Running) -> Option<FdbEntry> {
+    fn entry(
+        &self,
+        key: FdbKey,
+        value: FdbValue,
+        snapshot: &Snapshot,
+        running: &Running,
+        tick: Duration,
+    ) -> Option<FdbEntry> {
         if !is_place_of(key, value.location(), snapshot) {
             return None;
         }
@@ -312,7 +361,6 @@ impl View {
                 Place::Remote { remote: snapshot.tunnels.get(usize::from(tunnel.0))?.address }
             }
         };
-        let tick = tick_length(running.config.fdb.ageing);
         let age = tick * u32::from(self.tables.age.now().since(value.tick()));
         let kind = match value {
             value if value.is_static() => EntryKind::Static,
@@ -324,6 +372,8 @@ impl View {
             mac: key.mac(),
             place,
             kind,
+            pinned: value.is_pinned(),
+            frozen: value.is_frozen(),
             age_seconds: (kind == EntryKind::Learned).then_some(age.as_secs()),
         })
     }
@@ -331,8 +381,12 @@ impl View {
 
 /// A check as the control socket gives it.
 fn shown(checked: Checked) -> Check {
-    let finding =
-        |finding: check::Finding| Finding { name: finding.name.to_owned(), what: finding.what, remedy: finding.remedy };
+    let finding = |finding: check::Finding| Finding {
+        name: finding.name.to_owned(),
+        what: finding.what,
+        remedy: finding.remedy,
+        commands: finding.commands,
+    };
     let follower = |follower: Follower| match follower.process {
         Some((process, name)) => format!("{name} ({process})"),
         None => "a process of another container".to_owned(),

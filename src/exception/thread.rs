@@ -139,13 +139,12 @@ impl Ferry {
     fn run(&mut self, stop: &AtomicBool) {
         let mut active_until = Instant::now();
         while !stop.load(Ordering::Relaxed) {
-            let (address, udp_port) = {
-                let vtep = &self.tables.snapshot.load().vtep;
-                (vtep.address, vtep.udp_port)
-            };
-            let moved = self.serve_workers() + self.read_interfaces(udp_port);
+            let snapshot = self.tables.snapshot.load_full();
+            let moved = self.serve_workers() + self.read_interfaces(&snapshot.vtep.udp_ports);
             let now = Instant::now();
-            self.watch.look(now, address, &mut self.interfaces);
+            self.watch.look(now, &snapshot.vtep, &mut self.interfaces);
+            // Asleep it must not keep the memory of a snapshot that was replaced.
+            drop(snapshot);
             if moved > 0 {
                 active_until = now + ACTIVE;
             } else {
@@ -178,7 +177,7 @@ impl Ferry {
 
     /// Reads from each interface for a turn, as long as there is room for what it may have. Gives how many frames that
     /// was.
-    fn read_interfaces(&mut self, vxlan_port: u16) -> usize {
+    fn read_interfaces(&mut self, vxlan_ports: &[u16]) -> usize {
         let mut moved = 0;
         for interface in &mut self.interfaces {
             let counters = self.telemetry.port(interface.port);
@@ -202,7 +201,7 @@ impl Ferry {
                     counters.too_long.increment();
                 } else if interface.traffic() == Traffic::LinkLocal && !is_link_local(frame) {
                     counters.not_link_local.increment();
-                } else if classify(frame, frame.len(), vxlan_port).is_none() {
+                } else if classify(frame, frame.len(), vxlan_ports).is_none() {
                     counters.vxlan_refused.increment();
                 } else if self.ends.from_kernel.push(interface.port, || std::iter::once(frame)) {
                     counters.from_kernel.increment();

@@ -11,6 +11,7 @@ use nix::ifaddrs::getifaddrs;
 
 use super::port_interface::{PortInterface, Traffic};
 use crate::tables::ExceptionPath;
+use crate::tables::snapshot::LocalVtep;
 use crate::wire::{MacAddr, nd};
 
 /// How often links are asked.
@@ -26,9 +27,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A watch for a gateway with this VTEP address. It has looked once.
+    /// A watch for a gateway that is this VTEP. It has looked once.
     #[must_use]
-    pub fn new(vtep: IpAddr, interfaces: &mut [PortInterface]) -> Self {
+    pub fn new(vtep: &LocalVtep, interfaces: &mut [PortInterface]) -> Self {
         let now = Instant::now();
         let mut watch = Self { published: Arc::default(), links_due: now, rest_due: now };
         watch.look(now, vtep, interfaces);
@@ -42,7 +43,7 @@ impl Watch {
     }
 
     /// Does what is due.
-    pub(super) fn look(&mut self, now: Instant, vtep: IpAddr, interfaces: &mut [PortInterface]) {
+    pub(super) fn look(&mut self, now: Instant, vtep: &LocalVtep, interfaces: &mut [PortInterface]) {
         if now >= self.links_due {
             self.links_due = now + LINKS;
             interfaces.iter_mut().for_each(PortInterface::follow_link);
@@ -68,20 +69,21 @@ impl Watch {
 }
 
 /// The groups of an interface, and those of the solicitations that the gateway itself answers.
-fn groups(index: u32, vtep: IpAddr, memberships: &[(u32, MacAddr)]) -> BTreeSet<MacAddr> {
+fn groups(index: u32, vtep: &LocalVtep, memberships: &[(u32, MacAddr)]) -> BTreeSet<MacAddr> {
     let joined = memberships.iter().filter(|(of, _)| *of == index).map(|(_, group)| *group);
-    let own = match vtep {
+    let own = vtep.addresses().filter_map(|address| match address {
         IpAddr::V4(_) => None,
         IpAddr::V6(address) => Some(nd::multicast_mac(nd::solicited_node(address))),
-    };
+    });
     joined.chain(own).collect()
 }
 
-fn path(vtep: IpAddr, interfaces: &[PortInterface]) -> ExceptionPath {
-    let owners = owners(vtep);
-    let mut path = ExceptionPath::new(!owners.is_empty());
+fn path(vtep: &LocalVtep, interfaces: &[PortInterface]) -> ExceptionPath {
+    let owners: Vec<HashSet<String>> = vtep.addresses().map(owners).collect();
+    let owned: Vec<bool> = owners.iter().map(|owners| !owners.is_empty()).collect();
+    let mut path = ExceptionPath::new(&owned);
     for interface in interfaces.iter().filter(|interface| interface.tap.is_some()) {
-        path.add(interface.port, owners.contains(interface.interface()));
+        path.add(interface.port, owners.iter().all(|owners| owners.contains(interface.interface())));
     }
     path
 }

@@ -12,6 +12,7 @@ use super::egress::Egress;
 use super::emit;
 use super::forwarder::Surroundings;
 use super::framing::{Addresses, FramePlace};
+use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
 use crate::tables::bindings::{Binding, BindingKey, BindingReport, BindingSource};
 use crate::tables::fdb::{FdbKey, FdbValue};
@@ -70,14 +71,20 @@ impl Discoveries {
 
     /// Takes a frame through stage 2 that an access port has admitted, if it is address resolution and its bridge wants to
     /// know; leaves any other undecided.
-    pub(super) fn meet<P: PacketBuffer>(&mut self, packet: &P, frame: &mut Frame, around: &Surroundings<'_>) {
+    pub(super) fn meet<P: PacketBuffer>(
+        &mut self,
+        packet: &P,
+        frame: &mut Frame,
+        learn_filter: &mut LearnFilter,
+        around: &Surroundings<'_>,
+    ) {
         let domain = around.snapshot.domains.get(usize::from(frame.bridge().0));
         let wanted = domain.map(|domain| domain.neighbours).unwrap_or_default();
         let Some(behind) = frame.place.behind_addresses(packet) else { return };
         if wanted == Neighbours::default() || !discovery::is_discovery(behind) {
             return;
         }
-        decide_unusual(frame, around);
+        decide_unusual(frame, learn_filter, around);
         // What is refused teaches nothing, and what is in several segments is none.
         if matches!(frame.verdict, Verdict::Drop(_)) || packet.head().len() != packet.len() {
             return;

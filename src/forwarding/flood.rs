@@ -5,8 +5,10 @@
 
 use super::bridging::Frame;
 use super::egress::Egress;
-use super::emit::{self, Undelivered, check_access_mtu, check_own_tag, layer3_length, pad, way_to, write_tagged_front};
-use super::encapsulate::{Flow, Front, sum_behind, write_ipv6_udp_checksum};
+use super::emit::{
+    self, Undelivered, check_access_mtu, check_own_tag, direct, layer3_length, pad, way_to, write_tagged_front,
+};
+use super::encapsulate::{Flow, Front, sum_behind, write_ipv4_udp_checksum, write_ipv6_udp_checksum};
 use super::forwarder::Surroundings;
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
@@ -118,7 +120,7 @@ impl<P: PacketBuffer> Payload<P> {
         // Padding has to be there before the payload is shared; to the remote VTEPs it does no harm.
         let whole = FramePlace::whole(&packet);
         let length = pad(&mut packet, whole, around)?.length();
-        let is_summed = to_tunnels && vtep.address.is_ipv6() && !vtep.zero_checksum_ipv6;
+        let is_summed = to_tunnels && vtep.sends_checksums();
         let sum = is_summed.then(|| sum_behind(&packet, 0));
         if !packet.trim_front(ADDRESSES) {
             return Err(DropReason::HeadersScattered);
@@ -168,10 +170,15 @@ impl<P: PacketBuffer> Payload<P> {
                 around.telemetry.too_big(index).increment();
             }
         })?;
-        let vni = around.snapshot.bridges.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?.vni;
-        let front = Front { vni, flow: self.flow, addresses: self.addresses, length: self.length };
-        let copy = match way.header() {
-            Header::Ipv4(header) => self.copy(egress, |bytes| front.write_ipv4(bytes, header, way))?,
+        let outer = around.snapshot.encapsulations.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
+        let front = Front { outer, flow: self.flow, addresses: self.addresses, length: self.length };
+        let mut copy = match way.header() {
+            Header::Ipv4(header) => self.copy(egress, |bytes| {
+                front.write_ipv4(bytes, header, way);
+                if let Some(sum) = self.sum {
+                    write_ipv4_udp_checksum(bytes, sum);
+                }
+            })?,
             Header::Ipv6(header) => self.copy(egress, |bytes| {
                 front.write_ipv6(bytes, header);
                 if let Some(sum) = self.sum {
@@ -179,9 +186,10 @@ impl<P: PacketBuffer> Payload<P> {
                 }
             })?,
         };
+        let port = direct(way, self.flow, copy.head_mut(), around)?;
         around.telemetry.bridge(bridge).tunnel_sent().count(self.length);
         around.telemetry.remote(index).sent().count(self.length);
-        egress.transmit(way.port(), copy);
+        egress.transmit(port, copy);
         Ok(())
     }
 }

@@ -7,13 +7,15 @@ use super::discovery::{self, Discoveries};
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::exception::Exceptions;
+use super::flow_sampler::FlowSampler;
+use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
 use super::too_big::TooBigLimiter;
 use super::{BURST, access, flood, segment_size, uplink};
 use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
-use crate::tables::outer_pattern::OuterPattern;
+use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::snapshot::{LinkLocal, Port, PortSide};
 use crate::tables::{BindingTable, LocationKind, PortIndex, Snapshot};
 use crate::telemetry::{DropReason, WorkerTelemetry};
@@ -50,8 +52,10 @@ pub struct Surroundings<'a> {
 pub struct Forwarder {
     /// What is known of each packet of the burst, in its place.
     frames: Box<[Frame; BURST]>,
+    learn_filter: LearnFilter,
     too_big: TooBigLimiter,
     exceptions: Exceptions,
+    sampler: FlowSampler,
     discoveries: Discoveries,
 }
 
@@ -61,8 +65,10 @@ impl Forwarder {
     pub fn new(cycles_per_second: u64) -> Self {
         Self {
             frames: Box::new([Frame::NONE; BURST]),
+            learn_filter: LearnFilter::new(cycles_per_second),
             too_big: TooBigLimiter::new(cycles_per_second),
             exceptions: Exceptions::new(cycles_per_second),
+            sampler: FlowSampler::new(cycles_per_second),
             discoveries: Discoveries::new(cycles_per_second),
         }
     }
@@ -83,13 +89,16 @@ impl Forwarder {
         };
         burst.iter().for_each(PacketBuffer::prefetch_head);
         match &port.side {
-            PortSide::Uplink(pattern) if pattern.is_ipv6() => {
-                self.admit_from_uplink::<true, P>(port, pattern, burst, around)
+            PortSide::Uplink(patterns) if patterns.is_ipv6() => {
+                self.admit_from_uplink::<true, P>(port, patterns, burst, around)
             }
-            PortSide::Uplink(pattern) => self.admit_from_uplink::<false, P>(port, pattern, burst, around),
+            PortSide::Uplink(patterns) => self.admit_from_uplink::<false, P>(port, patterns, burst, around),
             PortSide::Access(vlans) => self.admit_from_access(port, vlans, burst, around),
         }
         self.decide(burst.len(), around);
+        if self.sampler.is_due(around) {
+            self.sampler.sample(burst, &self.frames[..], around);
+        }
         self.emit(ingress, port, burst, around, egress);
     }
 
@@ -98,19 +107,20 @@ impl Forwarder {
     fn admit_from_uplink<const IPV6: bool, P: PacketBuffer>(
         &mut self,
         port: &Port,
-        pattern: &OuterPattern,
+        patterns: &UplinkPatterns,
         burst: &mut [P],
         around: &Surroundings<'_>,
     ) {
         for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
-            match uplink::admit_usual::<IPV6, P>(packet, pattern, around.snapshot) {
+            let usual = uplink::admit_usual::<IPV6, P>(packet, patterns.usual(), around.snapshot);
+            match usual.or_else(|| uplink::admit_usual_by_others::<IPV6, P>(packet, patterns, around.snapshot)) {
                 Some((admission, ecn)) => {
                     frame.admit(&admission, around.fdb);
                     if ecn != Ecn::NotEct {
                         take_congestion_over(packet, frame, ecn, around);
                     }
                 }
-                None => admit_unusual_from_uplink(packet, frame, port, around),
+                None => admit_unusual_from_uplink(packet, frame, port, &mut self.learn_filter, around),
             }
         }
     }
@@ -129,7 +139,13 @@ impl Forwarder {
                 Some(admission) => frame.admit(&admission, around.fdb),
                 None => {
                     let of_port = (vlans, port.link_local);
-                    admit_unusual_from_access(packet, frame, of_port, &mut self.discoveries, around);
+                    admit_unusual_from_access(
+                        packet,
+                        frame,
+                        of_port,
+                        (&mut self.discoveries, &mut self.learn_filter),
+                        around,
+                    );
                 }
             }
         }
@@ -145,7 +161,7 @@ impl Forwarder {
                 unusual.push(frame);
             }
         }
-        unusual.into_iter().for_each(|frame| decide_unusual(frame, around));
+        unusual.into_iter().for_each(|frame| decide_unusual(frame, &mut self.learn_filter, around));
     }
 
     /// Stage 3.
@@ -204,12 +220,13 @@ fn admit_unusual_from_uplink<P: PacketBuffer>(
     packet: &mut P,
     frame: &mut Frame,
     port: &Port,
+    learn_filter: &mut LearnFilter,
     around: &Surroundings<'_>,
 ) {
     match uplink::admit_unusual(packet, port, around.snapshot, around.telemetry) {
         Ok(admission) => {
             frame.admit(&admission, around.fdb);
-            segment_size::clamp(packet, frame, around);
+            segment_size::clamp(packet, frame, learn_filter, around);
         }
         Err(refusal) => frame.verdict = Verdict::Refuse(refusal),
     }
@@ -220,14 +237,14 @@ fn admit_unusual_from_access<P: PacketBuffer>(
     packet: &mut P,
     frame: &mut Frame,
     (vlans, link_local): (&AccessMap, LinkLocal),
-    discoveries: &mut Discoveries,
+    (discoveries, learn_filter): (&mut Discoveries, &mut LearnFilter),
     around: &Surroundings<'_>,
 ) {
     match access::admit_unusual(packet, vlans, link_local, around.snapshot) {
         Ok(admission) => {
             frame.admit(&admission, around.fdb);
-            segment_size::clamp(packet, frame, around);
-            discoveries.meet(packet, frame, around);
+            segment_size::clamp(packet, frame, learn_filter, around);
+            discoveries.meet(packet, frame, learn_filter, around);
         }
         Err(refusal) => frame.verdict = refusal.into(),
     }

@@ -8,6 +8,7 @@
 use super::bridging::{Frame, Verdict, decide_unusual};
 use super::forwarder::Surroundings;
 use super::framing::FramePlace;
+use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
 use crate::tables::{LocationKind, TunnelIndex};
 use crate::telemetry::Event;
@@ -30,12 +31,17 @@ struct Segment {
 /// Clamps the frame if it opens a TCP connection and its bridge asks for that. Where it is to go is then decided, for by
 /// that it is known what fits.
 #[inline]
-pub fn clamp<P: PacketBuffer>(packet: &mut P, frame: &mut Frame, around: &Surroundings<'_>) {
+pub fn clamp<P: PacketBuffer>(
+    packet: &mut P,
+    frame: &mut Frame,
+    learn_filter: &mut LearnFilter,
+    around: &Surroundings<'_>,
+) {
     let domain = around.snapshot.domains.get(usize::from(frame.bridge().0));
     if domain.is_some_and(|domain| domain.clamps_segments)
         && let Some(segment) = opening_segment(packet, frame.place)
     {
-        decide_unusual(frame, around);
+        decide_unusual(frame, learn_filter, around);
         if let Some(max_frame) = largest_frame(frame, around) {
             let limit = max_frame.saturating_sub(segment.in_front + TCP_HEADER).max(SMALLEST);
             let bytes = packet.head_mut().get_mut(segment.range).unwrap_or_default();

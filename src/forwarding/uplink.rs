@@ -4,10 +4,10 @@ use super::access::short;
 use super::bridging::{Admission, check_front};
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::{ChecksumVerdict, PacketBuffer};
-use crate::tables::outer_pattern::{OuterPattern, PATTERN};
+use crate::tables::outer_pattern::{OuterPattern, PATTERN, UplinkPatterns};
 use crate::tables::snapshot::{Port, Snapshot, UNKNOWN_TUNNEL};
 use crate::tables::tunnel::{OUTER_IPV4, OUTER_IPV6};
-use crate::tables::{Location, TunnelIndex};
+use crate::tables::{BridgeIndex, Location, TunnelIndex};
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
 use crate::wire::checksum::{Checksum, ipv4_header_is_valid, plain_ipv4_header_is_valid};
 use crate::wire::ecn::{Ecn, EcnOutcome, copy_congestion};
@@ -19,6 +19,7 @@ use crate::wire::ip::{IpError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP};
 use crate::wire::ipv4::{IPV4_HEADER, Ipv4Header};
 use crate::wire::ipv6::{IPV6_HEADER, Ipv6Header, upper_layer};
 use crate::wire::udp::{UDP_HEADER, UdpHeader};
+use crate::wire::vxlan::VXLAN_HEADER;
 use crate::wire::{Vni, vxlan};
 
 /// Why a packet from an uplink does not become a bridged frame.
@@ -47,6 +48,8 @@ struct Outer {
     source: TunnelIndex,
     ecn: Ecn,
     vni: Vni,
+    /// Asked for of no usual packet.
+    group_policy: Option<u16>,
     /// Where the inner frame is in the packet, which ends with it.
     place: FramePlace,
     addresses: Addresses,
@@ -71,12 +74,22 @@ pub fn admit_usual<const IPV6: bool, P: PacketBuffer>(
     pattern: &OuterPattern,
     snapshot: &Snapshot,
 ) -> Option<(Admission, Ecn)> {
-    let Outer { source, ecn, vni, place, addresses, ethertype } = usual::<IPV6, P>(packet, pattern, snapshot)?;
+    let Outer { source, ecn, vni, place, addresses, ethertype, .. } = usual::<IPV6, P>(packet, pattern, snapshot)?;
     let bridge = snapshot.vnis.get(vni)?;
     if is_vlan_ethertype(ethertype) {
         return None;
     }
     Some((Admission { bridge, source: Location::tunnel(source), addresses, place }, ecn))
+}
+
+/// As [`admit_usual`], by the patterns that fewer packets have.
+#[inline(never)]
+pub fn admit_usual_by_others<const IPV6: bool, P: PacketBuffer>(
+    packet: &P,
+    patterns: &UplinkPatterns,
+    snapshot: &Snapshot,
+) -> Option<(Admission, Ecn)> {
+    patterns.others().iter().find_map(|pattern| admit_usual::<IPV6, P>(packet, pattern, snapshot))
 }
 
 /// Admits any packet that `port` received: if it is VXLAN for this gateway, of a known VNI, what is behind its outer
@@ -124,6 +137,7 @@ fn usual_ipv4<P: PacketBuffer>(packet: &P, front: &[u8; PATTERN], snapshot: &Sna
         source: snapshot.remotes.get_ipv4(source.into())?,
         ecn: Ecn::from_dscp_ecn(front[ETHERNET_HEADER + 1]),
         vni: vxlan::vni_of(field(front, UDP + UDP_HEADER)?),
+        group_policy: None,
         place: FramePlace::without(OUTER_IPV4 as u16, packet),
         addresses,
         ethertype,
@@ -151,6 +165,7 @@ fn usual_ipv6<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Option<Outer>
         source: snapshot.remotes.get_ipv6(source.into())?,
         ecn: Ecn::from_dscp_ecn(front[ETHERNET_HEADER] << 4 | front[ETHERNET_HEADER + 1] >> 4),
         vni: vxlan::vni_of(header),
+        group_policy: None,
         place: FramePlace::without(OUTER_IPV6 as u16, packet),
         addresses,
         ethertype,
@@ -189,7 +204,8 @@ fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -
     if ip.protocol != PROTOCOL_UDP {
         return Err(unserved(&ip));
     }
-    let (vni, frame) = terminate_vxlan(packet, &ip, snapshot)?;
+    let (header, frame) = terminate_vxlan(packet, &ip, snapshot)?;
+    let (vni, group_policy) = (vxlan::vni_of(&header), vxlan::group_policy_of(&header));
     let inner = field(packet.head(), frame.start).map(inner_header);
     let (addresses, ethertype) = inner.ok_or_else(|| short(packet, frame.start + ETHERNET_HEADER))?;
     if !packet.truncate(frame.end) {
@@ -197,15 +213,15 @@ fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -
     }
     // IPv4 or IPv6 headers with all their options, UDP and VXLAN are far shorter than 64 KiB.
     let place = FramePlace::without(frame.start as u16, packet);
-    Ok(Outer { source: ip.source, ecn: ip.ecn, vni, place, addresses, ethertype })
+    Ok(Outer { source: ip.source, ecn: ip.ecn, vni, group_policy, place, addresses, ethertype })
 }
 
-/// Validates UDP and VXLAN (RFC 7348, 5); gives the VNI, and where the inner frame lies in the packet.
+/// Validates UDP and VXLAN (RFC 7348, 5); gives the VXLAN header, and where the inner frame lies in the packet.
 fn terminate_vxlan<P: PacketBuffer>(
     packet: &P,
     ip: &OuterIp,
     snapshot: &Snapshot,
-) -> Result<(Vni, std::ops::Range<usize>), DropReason> {
+) -> Result<([u8; VXLAN_HEADER], std::ops::Range<usize>), DropReason> {
     if ip.fragment {
         return Err(DropReason::OuterFragment);
     }
@@ -217,30 +233,44 @@ fn terminate_vxlan<P: PacketBuffer>(
             short(packet, ip.payload.start + UDP_HEADER)
         });
     };
-    if udp.destination_port != snapshot.vtep.udp_port {
+    if !snapshot.vtep.udp_ports.contains(&udp.destination_port) {
         return Err(DropReason::UplinkUnserved);
     }
     let udp_length = usize::from(udp.length);
-    if udp_length > ip.payload.len() || udp_length < UDP_HEADER + vxlan::VXLAN_HEADER {
+    if udp_length > ip.payload.len() || udp_length < UDP_HEADER + VXLAN_HEADER {
         return Err(DropReason::OuterUdpLength);
     }
     let end = ip.payload.start + udp_length;
     verify_udp_checksum(packet, ip.ipv6, ip.payload.start, &udp, snapshot)?;
     let vxlan_at = ip.payload.start + UDP_HEADER;
-    let frame = vxlan_at + vxlan::VXLAN_HEADER..end;
+    let frame = vxlan_at + VXLAN_HEADER..end;
     let Some(header) = field(head, vxlan_at) else {
         return Err(short(packet, frame.start));
     };
     if !vxlan::has_valid_vni(header) {
         return Err(DropReason::VxlanFlags);
     }
-    if snapshot.vtep.strict && !vxlan::reserved_is_zero(header) {
+    if snapshot.vtep.strict && !reserved_is_zero(header, snapshot) {
         return Err(DropReason::VxlanReserved);
     }
     if frame.len() < ETHERNET_HEADER {
         return Err(DropReason::InnerTruncated);
     }
-    Ok((vxlan::vni_of(header), frame))
+    Ok((*header, frame))
+}
+
+/// True where what is reserved in a VXLAN header is zero. To a bridge with group policies their fields are not reserved.
+fn reserved_is_zero(header: &[u8; VXLAN_HEADER], snapshot: &Snapshot) -> bool {
+    let has_policies = || snapshot.group_policies.contains_key(&vxlan::vni_of(header));
+    vxlan::reserved_is_zero(header) || vxlan::reserved_with_group_policy_is_zero(header) && has_policies()
+}
+
+/// The bridge of a packet whose VNI is none of the usual ones.
+#[cold]
+fn bridge_by_group_policy(vni: Vni, group_policy: Option<u16>, snapshot: &Snapshot) -> Result<BridgeIndex, DropReason> {
+    let policies = snapshot.group_policies.get(&vni).ok_or(DropReason::UnknownVni)?;
+    let accepted = group_policy.is_some_and(|id| policies.accepted.contains(&id));
+    if accepted { Ok(policies.bridge) } else { Err(DropReason::GroupPolicy) }
 }
 
 /// Finds the bridge, and looks at the inner frame.
@@ -250,8 +280,8 @@ fn open<P: PacketBuffer>(
     snapshot: &Snapshot,
     telemetry: &WorkerTelemetry,
 ) -> Result<Admission, DropReason> {
-    let Outer { source, ecn, vni, place, addresses, ethertype } = outer;
-    let bridge = snapshot.vnis.get_any(vni).ok_or(DropReason::UnknownVni)?;
+    let Outer { source, ecn, vni, group_policy, place, addresses, ethertype } = outer;
+    let bridge = snapshot.vnis.get_any(vni).map_or_else(|| bridge_by_group_policy(vni, group_policy, snapshot), Ok)?;
     if source == UNKNOWN_TUNNEL && snapshot.policy(bridge).source_check {
         return Err(DropReason::UnknownRemote);
     }
@@ -290,7 +320,7 @@ fn outer_ipv4<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Result<OuterI
     if packet.receive_checksums().ip != ChecksumVerdict::Good && !ipv4_header_is_valid(bytes) {
         return Err(DropReason::OuterIpChecksum);
     }
-    if snapshot.vtep.address != ip.destination {
+    if !snapshot.vtep.has(ip.destination.into()) {
         return Err(DropReason::UplinkForeignAddress);
     }
     Ok(OuterIp {
@@ -310,7 +340,7 @@ fn outer_ipv6<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Result<OuterI
     if upper.underway {
         return Err(DropReason::OuterExtensionHeader);
     }
-    if snapshot.vtep.address != ip.destination {
+    if !snapshot.vtep.has(ip.destination.into()) {
         return Err(DropReason::UplinkForeignAddress);
     }
     Ok(OuterIp {

@@ -6,6 +6,7 @@ pub mod exception_path;
 pub mod fdb;
 pub mod index;
 pub mod learning;
+pub mod next_hop_group;
 pub mod outer_pattern;
 pub mod published;
 pub mod quiescence;

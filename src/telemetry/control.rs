@@ -2,8 +2,9 @@
 
 use super::counter::{Counter, CounterTable};
 use super::kernel::KernelTelemetry;
+use super::worker::MAX_PORTS;
 use super::{BindingEvent, FdbEvent};
-use crate::tables::{BindingSource, BridgeIndex};
+use crate::tables::{BindingSource, BridgeIndex, PortIndex};
 
 /// What happened to the forwarding database, and how full it is.
 #[derive(Debug)]
@@ -12,8 +13,11 @@ pub struct FdbTelemetry {
     pub entries: Counter,
     /// Entries there may be: `[fdb] max_entries`.
     pub capacity: Counter,
+    /// Entries that are frozen now.
+    pub frozen: Counter,
     events: [Counter; FdbEvent::COUNT],
     bridge_entries: CounterTable<Counter>,
+    port_learned: [Counter; MAX_PORTS],
 }
 
 impl FdbTelemetry {
@@ -37,6 +41,13 @@ impl FdbTelemetry {
     #[must_use]
     pub fn bridge_entries(&self, bridge: BridgeIndex) -> &Counter {
         self.bridge_entries.row(bridge.0)
+    }
+
+    /// How many addresses are learned behind one port. The writer sets it. There are at most [`MAX_PORTS`] ports; an
+    /// index beyond that wraps.
+    #[must_use]
+    pub fn port_learned(&self, port: PortIndex) -> &Counter {
+        &self.port_learned[usize::from(port.0) % MAX_PORTS]
     }
 }
 
@@ -100,8 +111,10 @@ impl ControlTelemetry {
             fdb: FdbTelemetry {
                 entries: Counter::new(),
                 capacity: Counter::new(),
+                frozen: Counter::new(),
                 events: [const { Counter::new() }; FdbEvent::COUNT],
                 bridge_entries: CounterTable::new(),
+                port_learned: [const { Counter::new() }; MAX_PORTS],
             },
             bindings: BindingTelemetry {
                 capacity: Counter::new(),

@@ -41,6 +41,8 @@ labelled_enum! {
         InnerTruncated = "inner_truncated",
         /// No bridge has the packet's VNI.
         UnknownVni = "unknown_vni",
+        /// The packet has no group policy ID (VXLAN-GBP), or one that its bridge does not have in `accept_group_policies`.
+        GroupPolicy = "group_policy",
         /// The packet's source is no remote VTEP of the bridge, and `source_check` is on.
         UnknownRemote = "unknown_remote",
         /// The decapsulated frame carries a VLAN tag, and the bridge does not carry tags (RFC 7348, 6.1).
@@ -53,6 +55,8 @@ labelled_enum! {
         AccessDoubleTagged = "access_double_tagged",
         /// The frame's source MAC is a group address or zero.
         InvalidSourceMac = "invalid_source_mac",
+        /// The source MAC has a static entry with `pinned`, which names another place.
+        PinnedElsewhere = "pinned_elsewhere",
         /// The frame is for a reserved link-local group address (IEEE 802.1Q, 8.6.3).
         LinkLocal = "link_local",
         /// The frame's own VLAN tag, which its bridge carries, is another bridge's on the access port it would leave by.

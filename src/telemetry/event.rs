@@ -13,10 +13,16 @@ labelled_enum! {
         LearnSent = "learn_sent",
         /// New or moved sources not handed over because the learn ring was full; the next frame tries again.
         LearnLost = "learn_lost",
+        /// New or moved sources not handed over because the same had been less than 10 ms ago: control has not learned them
+        /// yet, or refuses to.
+        LearnRepeated = "learn_repeated",
         /// Age ticks of known sources that were brought up to date.
         AgeRefreshed = "age_refreshed",
         /// Frames from a source whose static entry names another place; they are forwarded and not learned.
         StaticConflict = "static_conflict",
+        /// Frames from a source that is frozen in another place because it moved too often; they are forwarded and not
+        /// learned.
+        FrozenConflict = "frozen_conflict",
         /// MAC+IP bindings heard on access ports handed to the control thread.
         BindingReported = "binding_reported",
         /// MAC+IP bindings heard again too soon to be handed over again.
@@ -65,12 +71,20 @@ labelled_enum! {
         Learned = "learned",
         /// Learned addresses that moved to another place.
         Moved = "moved",
+        /// Learned addresses forgotten because they moved to a port that has `max_macs` of others.
+        Unseated = "unseated",
         /// Learned addresses removed because nothing was heard of them for the ageing time.
         Aged = "aged",
         /// Learned addresses removed because their bridge, port or remote VTEP left the config.
         Flushed = "flushed",
+        /// Addresses frozen where they are because they moved too often.
+        Frozen = "frozen",
+        /// Addresses whose freeze has ended.
+        Thawed = "thawed",
         /// Addresses not learned because their bridge has `max_macs` of them; frames to them are flooded.
         RefusedByBridgeLimit = "refused_by_bridge_limit",
+        /// Addresses not learned because the port they are behind has `max_macs` of them; frames to them are flooded.
+        RefusedByPortLimit = "refused_by_port_limit",
         /// Addresses not learned because the FDB has `max_entries`; frames to them are flooded.
         RefusedByGlobalLimit = "refused_by_global_limit",
         /// Entries moved to their other bucket to make room for a new one.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{ControlTelemetry, ExceptionTelemetry, WorkerTelemetry};
+use super::{ControlTelemetry, Entropy, ExceptionTelemetry, WorkerTelemetry};
 use crate::config::model::PortRole;
 use crate::tables::{BridgeIndex, PortIndex, TunnelIndex};
 use crate::wire::MacAddr;
@@ -29,6 +29,9 @@ pub trait MetricsSource: Send + Sync {
 
     /// What the thread between the uplinks and the kernel counts.
     fn exception(&self) -> &ExceptionTelemetry;
+
+    /// How flows are spread.
+    fn entropy(&self) -> &Entropy;
 
     /// Every port, read from its driver now, in config order.
     fn port_readings(&self) -> Vec<PortReading>;
@@ -103,6 +106,8 @@ pub struct PortReading {
     pub link_up: bool,
     /// The link's speed in Mbit/s, where the driver knows it.
     pub link_mbps: Option<u32>,
+    /// The most MAC addresses learned behind an access port, where there is a limit.
+    pub max_macs: Option<u32>,
     /// The driver's counters since the port was started.
     pub statistics: PortStatistics,
     /// The driver's extended counters, by the driver's names. No name twice.

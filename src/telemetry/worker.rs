@@ -4,6 +4,7 @@ use zerocopy::FromZeros;
 
 use super::counter::{Counter, CounterTable};
 use super::exception::PuntCounters;
+use super::flow_samples::FlowSamples;
 use super::histogram::CycleHistogram;
 use super::{CACHE_LINE, DropReason, Event};
 use crate::tables::{BridgeIndex, PortIndex, TunnelIndex};
@@ -147,6 +148,8 @@ pub struct WorkerTelemetry {
     pub punts: PuntCounters,
     /// How long bursts took that held at least one packet, from receive to transmit, in cycles.
     pub burst_time: CycleHistogram,
+    /// Samples of flows from and to remote VTEPs.
+    pub flow_samples: FlowSamples,
 }
 
 const _: () = {
@@ -172,6 +175,7 @@ impl WorkerTelemetry {
             ports: [const { [const { Counter::new() }; 4] }; MAX_PORTS],
             punts: PuntCounters::default(),
             burst_time: CycleHistogram::new(),
+            flow_samples: FlowSamples::new(),
         }
     }
 

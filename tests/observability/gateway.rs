@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
+use vtepd::api::fdb::{FdbChange, StationQuery};
 use vtepd::api::types::{
     Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange,
     Place,
@@ -15,9 +16,11 @@ use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
 use vtepd::tables::{BindingSource, BridgeIndex, PortIndex, TunnelIndex};
+use vtepd::telemetry::flow_samples::FlowSample;
 use vtepd::telemetry::{
-    BindingEvent, BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent,
-    MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, WorkerHandle, WorkerTelemetry,
+    BindingEvent, BridgeLabel, BuildInfo, ControlTelemetry, Direction, DropReason, Entropy, Event, ExceptionTelemetry,
+    FdbEvent, MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, StationChange, WorkerHandle,
+    WorkerTelemetry,
 };
 use vtepd::wire::MacAddr;
 
@@ -33,6 +36,7 @@ pub struct Gateway {
     pub workers: Vec<WorkerHandle>,
     pub control: ControlTelemetry,
     pub exception: ExceptionTelemetry,
+    pub entropy: Entropy,
     pub bridges: Vec<BridgeState>,
     pub remotes: Vec<RemoteState>,
     pub ports: Vec<PortReading>,
@@ -40,6 +44,8 @@ pub struct Gateway {
     pub bindings: Vec<Binding>,
     pub check: Result<Check, String>,
     pub reload: Mutex<Result<String, String>>,
+    /// What was last asked to be flushed.
+    pub flushed: Mutex<Option<StationQuery>>,
     pub ready: AtomicBool,
 }
 
@@ -50,6 +56,7 @@ impl Gateway {
             workers: Vec::new(),
             control: ControlTelemetry::new(),
             exception: ExceptionTelemetry::new(),
+            entropy: Entropy::default(),
             bridges: Vec::new(),
             remotes: Vec::new(),
             ports: Vec::new(),
@@ -63,6 +70,7 @@ impl Gateway {
                 followers: vec![ZEBRA.to_owned()],
             }),
             reload: Mutex::new(Ok("Nothing changed.".to_owned())),
+            flushed: Mutex::default(),
             ready: AtomicBool::new(true),
         }
     }
@@ -96,6 +104,7 @@ fn ports() -> Vec<PortReading> {
         transmit_queues: 2,
         link_up: true,
         link_mbps: Some(25_000),
+        max_macs: None,
         statistics: PortStatistics {
             received_packets: 1_234_567,
             received_bytes: 987_654_321,
@@ -116,6 +125,7 @@ fn ports() -> Vec<PortReading> {
         mtu: 1500,
         link_up: false,
         link_mbps: None,
+        max_macs: Some(100),
         statistics: PortStatistics::default(),
         xstats: Vec::new(),
         ..uplink.clone()
@@ -132,6 +142,7 @@ fn bridges() -> Vec<BridgeState> {
         remotes: vec![REMOTE_V4, REMOTE_V6],
         learning: true,
         max_macs: Some(5000),
+        ageing: Some(Duration::from_secs(60)),
     };
     let last = BridgeState {
         index: BridgeIndex(65535),
@@ -141,13 +152,14 @@ fn bridges() -> Vec<BridgeState> {
         remotes: Vec::new(),
         learning: false,
         max_macs: None,
+        ageing: None,
     };
     vec![first, last]
 }
 
 fn remotes() -> Vec<RemoteState> {
-    let next_hop = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 1]), port: "uplink0".to_owned() };
-    let second = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 2]), port: "uplink0".to_owned() };
+    let next_hop = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 1]), port: "uplink0".to_owned(), share_percent: 75.0 };
+    let second = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 2]), port: "uplink0".to_owned(), share_percent: 25.0 };
     vec![
         RemoteState {
             index: TunnelIndex(0),
@@ -176,6 +188,8 @@ fn entries() -> Vec<FdbEntry> {
         mac: MacAddr([2, 0, 0, 0, 0, last]),
         place,
         kind,
+        pinned: kind == EntryKind::Static,
+        frozen: last == 2,
         age_seconds,
     };
     let trunk = |vlan| Place::Port { port: "trunk0".to_owned(), vlan };
@@ -183,6 +197,26 @@ fn entries() -> Vec<FdbEntry> {
         entry(1, 100, trunk(Some(100)), EntryKind::Learned, Some(3)),
         entry(2, 100, Place::Remote { remote: REMOTE_V4 }, EntryKind::Learned, Some(200)),
         entry(3, 16_777_215, trunk(None), EntryKind::Static, None),
+    ]
+}
+
+fn history() -> [FdbChange; 2] {
+    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100) };
+    let moved = FdbChange {
+        at_unix_ms: 1_700_000_000_500,
+        vni: 100,
+        mac: Some("02:00:00:00:00:01".to_owned()),
+        entries: 1,
+        change: StationChange::Moved.name().to_owned(),
+        why: StationChange::Moved.help().to_owned(),
+        from: Some(Place::Remote { remote: REMOTE_V4 }),
+        to: Some(trunk.clone()),
+    };
+    let flushed = StationChange::Flushed;
+    let (change, why) = (flushed.name().to_owned(), flushed.help().to_owned());
+    [
+        FdbChange { at_unix_ms: 1_700_000_001_000, mac: None, entries: 1234, change, why, to: None, ..moved.clone() },
+        moved,
     ]
 }
 
@@ -240,11 +274,20 @@ fn count(gateway: &Gateway) {
     for cycles in 1..=100 {
         first.burst_time.record(cycles * 1000);
     }
+    // From one remote VTEP many flows on one port; to the other, few samples.
+    for number in 0..256 {
+        let (remote, direction) = (TunnelIndex(0), Direction::Received);
+        first.flow_samples.add(FlowSample { remote, direction, source_port: 50_000, flow: number % 32 });
+    }
+    let (remote, direction) = (TunnelIndex(65535), Direction::Sent);
+    second.flow_samples.add(FlowSample { remote, direction, source_port: 50_000, flow: 1 });
+    gateway.entropy.look(&gateway.workers, Instant::now());
     let fdb = &gateway.control.fdb;
     fdb.entries.set(3);
     fdb.capacity.set(65536);
     fdb.event_many(FdbEvent::Learned, 2);
     fdb.bridge_entries(BridgeIndex(0)).set(2);
+    fdb.port_learned(PortIndex(1)).set(1);
     fdb.bridge_entries(BridgeIndex(65535)).set(1);
     let bindings = &gateway.control.bindings;
     bindings.capacity.set(131_072);
@@ -280,6 +323,10 @@ impl MetricsSource for Gateway {
         &self.exception
     }
 
+    fn entropy(&self) -> &Entropy {
+        &self.entropy
+    }
+
     fn port_readings(&self) -> Vec<PortReading> {
         self.ports.clone()
     }
@@ -305,7 +352,13 @@ impl GatewayView for Gateway {
     }
 
     fn local_vtep(&self) -> LocalVtep {
-        LocalVtep { address: Ipv4Addr::new(10, 0, 0, 1).into(), udp_port: 4789, uplinks: vec!["uplink0".to_owned()] }
+        LocalVtep {
+            address: Ipv4Addr::new(10, 0, 0, 1).into(),
+            other_addresses: vec![Ipv4Addr::new(10, 0, 0, 100).into()],
+            udp_port: 4789,
+            other_udp_ports: vec![8472],
+            uplinks: vec!["uplink0".to_owned()],
+        }
     }
 
     fn remotes(&self) -> Vec<RemoteState> {
@@ -314,6 +367,26 @@ impl GatewayView for Gateway {
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
         Page::cut(self.entries.iter().filter(|entry| filter.matches(entry)).cloned(), range)
+    }
+
+    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String> {
+        let matching = |change: &&FdbChange| {
+            query.vni.is_none_or(|vni| vni.get() == change.vni)
+                && query.mac.is_none_or(|mac| change.mac == Some(mac.to_string()))
+        };
+        Ok(Page::cut(history().iter().filter(matching).cloned(), range))
+    }
+
+    fn unfreeze(&self, query: &StationQuery) -> Result<u64, String> {
+        Ok(u64::from(query.mac.is_none_or(|mac| mac == MacAddr([2, 0, 0, 0, 0, 2]))))
+    }
+
+    fn flush(&self, query: &StationQuery) -> Result<u64, String> {
+        *self.flushed.lock().expect("no test panics with it") = Some(query.clone());
+        match &query.port {
+            Some(port) if port != "trunk0" => Err(format!("no port is called `{port}`")),
+            _ => Ok(1234),
+        }
     }
 
     fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {

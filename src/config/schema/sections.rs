@@ -1,7 +1,9 @@
 //! The sections and keys.
 
 use super::Absent::{self, Means, Required};
-use super::{Default, Form, Key, Kind, MAX_CORE, MAX_FDB_ENTRIES, MAX_SOCKET_PATH, Section};
+use super::{
+    Default, Form, Key, Kind, MAX_ADDRESSES, MAX_CORE, MAX_FDB_ENTRIES, MAX_SOCKET_PATH, MAX_UDP_PORTS, Section,
+};
 
 const fn key(name: &'static str, kind: Kind, absent: Absent, example: &'static str, doc: &'static str) -> Key {
     Key { name, kind, absent, doc, example }
@@ -31,15 +33,41 @@ pub static VTEP: Section = Section {
             Kind::IpAddress,
             Required,
             "\"10.0.0.1\"",
-            "The gateway's own address on the uplink: the outer source of what it sends, and the only outer \
-             destination it accepts. Its family is the family of the whole underlay.",
+            "The gateway's own address on the uplink: the outer source of what it sends, and an outer destination that it \
+             accepts. Its family is the family of the whole underlay.",
+        ),
+        key(
+            "other_addresses",
+            Kind::IpAddresses(MAX_ADDRESSES - 1),
+            Absent::Default(Default::Empty),
+            "[\"10.0.0.100\"]",
+            "Further outer destinations that it accepts, as an anycast address that several gateways have; of the same \
+             family. Of two gateways that are to look like one VTEP, each has the common address as `address` and its own \
+             one here.",
         ),
         key(
             "udp_port",
             Kind::Integer(1, 65_535),
             integer(4789),
             "4789",
-            "The UDP destination port, sent and accepted. Some older systems use 8472.",
+            "The UDP destination port, sent and accepted; what is sent of a bridge that has its own goes there. Some older \
+             systems use 8472.",
+        ),
+        key(
+            "other_udp_ports",
+            Kind::Integers(MAX_UDP_PORTS - 1, 65_535),
+            Absent::Default(Default::Empty),
+            "[8472]",
+            "Further UDP destination ports at which VXLAN is accepted, for all bridges. With `udp_port`, and those that \
+             bridges have, at most 8 different ones.",
+        ),
+        key(
+            "source_ports",
+            Kind::Numbers(1, 65_535),
+            text("49152-65535"),
+            "\"32768-65535\"",
+            "The range of UDP source ports of what is sent; a hash of the inner flow says which (RFC 7348, 5). A range of \
+             fewer than some hundred ports leaves routers less to spread by.",
         ),
         key(
             "udp_checksum",
@@ -47,8 +75,15 @@ pub static VTEP: Section = Section {
             text("full"),
             "\"full\"",
             "UDP checksums over an IPv6 underlay. \"full\": computed on what is sent, and a zero checksum is refused. \
-             \"zero\": zero is sent and accepted, and a checksum that is not zero is still verified (RFC 6935). Over \
-             IPv4 zero is sent and accepted whatever this says.",
+             \"zero\": zero is sent and accepted, and a checksum that is not zero is still verified (RFC 6935).",
+        ),
+        key(
+            "udp_checksum_ipv4",
+            Kind::Choice(&["full", "zero"]),
+            text("zero"),
+            "\"zero\"",
+            "UDP checksums of what is sent over an IPv4 underlay: \"zero\", as RFC 7348 has it, or \"full\", computed over \
+             the whole packet. Received, a zero checksum is accepted and any other verified, whatever this says.",
         ),
         key(
             "dscp",
@@ -77,7 +112,8 @@ pub static VTEP: Section = Section {
              \"static\": neither.",
         ),
     ],
-    example: "[vtep]\naddress = \"10.0.0.1\"\nudp_port = 4789\nudp_checksum = \"full\"\ndscp = \"inherit\"\nttl = 64\n\
+    example: "[vtep]\naddress = \"10.0.0.1\"\nother_addresses = [\"10.0.0.100\"]\nudp_port = 4789\nother_udp_ports = [8472]\n\
+              source_ports = \"32768-65535\"\nudp_checksum = \"full\"\nudp_checksum_ipv4 = \"zero\"\ndscp = \"inherit\"\nttl = 64\n\
               strict = false\nunderlay = \"kernel\"\n",
 };
 
@@ -213,11 +249,19 @@ pub static PORT: Section = Section {
              \"punt\": the port's interface in the kernel gets them, which an access port then has, too; whatever runs \
              there, lldpd for one, sends its own by it. Nothing else crosses between an access port and the kernel.",
         ),
+        key(
+            "max_macs",
+            Kind::Integer(1, MAX_FDB_ENTRIES),
+            Means("no bound of its own"),
+            "100",
+            "The most MAC addresses learned behind an access port, in all its bridges together. Frames of others still \
+             pass, and frames to them are flooded. A reload changes it.",
+        ),
     ],
     example: "[[port]]\nname = \"uplink0\"\ndevice = \"0000:01:10.0\"\nrole = \"uplink\"\nmtu = 9000\nkernel_interface = \"fabric0\"\n\n\
               [[port]]\n\
               name = \"trunk0\"\ndevice = \"net_tap1,iface=ac0\"\nrole = \"access\"\nmac = \"02:00:00:aa:00:01\"\n\
-              descriptors = 1024\nlink_local = \"punt\"\nkernel_interface = \"lldp0\"\n",
+              descriptors = 1024\nmax_macs = 100\nlink_local = \"punt\"\nkernel_interface = \"lldp0\"\n",
 };
 
 /// `[[bridge]]`.
@@ -234,6 +278,29 @@ pub static BRIDGE: Section = Section {
             Required,
             "100",
             "The VXLAN network identifier, or a range of them. No VNI is in two bridges.",
+        ),
+        key(
+            "udp_port",
+            Kind::Integer(1, 65_535),
+            Means("`udp_port` of `[vtep]`"),
+            "8472",
+            "The UDP destination port of what the bridge sends to remote VTEPs, where these have another than the rest. It is \
+             accepted, too, for all bridges.",
+        ),
+        key(
+            "group_policy",
+            Kind::Integer(0, 65_535),
+            Means("no group policy ID"),
+            "100",
+            "The group policy ID (VXLAN-GBP) of what the bridge sends to remote VTEPs.",
+        ),
+        key(
+            "accept_group_policies",
+            Kind::Integers(64, 65_535),
+            Means("any, or none"),
+            "[100, 101]",
+            "The group policy IDs (VXLAN-GBP) of which the bridge takes packets from remote VTEPs. Others, and those without \
+             one, are dropped and counted as `group_policy`.",
         ),
         key(
             "vlan",
@@ -294,6 +361,14 @@ pub static BRIDGE: Section = Section {
             "The most MAC addresses each of the bridges learns. Frames beyond still pass, as floods.",
         ),
         key(
+            "ageing",
+            Kind::Integer(0, 1_000_000),
+            Means("`fdb.ageing`"),
+            "60",
+            "How long an address learned in the bridge that is not heard of is kept, in seconds; 0 is for ever. No \
+             bridge's time is more than 2048 times another's.",
+        ),
+        key(
             "control",
             Kind::Choice(&["static", "kernel"]),
             text("static"),
@@ -315,7 +390,9 @@ pub static BRIDGE: Section = Section {
         ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nclamp_mss = true\nmax_macs = 1000\ncontrol = \"static\"\nneighbour_suppression = true\n\n# 64 bridges: VNI 1000 \
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nclamp_mss = true\nmax_macs = 1000\nageing = 60\n\
+              control = \"static\"\nneighbour_suppression = true\nudp_port = 8472\ngroup_policy = 100\n\
+              accept_group_policies = [100, 101]\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",
 };
@@ -360,7 +437,30 @@ pub static FDB: Section = Section {
             Kind::Integer(0, 1_000_000),
             integer(300),
             "300",
-            "How long a learned address that is not heard of is kept, in seconds; 0 is for ever.",
+            "How long a learned address that is not heard of is kept, in seconds; 0 is for ever. For all bridges that \
+             have no `ageing` of their own.",
+        ),
+        key(
+            "max_moves",
+            Kind::Integer(0, 1000),
+            integer(5),
+            "5",
+            "With how many moves within `move_window` an address is frozen where it is: heard elsewhere it does not move \
+             there, for the time of `freeze`; its frames are forwarded (RFC 7432, 15.1). 0 never.",
+        ),
+        key(
+            "move_window",
+            Kind::Integer(1, 86_400),
+            integer(180),
+            "180",
+            "Within how many seconds from its first move an address may not have `max_moves`.",
+        ),
+        key(
+            "freeze",
+            Kind::Integer(0, 1_000_000),
+            integer(180),
+            "180",
+            "How long an address that moved too often is frozen, in seconds; 0 is until `vtepctl fdb unfreeze`.",
         ),
         key(
             "max_bindings",
@@ -379,7 +479,8 @@ pub static FDB: Section = Section {
              0 is for as long as its MAC address is known. It never outlives that.",
         ),
     ],
-    example: "[fdb]\nmax_entries = 65536\nageing = 300\nmax_bindings = 131072\nbinding_ageing = 1800\n",
+    example: "[fdb]\nmax_entries = 65536\nageing = 300\nmax_moves = 5\nmove_window = 180\nfreeze = 180\nmax_bindings = 131072\n\
+              binding_ageing = 1800\n",
 };
 
 /// `[[static]]`.
@@ -411,9 +512,17 @@ pub static STATIC: Section = Section {
             "\"10.0.0.2\"",
             "The remote VTEP that the station is behind; it need not be one of the bridge's `remotes`.",
         ),
+        key(
+            "pinned",
+            Kind::Boolean,
+            boolean(false),
+            "true",
+            "Drop frames that have this source address and come from anywhere else, counted as `pinned_elsewhere`. \
+             Otherwise they are forwarded, and teach nothing.",
+        ),
     ],
     example: "[[static]]\nvni = 100\nmac = \"02:00:00:cc:00:01\"\nport = \"trunk0\"\n\n[[static]]\nvni = 100\n\
-              mac = \"02:00:00:cc:00:02\"\nremote = \"10.0.0.2\"\n",
+              mac = \"02:00:00:cc:00:02\"\nremote = \"10.0.0.2\"\npinned = true\n",
 };
 
 /// `[stats]`.

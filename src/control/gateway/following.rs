@@ -9,16 +9,15 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tracing::{debug, warn};
 
+use super::next_hop_groups::set_ways;
 use super::{Gateway, Running};
 use crate::config::Config;
-use crate::config::model::Neighbour;
 use crate::control::Kernel;
 use crate::control::adoption::{Due, all_said};
-use crate::control::compile::{compile, compile_with, next_hop, remotes};
+use crate::control::compile::{compile, compile_with, remotes};
 use crate::control::registry::{Exhausted, Registry};
-use crate::control::underlay::{Reach, Ways};
+use crate::control::underlay::Reach;
 use crate::tables::fdb::{FdbKey, FdbValue, InsertError};
-use crate::tables::tunnel::NextHop;
 use crate::tables::{Location, Snapshot};
 
 /// Stations that one round brings up to date.
@@ -78,7 +77,7 @@ impl Gateway {
     pub(super) fn lead(&mut self, snapshot: &mut Snapshot, running: &Running) {
         if let Some(kernel) = &mut self.kernel {
             kernel.set_remotes(&left_to_the_kernel(&running.config, kernel));
-            set_ways(snapshot, running, kernel);
+            set_ways(snapshot, running, kernel, &self.telemetry.kernel);
             self.reach.store(Arc::new(kernel.underlay().reach()));
         }
     }
@@ -103,7 +102,7 @@ impl Gateway {
         snapshot.exception = self.tables.snapshot.load().exception;
         let running = Running { config: Arc::clone(&before.config), ports: before.ports.clone(), registry };
         kernel.set_remotes(&left_to_the_kernel(&running.config, kernel));
-        set_ways(&mut snapshot, &running, kernel);
+        set_ways(&mut snapshot, &running, kernel, &self.telemetry.kernel);
         self.paths.mtus.apply(&mut snapshot, &running.registry);
         self.reach.store(Arc::new(kernel.underlay().reach()));
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
@@ -147,13 +146,13 @@ impl Gateway {
         };
         let Some(tunnel) = running.registry.tunnel(station.remote) else { return Ok(false) };
         let value = FdbValue::external(Location::tunnel(tunnel), station.sticky);
-        self.learning.install_external(key, value, due.news)?;
+        self.learning.install_external(key, value, due.news, &self.tables.snapshot.load())?;
         Ok(true)
     }
 
     fn publish_ways(&mut self, running: &Running, kernel: &Kernel) {
         let mut snapshot = Snapshot::clone(&self.tables.snapshot.load());
-        set_ways(&mut snapshot, running, kernel);
+        set_ways(&mut snapshot, running, kernel, &self.telemetry.kernel);
         self.paths.mtus.apply(&mut snapshot, &running.registry);
         self.publish(snapshot);
     }
@@ -164,20 +163,4 @@ fn left_to_the_kernel(config: &Config, kernel: &Kernel) -> BTreeSet<IpAddr> {
     let fixed: HashSet<IpAddr> = config.neighbours.iter().map(|neighbour| neighbour.address).collect();
     let all = remotes(config).into_iter().chain(all_said(kernel.adoption().said()));
     all.filter(|address| !fixed.contains(address)).collect()
-}
-
-fn set_ways(snapshot: &mut Snapshot, running: &Running, kernel: &Kernel) {
-    for (address, ways) in kernel.ways() {
-        let place = running.registry.tunnel(address).and_then(|index| snapshot.next_hops.get_mut(usize::from(index.0)));
-        if let Some(next_hop) = place {
-            *next_hop = first_way(running, address, ways).unwrap_or(NextHop::UNKNOWN);
-        }
-    }
-}
-
-/// The way of the first slot.
-fn first_way(running: &Running, address: IpAddr, ways: &Ways) -> Option<NextHop> {
-    let way = ways.list.get(*ways.slots.first()?)?;
-    let neighbour = Neighbour { address, mac: way.mac, port: way.port };
-    next_hop(&running.config, &neighbour, &running.ports, way.mtu)
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use super::families::{Families, Labels, labels};
 use crate::telemetry::source::{BridgeLabel, RemoteLabel, WorkerHandle};
 use crate::telemetry::totals::{self, BridgeTotal, RemoteTotal, TrafficTotal};
-use crate::telemetry::{ControlTelemetry, DropReason, Event};
+use crate::telemetry::{ControlTelemetry, Direction, DropReason, Entropy, Event, Spread, Verdict};
 
 /// A metric of traffic: its name, its help, and which number it is.
 type Measure = (&'static str, &'static str, fn(TrafficTotal) -> u64);
@@ -84,6 +84,47 @@ pub(super) fn encode_remotes(
         "The same, where it is what a router said of the path; absent where it is not, and ten minutes after.",
         with_address().filter(|(remote, _)| remote.is_path_mtu).filter_map(mtu),
     )
+}
+
+/// A metric of how traffic is spread: its name, its help, and which number it is.
+type SpreadMeasure = (&'static str, &'static str, fn(Spread) -> f64);
+
+pub(super) fn encode_spread(families: &mut Families<'_>, entropy: &Entropy, remotes: &[RemoteLabel]) -> fmt::Result {
+    const MEASURES: [SpreadMeasure; 3] = [
+        (
+            "vtepd_remote_flows",
+            "Flows of the frames from and to the remote VTEP, as so many equal ones, by the last 256 samples.",
+            |spread| spread.flows,
+        ),
+        (
+            "vtepd_remote_source_ports",
+            "Outer UDP source ports of these, as so many equal ones: what the underlay can spread them by.",
+            |spread| spread.source_ports,
+        ),
+        (
+            "vtepd_remote_polarised",
+            "Whether many flows have few source ports, so that the underlay sends them all one way: 1 or 0.",
+            |spread| f64::from(u8::from(spread.verdict == Verdict::Polarised)),
+        ),
+    ];
+    let names: Vec<String> = remotes.iter().map(|remote| remote.address.to_string()).collect();
+    let spreads: Vec<(&str, &str, Spread)> = remotes
+        .iter()
+        .zip(&names)
+        .flat_map(|(remote, name)| {
+            [("receive", Direction::Received), ("transmit", Direction::Sent)]
+                .into_iter()
+                .filter_map(|(label, direction)| Some((&**name, label, entropy.spread(remote.index, direction)?)))
+        })
+        .filter(|(_, _, spread)| spread.verdict != Verdict::TooFewSamples)
+        .collect();
+    for (name, help, measure) in MEASURES {
+        let samples = spreads.iter().map(|(remote, direction, spread)| {
+            (labels([("remote", *remote), ("direction", *direction)]), measure(*spread))
+        });
+        families.gauges(name, help, samples)?;
+    }
+    Ok(())
 }
 
 pub(super) fn encode_drops_and_events(families: &mut Families<'_>, workers: &[WorkerHandle]) -> fmt::Result {

@@ -32,6 +32,11 @@ pub(super) fn encode_control(families: &mut Families<'_>, control: &ControlTelem
         "MAC addresses the forwarding database may hold.",
         control.fdb.capacity.get(),
     )?;
+    families.gauge(
+        "vtepd_fdb_frozen_entries",
+        "MAC addresses that are frozen where they are because they moved too often.",
+        control.fdb.frozen.get(),
+    )?;
     families.counters(
         "vtepd_fdb_events",
         "Changes of the forwarding database, and refused ones.",

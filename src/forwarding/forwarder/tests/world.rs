@@ -1,9 +1,11 @@
-//! A gateway twice over: one has the whole pipeline, its twin goes the unusual way alone, with one packet at a time.
+//! A gateway twice over: one has the whole pipeline, its twin goes the unusual way alone, with one packet at a time; and
+//! where the one has a single next hop, the twin has a group that has nothing but it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
+use rustc_hash::FxHashMap;
 
 use crate::forwarding::bridging::{Frame, Verdict, decide_unusual};
 use crate::forwarding::forwarder::{admit_unusual_from_access, admit_unusual_from_uplink};
@@ -13,27 +15,42 @@ use crate::tables::bindings::{Binding, BindingKey, BindingReport, BindingTable, 
 use crate::tables::exception_path::ExceptionPath;
 use crate::tables::fdb::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, HashSeed};
 use crate::tables::learning::{LearnEvent, LearnRing};
-use crate::tables::outer_pattern::OuterPattern;
+use crate::tables::next_hop_group::{Adjacency, BUCKETS, GroupIndex, NextHopGroup};
+use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::quiescence::Quiescence;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, Neighbours, OuterDscp, Port, PortSide,
-    Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LinkLocal, LocalVtep, Member, Neighbours,
+    OuterDscp, Port, PortSide, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
 use crate::tables::{BridgeIndex, Location, MemberIndex, PortIndex, TunnelIndex};
+use crate::telemetry::flow_samples::FlowSample;
 use crate::telemetry::worker::Traffic;
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
+use crate::wire::flow_hash::SourcePorts;
 use crate::wire::{MacAddr, VlanId, Vni};
 
 pub const UPLINK: PortIndex = PortIndex(0);
 pub const TRUNK: PortIndex = PortIndex(1);
+pub const SECOND_UPLINK: PortIndex = PortIndex(3);
 pub const UPLINK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+pub const SECOND_UPLINK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+/// Of each remote VTEP that is known, the next hops behind the first and the second uplink.
+pub const NEXT_HOPS: [MacAddr; 2] = [MacAddr([2, 0, 0, 0, 0xbb, 1]), MacAddr([2, 0, 0, 0, 0xbb, 2])];
+/// Buckets of the second of two next hops.
+pub const SECOND_SHARE: usize = BUCKETS / 4;
 pub const UDP_PORT: u16 = 4789;
+/// The local VTEP has this address, too.
+pub const OTHER_ADDRESS: u8 = 100;
+/// It is accepted, too, and what the second bridge sends goes to it.
+pub const OTHER_UDP_PORT: u16 = 8472;
 /// VNI 100 is VLAN 100 of both trunks, VNI 200 their untagged frames. Remote VTEP 0 may send to the first, 1 to the
 /// second; none of 2 is known.
 pub const VNIS: [u32; 2] = [100, 200];
+/// Another VNI of the first bridge, with which it takes packets of group policy 7.
+pub const POLICED_VNI: u32 = 400;
 pub const VLAN: u16 = 100;
 pub const NOW: AgeTick = AgeTick(7);
 
@@ -43,6 +60,10 @@ pub struct Setup {
     pub ipv6: bool,
     pub strict: bool,
     pub zero_checksum: bool,
+    /// Over IPv4, a UDP checksum is sent.
+    pub full_checksum: bool,
+    /// Flows are spread over both uplinks; else all of them leave by the first.
+    pub spread: bool,
     pub policy: BridgePolicy,
     pub neighbours: Neighbours,
     /// Of the trunks.
@@ -54,8 +75,8 @@ impl Setup {
     pub const fn usual(ipv6: bool) -> Self {
         let policy = BridgePolicy { learning: true, source_check: true, carry_tags: false, link_local: false };
         let neighbours = Neighbours { learning: false, suppression: false };
-        let link_local = LinkLocal::AsBridge;
-        Self { ipv6, strict: false, zero_checksum: false, policy, neighbours, link_local }
+        let (zero_checksum, full_checksum, link_local) = (false, false, LinkLocal::AsBridge);
+        Self { ipv6, strict: false, zero_checksum, full_checksum, spread: false, policy, neighbours, link_local }
     }
 }
 
@@ -64,23 +85,37 @@ pub fn vtep(ipv6: bool, n: u8) -> IpAddr {
     if ipv6 { Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n.into()).into() } else { Ipv4Addr::new(10, 0, 0, n).into() }
 }
 
-fn next_hop(ipv6: bool) -> NextHop {
-    let addresses = match (vtep(ipv6, 0), vtep(ipv6, 1)) {
+fn next_hop(setup: &Setup) -> NextHop {
+    let addresses = match (vtep(setup.ipv6, 0), vtep(setup.ipv6, 1)) {
         (IpAddr::V4(local), IpAddr::V4(remote)) => OuterAddresses::Ipv4 { local, remote },
         (IpAddr::V6(local), IpAddr::V6(remote)) => OuterAddresses::Ipv6 { local, remote },
         _ => unreachable!("one family"),
     };
-    let (source_mac, destination_mac) = (UPLINK_MAC, MacAddr([2, 0, 0, 0, 0xbb, 1]));
+    let (source_mac, destination_mac) = (UPLINK_MAC, NEXT_HOPS[0]);
     // Some of the frames are too long for that.
-    NextHop::new(UPLINK, &OuterHeader { source_mac, destination_mac, addresses, udp_port: UDP_PORT, ttl: 64, mtu: 180 })
+    let checksum_ipv4 = setup.full_checksum;
+    NextHop::new(UPLINK, &OuterHeader { source_mac, destination_mac, addresses, ttl: 64, checksum_ipv4, mtu: 180 })
 }
 
-fn snapshot(setup: &Setup) -> Snapshot {
+/// The second uplink's next hop in the last buckets, where flows are spread, and else the first one's in all of them.
+fn group(spread: bool) -> NextHopGroup {
+    let [first, second] = NEXT_HOPS;
+    NextHopGroup::new(|bucket| match bucket {
+        _ if !spread || bucket < BUCKETS - SECOND_SHARE => Adjacency::new(UPLINK, UPLINK_MAC, first),
+        _ => Adjacency::new(SECOND_UPLINK, SECOND_UPLINK_MAC, second),
+    })
+}
+
+/// What the whole pipeline has, or where it differs, its twin.
+fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
     let vtep_of = |n| vtep(setup.ipv6, n);
     let local = LocalVtep {
         address: vtep_of(0),
-        udp_port: UDP_PORT,
+        other_addresses: Box::new([vtep_of(OTHER_ADDRESS)]),
+        udp_ports: Box::new([UDP_PORT, OTHER_UDP_PORT]),
+        source_ports: SourcePorts::DYNAMIC,
         zero_checksum_ipv6: setup.zero_checksum,
+        full_checksum_ipv4: setup.full_checksum,
         dscp: OuterDscp::INHERITED,
         strict: setup.strict,
     };
@@ -94,9 +129,13 @@ fn snapshot(setup: &Setup) -> Snapshot {
         let link_local = setup.link_local;
         Port { mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]), mtu: 150, side: PortSide::Access(map), link_local }
     };
-    let pattern = Box::new(OuterPattern::new(&local, UPLINK_MAC));
-    let link_local = LinkLocal::Punt;
-    let uplink = Port { mac: UPLINK_MAC, mtu: 180, side: PortSide::Uplink(pattern), link_local };
+    let uplink = |mac| {
+        let side = PortSide::Uplink(UplinkPatterns::new(&local, mac));
+        Port { mac, mtu: 180, side, link_local: LinkLocal::Punt }
+    };
+    let ports = vec![uplink(UPLINK_MAC), trunk(0), trunk(1), uplink(SECOND_UPLINK_MAC)];
+    let way = next_hop(setup);
+    let way = if setup.spread || twin { way.spread_over(GroupIndex(0)) } else { way };
     let member =
         |bridge: u16, port, vlan| Member { port: PortIndex(port), bridge: BridgeIndex(bridge), vlan, mtu: 150 };
     let domain = |members: [u32; 2], flood_list: &[u16], source| BroadcastDomain {
@@ -109,12 +148,22 @@ fn snapshot(setup: &Setup) -> Snapshot {
     let vni = |number| Vni::new(number).expect("24 bits");
     Snapshot {
         vtep: local,
-        ports: vec![uplink, trunk(0), trunk(1)],
+        ports,
         bridges: VNIS.map(|number| Bridge { vni: vni(number), policy: setup.policy }).into(),
+        encapsulations: [UDP_PORT, OTHER_UDP_PORT]
+            .into_iter()
+            .zip(VNIS)
+            .map(|(port, number)| Encapsulation::new(vni(number), None, port))
+            .collect(),
         domains: vec![domain([0, 1], &[0, 1], 0), domain([2, 3], &[0], 1)],
         members: vec![member(0, 1, VLAN), member(0, 2, VLAN), member(1, 1, 0), member(1, 2, 0)],
         tunnels: [1, 2].map(|n| Tunnel { address: vtep_of(n) }).into(),
-        next_hops: vec![next_hop(setup.ipv6), NextHop::UNKNOWN],
+        next_hops: vec![way, NextHop::UNKNOWN],
+        next_hop_groups: vec![group(setup.spread)],
+        group_policies: FxHashMap::from_iter([(
+            vni(POLICED_VNI),
+            GroupPolicies { bridge: BridgeIndex(0), accepted: Box::new([7]) },
+        )]),
         vnis: VniMap::new([0, 1].map(|bridge: u16| (vni(VNIS[usize::from(bridge)]), BridgeIndex(bridge)))),
         exception: ExceptionPath::default(),
         remotes: RemoteMap::new([0, 1].map(|n: u16| (vtep_of(1 + n as u8), TunnelIndex(n)))),
@@ -146,6 +195,7 @@ pub enum Kind {
     /// Heard, but not in this tick.
     Stale,
     Static,
+    Pinned,
 }
 
 #[derive(Default)]
@@ -202,6 +252,7 @@ impl Twin {
             Kind::Heard => learned(NOW),
             Kind::Stale => learned(AgeTick(NOW.0 - 2)),
             Kind::Static => FdbValue::fixed(location(known.location)),
+            Kind::Pinned => FdbValue::pinned(location(known.location)),
         };
         let probe = self.fdb.probe(FdbKey::new(bridge, mac));
         let [home, _] = self.fdb.homes(&probe);
@@ -242,6 +293,7 @@ impl Twin {
 /// The two of them.
 pub struct World {
     snapshot: Snapshot,
+    unusual_snapshot: Snapshot,
     whole: Twin,
     unusual: Twin,
     /// How many packets [`uplink::admit_usual`] or [`access::admit_usual`] took.
@@ -250,7 +302,8 @@ pub struct World {
 
 impl World {
     pub fn new(setup: &Setup) -> Self {
-        Self { snapshot: snapshot(setup), whole: Twin::new(), unusual: Twin::new(), usual: 0 }
+        let [snapshot, unusual_snapshot] = [false, true].map(|twin| snapshot(setup, twin));
+        Self { snapshot, unusual_snapshot, whole: Twin::new(), unusual: Twin::new(), usual: 0 }
     }
 
     /// Both know these stations and no other.
@@ -287,19 +340,29 @@ impl World {
             egress.0
         };
         let whole = self.whole.seen(sent);
-        let sent = packets.iter().flat_map(|packet| go_unusually(&mut self.unusual, &self.snapshot, ingress, packet));
+        let snapshot = &self.unusual_snapshot;
+        let sent = packets.iter().flat_map(|packet| go_unusually(&mut self.unusual, snapshot, ingress, packet));
         let sent = sent.collect();
         assert_eq!(whole, self.unusual.seen(sent));
         whole
     }
 
+    /// The samples of flows that were taken.
+    pub fn samples(&self) -> Vec<FlowSample> {
+        self.whole.telemetry.flow_samples.since(0).1.collect()
+    }
+
     fn is_usual(&self, ingress: PortIndex, packet: &HeapPacket) -> bool {
         match &self.snapshot.ports[usize::from(ingress.0)].side {
             PortSide::Access(vlans) => access::admit_usual(packet, vlans).is_some(),
-            PortSide::Uplink(pattern) if pattern.is_ipv6() => {
-                uplink::admit_usual::<true, _>(packet, pattern, &self.snapshot).is_some()
+            PortSide::Uplink(patterns) if patterns.is_ipv6() => {
+                uplink::admit_usual::<true, _>(packet, patterns.usual(), &self.snapshot).is_some()
+                    || uplink::admit_usual_by_others::<true, _>(packet, patterns, &self.snapshot).is_some()
             }
-            PortSide::Uplink(pattern) => uplink::admit_usual::<false, _>(packet, pattern, &self.snapshot).is_some(),
+            PortSide::Uplink(patterns) => {
+                uplink::admit_usual::<false, _>(packet, patterns.usual(), &self.snapshot).is_some()
+                    || uplink::admit_usual_by_others::<false, _>(packet, patterns, &self.snapshot).is_some()
+            }
         }
     }
 }
@@ -340,14 +403,17 @@ fn go_unusually(
     let port = &snapshot.ports[usize::from(ingress.0)];
     let mut frame = Frame::NONE;
     match &port.side {
-        PortSide::Uplink(_) => admit_unusual_from_uplink(&mut burst[0], &mut frame, port, &around),
+        PortSide::Uplink(_) => {
+            admit_unusual_from_uplink(&mut burst[0], &mut frame, port, &mut twin.forwarder.learn_filter, &around);
+        }
         PortSide::Access(vlans) => {
             let of_port = (vlans, port.link_local);
-            admit_unusual_from_access(&mut burst[0], &mut frame, of_port, &mut twin.forwarder.discoveries, &around);
+            let reported = (&mut twin.forwarder.discoveries, &mut twin.forwarder.learn_filter);
+            admit_unusual_from_access(&mut burst[0], &mut frame, of_port, reported, &around);
         }
     }
     if frame.verdict == Verdict::Undecided {
-        decide_unusual(&mut frame, &around);
+        decide_unusual(&mut frame, &mut twin.forwarder.learn_filter, &around);
     }
     twin.forwarder.frames[0] = frame;
     twin.forwarder.emit(ingress, port, &mut burst, &around, &mut egress);
