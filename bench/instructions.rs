@@ -134,7 +134,7 @@ impl Pipeline {
     fn new(traffic: &Traffic, population: &Population, stations_known: bool) -> Fallible<Self> {
         let nowhere = Captures { access: PathBuf::new(), uplink: PathBuf::new() };
         let config = testbed::config(traffic, population, &nowhere, &[0])?;
-        let facts = [UPLINK_MAC, MacAddr([2, 0, 0, 0, 0, 1])].map(|mac| PortFacts { mac, mtu: MTU });
+        let facts = [UPLINK_MAC, MacAddr([2, 0, 0, 0, 0, 1])].map(|mac| PortFacts { mac, mtu: MTU, receivers: 1 });
         let mut registry = Registry::default();
         let snapshot = compile(&config, &facts, &mut registry)?;
         let entries = config.fdb.max_entries as usize;

@@ -73,6 +73,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         descriptors: 1024,
         kernel_interface: None,
         max_macs: None,
+        storm: model::StormLimits::default(),
         link_local: None,
     };
     let mut bridges = Vec::with_capacity(population.bridges.len());
@@ -94,6 +95,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             ageing: Some(AGEING),
             control: model::Control::Static,
             neighbour_suppression: false,
+            flooding: model::Flooding::default(),
         });
     }
     let neighbour =

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vtepd::config::model::{Dscp, Idle, LinkLocal, MoveDamping, PortRole, StaticPlace, Tags, UdpChecksum, Underlay};
+use vtepd::config::model::{
+    Dscp, Idle, LinkLocal, MoveDamping, PortRole, Rate, StaticPlace, StormLimits, Tags, UdpChecksum, Underlay,
+    UnderlayGroup,
+};
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
 use vtepd::tables::PortIndex;
@@ -159,6 +162,13 @@ fn every_key_is_taken_over() {
     let bridge = &config.bridges[0];
     assert!(!bridge.learning && !bridge.source_check && bridge.link_local && bridge.clamp_mss);
     assert_eq!((bridge.vlan, bridge.tags, bridge.max_macs), (None, Tags::Carry, Some(7)));
+    let limits = |broadcast, multicast, unknown_unicast| StormLimits { broadcast, multicast, unknown_unicast };
+    let (packets, bits) = (|number| Some(Rate::Packets(number)), |number| Some(Rate::Bits(number)));
+    assert_eq!(port.storm, limits(packets(500), bits(1_000_000_000), bits(10_000)));
+    assert!(!bridge.flooding.unknown_unicast && bridge.flooding.snooping);
+    let group = UnderlayGroup { address: "ff0e::1:1".parse().expect("an address"), ports: vec![PortIndex(0)] };
+    assert_eq!(bridge.flooding.group, Some(group));
+    assert_eq!(bridge.flooding.storm, limits(packets(1000), bits(10_000_000), packets(1)));
     assert_eq!((config.udp_port_of(bridge), config.udp_port_of(&config.bridges[1])), (4790, 8472));
     assert_eq!((bridge.group_policy, bridge.accept_group_policies.as_deref()), (Some(7), Some(&[7, 8][..])));
     assert_eq!((bridge.ageing, config.bridges[1].ageing), (Some(Duration::from_secs(30)), None));

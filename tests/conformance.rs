@@ -11,6 +11,7 @@ mod fixtures {
     mod b4_b5_addresses;
     mod b5_link_local;
     mod b6_suppression;
+    mod b7_storm_control;
     mod b8_floods;
     mod clamp_mss;
     mod ecn_dscp;
@@ -19,6 +20,7 @@ mod fixtures {
     mod m2_path_mtu;
     mod m3_jumbo;
     mod own_address;
+    mod snooping;
     mod u1_v5_v13_checksums;
     mod u2_ipv6_headers;
     mod v10_split_horizon;
@@ -28,4 +30,5 @@ mod fixtures {
     mod v4_source_port;
     mod v6_mtu;
     mod v7_tags;
+    mod v9_underlay_groups;
 }

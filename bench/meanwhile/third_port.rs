@@ -74,7 +74,7 @@ impl ThirdPort {
         let device = "net_ring0".to_owned();
         config.ports.push(model::Port { name: "third0".to_owned(), device, role: PortRole::Access, ..like });
         config.bridges.iter_mut().for_each(|bridge| bridge.ports.push(INDEX));
-        Ok((PortFacts { mac: MacAddr([2, 0, 0, 0, 0, 2]), mtu }, feed, sink))
+        Ok((PortFacts { mac: MacAddr([2, 0, 0, 0, 0, 2]), mtu, receivers: 1 }, feed, sink))
     }
 
     /// The far side of the port that [`ThirdPort::open`] opened, with frames like those of `traffic`.

@@ -16,7 +16,7 @@ use tracing::warn;
 use super::health::Heartbeats;
 use super::types::{
     BindingFilter, Bridge, BurstDurations, Count, DEFAULT_PAGE, Drops, EntropyReading, EntryKind, Failure, FdbFilter,
-    MAX_PAGE, Page, PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Way, Worker,
+    Groups, MAX_PAGE, Page, PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Way, Worker,
 };
 use super::view::GatewayView;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -99,6 +99,7 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .route("/v1/fdb/flush", post(super::fdb::flush))
         .route("/v1/bindings", get(bindings))
         .route("/v1/vteps", get(vteps))
+        .route("/v1/groups", get(groups))
         .route("/v1/entropy", get(entropy))
         .route("/v1/drops", get(async |State(shared): Shares| ask(shared, |view| Ok(drops(view))).await))
         .route("/v1/workers", get(async |State(shared): Shares| ask(shared, |view| Ok(workers(view))).await))
@@ -241,6 +242,15 @@ async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             path_mtu_seconds: remote.path_mtu_seconds,
         });
         Ok(Vteps { local: view.local_vtep(), remotes })
+    })
+    .await
+}
+
+async fn groups(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: BridgeQuery = parse(&uri)?;
+    ask(shared, move |view| {
+        let (routers, members) = view.multicast(query.vni);
+        Ok(Groups { routers, members: Page::cut(members, range(query.limit, query.offset)) })
     })
     .await
 }

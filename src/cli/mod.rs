@@ -15,8 +15,8 @@ use clap::{Args, Parser, Subcommand};
 use self::client::{Client, ClientError};
 use self::fdb::FdbCommand;
 use crate::api::types::{
-    Binding, Bridge, Check, DEFAULT_PAGE, Drops, EntropyReading, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded,
-    Version, Vteps, Worker,
+    Binding, Bridge, Check, DEFAULT_PAGE, Drops, EntropyReading, EntryKind, FdbEntry, Groups, MAX_PAGE, Page, Port,
+    Reloaded, Version, Vteps, Worker,
 };
 use crate::wire::{MacAddr, Vni};
 
@@ -116,6 +116,14 @@ enum Subject {
     },
     /// This gateway and the remote VTEPs: next hops and traffic.
     Vteps {
+        #[command(flatten)]
+        range: Range,
+    },
+    /// Multicast groups and who wants them, in bridges that snoop; and where multicast routers are.
+    Groups {
+        /// Only of the bridge with this VNI.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(..=i64::from(Vni::MAX)))]
+        vni: Option<u32>,
         #[command(flatten)]
         range: Range,
     },
@@ -223,6 +231,7 @@ fn show(client: &Client, what: &Subject, json: bool) -> Result<String, ClientErr
         Subject::Fdb { .. } => render::fdb(&client.get::<Page<FdbEntry>>(&path)?, is_filtered(what)),
         Subject::Bindings { .. } => render::bindings(&client.get::<Page<Binding>>(&path)?, is_filtered(what)),
         Subject::Vteps { .. } => render::vteps(&client.get::<Vteps>(&path)?),
+        Subject::Groups { .. } => render::groups(&client.get::<Groups>(&path)?),
         Subject::Entropy { .. } => render::entropy(&client.get::<Page<EntropyReading>>(&path)?),
         Subject::Drops { all } => render::drops(&client.get::<Drops>(&path)?, *all),
         Subject::Workers => render::workers(&client.get::<Vec<Worker>>(&path)?),
@@ -271,6 +280,10 @@ fn path(what: &Subject) -> String {
         Subject::Vteps { range } => {
             query.add_range(range);
             "vteps"
+        }
+        Subject::Groups { vni, range } => {
+            query.add("vni", *vni).add_range(range);
+            "groups"
         }
         Subject::Entropy { range } => {
             query.add_range(range);

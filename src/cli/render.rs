@@ -8,8 +8,8 @@ use super::format::{
 };
 use crate::api::fdb::{Done, FdbChange};
 use crate::api::types::{
-    Binding, Bridge, Check, Count, Drops, EntropyReading, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep,
-    Role, Version, Vteps, Way, Worker,
+    Binding, Bridge, Check, Count, Drops, EntropyReading, FdbEntry, Finding, GroupMember, Groups, MulticastRouter,
+    NextHop, Page, Place, Port, RemoteVtep, Role, Version, Vteps, Way, Worker,
 };
 use crate::telemetry::Verdict;
 use crate::telemetry::totals::TrafficTotal;
@@ -203,6 +203,31 @@ pub(super) fn bindings(page: &Page<Binding>, filtered: bool) -> String {
         ]
     };
     page_table(&columns, page, "bindings", row)
+}
+
+pub(super) fn groups(groups: &Groups) -> String {
+    let mut out = String::new();
+    if groups.routers.is_empty() {
+        out.push_str("No multicast router is heard in a bridge that snoops.\n");
+    } else {
+        let columns = [Right("VNI"), Left("FAMILY"), Left("ROUTER"), Left("QUERIER"), Right("EXPIRES")];
+        let row = |router: &MulticastRouter| {
+            let querier = if router.querier { "yes" } else { "no" };
+            let expires = long_duration(router.expires_seconds);
+            vec![router.vni.to_string(), router.family.clone(), place(&router.place), querier.to_owned(), expires]
+        };
+        out.push_str(&table(&columns, groups.routers.iter().map(row)));
+    }
+    out.push('\n');
+    if groups.members.total == 0 {
+        return out + "No multicast group has a member in a bridge that snoops.\n";
+    }
+    let row = |member: &GroupMember| {
+        let expires = long_duration(member.expires_seconds);
+        vec![member.vni.to_string(), member.group.to_string(), place(&member.place), expires]
+    };
+    let columns = [Right("VNI"), Left("GROUP"), Left("MEMBER"), Right("EXPIRES")];
+    out + &page_table(&columns, &groups.members, "members", row)
 }
 
 pub(super) fn vteps(vteps: &Vteps) -> String {

@@ -52,3 +52,35 @@ pub(super) fn remote_vtep(address: &Located<IpAddr>, own: Option<Located<IpAddr>
     }
     Ok(())
 }
+
+/// An address that a multicast group of the underlay can have, given the gateway's own.
+pub(super) fn underlay_group(address: &Located<IpAddr>, own: Option<Located<IpAddr>>) -> Result<(), Diagnostic> {
+    let ip = address.value;
+    let example = match own.map(|own| own.value) {
+        Some(IpAddr::V6(_)) => "ff05::1:1",
+        _ => "239.1.1.1",
+    };
+    let wrong = |label: &str, remedy: String| {
+        let found = Diagnostic::error(address.span, format!("`{ip}` cannot be a group of the underlay"));
+        Err(found.label(label.to_owned()).remedy(remedy))
+    };
+    // What is of the link alone routers do not forward, switches do not filter, and hosts do not report (RFC 4541, 2.1.2;
+    // RFC 4291, 2.7).
+    let is_local = match ip {
+        IpAddr::V4(ip) => ip.octets().starts_with(&[224, 0, 0]),
+        IpAddr::V6(ip) => ip.octets().get(1).is_some_and(|scope| scope & 0x0f <= 2),
+    };
+    match own {
+        _ if !ip.is_multicast() => wrong("not a multicast address", format!("choose one, as in `\"{example}\"`")),
+        _ if is_local => wrong("a group of one link", format!("choose one that is forwarded, as in `\"{example}\"`")),
+        Some(own) if own.value.is_ipv4() != ip.is_ipv4() => {
+            let (theirs, ours) = if ip.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+            let message = format!("`{ip}` is an {theirs} address, and the underlay is {ours}");
+            Err(Diagnostic::error(address.span, message)
+                .label(format!("an {theirs} group"))
+                .related(own.span, format!("an {ours} address"))
+                .remedy(format!("choose an {ours} group, as in `\"{example}\"`")))
+        }
+        _ => Ok(()),
+    }
+}

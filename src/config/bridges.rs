@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::addresses::remote_vtep;
+use super::addresses::{remote_vtep, underlay_group};
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
-use super::model::{Bridge, Control, Fdb, PortRole, Tags};
-use super::ports::Ports;
+use super::model::{Bridge, Control, Fdb, Flooding, PortRole, StormLimits, Tags, UnderlayGroup};
+use super::ports::{Ports, read_storm_limits};
 use super::reader::{Field, Reader};
-use super::schema::{MAX_AGEING_RATIO, MAX_BRIDGES, MAX_FLOOD_ENTRIES, MAX_UDP_PORTS};
+use super::schema::{MAX_AGEING_RATIO, MAX_BRIDGES, MAX_FLOOD_ENTRIES, MAX_GROUPS, MAX_UDP_PORTS};
 use super::singles::seconds_or_ever;
 use super::value::{Located, Numbers};
 use super::wording::quoted;
@@ -28,7 +28,7 @@ pub(super) struct BridgeDraft<'t> {
     ports: Option<Located<Vec<Located<Cow<'t, str>>>>>,
     remotes: Vec<Located<IpAddr>>,
     learning: Option<bool>,
-    source_check: Option<bool>,
+    source_check: Option<Option<bool>>,
     tags: Option<Tags>,
     link_local: Option<Located<bool>>,
     clamp_mss: Option<bool>,
@@ -36,6 +36,11 @@ pub(super) struct BridgeDraft<'t> {
     ageing: Field<u64>,
     control: Option<Located<Cow<'t, str>>>,
     neighbour_suppression: Option<bool>,
+    unknown_unicast: Option<bool>,
+    storm: Option<StormLimits>,
+    snooping: Option<bool>,
+    group: Option<Option<Located<IpAddr>>>,
+    group_ports: Field<Vec<Located<Cow<'t, str>>>>,
 }
 
 impl<'t> BridgeDraft<'t> {
@@ -54,7 +59,7 @@ impl<'t> BridgeDraft<'t> {
             ports: reader.get("ports", findings).located(),
             remotes: reader.get("remotes", findings).value().unwrap_or_default(),
             learning: reader.get("learning", findings).value(),
-            source_check: reader.get("source_check", findings).value(),
+            source_check: reader.get("source_check", findings).optional(),
             tags: reader.get("tags", findings).value().map(tags),
             link_local: reader.get("link_local", findings).located(),
             clamp_mss: reader.get("clamp_mss", findings).value(),
@@ -62,6 +67,11 @@ impl<'t> BridgeDraft<'t> {
             ageing: reader.get("ageing", findings),
             control: reader.get("control", findings).located(),
             neighbour_suppression: reader.get("neighbour_suppression", findings).value(),
+            unknown_unicast: reader.get("unknown_unicast", findings).value().map(|what: Cow<'_, str>| what == "flood"),
+            storm: read_storm_limits(reader, findings),
+            snooping: reader.get("snooping", findings).value(),
+            group: reader.get("group", findings).optional_located(),
+            group_ports: reader.get("group_ports", findings),
         }
     }
 
@@ -119,6 +129,8 @@ pub(super) struct Bridges<'t> {
     drafts: Vec<BridgeDraft<'t>>,
     /// The ports of each draft, with their places; shorter than written if some are wrong.
     ports: Vec<Vec<Located<PortIndex>>>,
+    /// The ports of each draft's group.
+    group_ports: Vec<Vec<PortIndex>>,
     /// The draft that has a VNI.
     by_vni: FxHashMap<u32, usize>,
     /// True if there is no bridge whose VNI is not known.
@@ -137,6 +149,7 @@ impl<'t> Bridges<'t> {
         let agreeing = drafts.iter().filter(|draft| draft.ranges_agree(findings)).count();
         let mut bridges = Self {
             ports: drafts.iter().map(|draft| ports_of(draft, ports, findings)).collect(),
+            group_ports: drafts.iter().map(|draft| group_ports_of(draft, ports, findings)).collect(),
             by_vni: FxHashMap::default(),
             complete: sound && agreeing == drafts.len(),
             drafts,
@@ -150,7 +163,24 @@ impl<'t> Bridges<'t> {
         for draft in &bridges.drafts {
             check_remotes(draft, own, findings);
         }
+        bridges.check_groups(own, findings);
         bridges
+    }
+
+    /// Refuses groups that are none of the underlay's, and more than can be joined.
+    fn check_groups(&self, own: Option<Located<IpAddr>>, findings: &mut Findings) {
+        let wrong = |group: &Located<IpAddr>| underlay_group(group, own).err();
+        self.groups().filter_map(|group| wrong(&group)).for_each(|found| findings.push(found));
+        if let Some(group) = distinct(self.groups()).get(MAX_GROUPS) {
+            let message = format!("there are more than {MAX_GROUPS} different groups");
+            let found = Diagnostic::error(group.span, message).label(format!("this is group {}", MAX_GROUPS + 1));
+            findings.push(found.remedy("let several bridges have one group: the VNI tells them apart"));
+        }
+    }
+
+    /// The groups of all bridges, repeats included.
+    pub(super) fn groups(&self) -> impl Iterator<Item = Located<IpAddr>> {
+        self.drafts.iter().filter_map(|draft| draft.group.flatten())
     }
 
     /// Whether the bridges are few enough to be expanded.
@@ -353,8 +383,9 @@ impl<'t> Bridges<'t> {
     /// Those without an ageing time of their own have that of `fdb`.
     pub(super) fn finish(self, fdb: &Fdb) -> Option<Vec<Bridge>> {
         let mut bridges = Vec::new();
-        for (draft, ports) in self.drafts.into_iter().zip(self.ports) {
+        for ((draft, ports), group_ports) in self.drafts.into_iter().zip(self.ports).zip(self.group_ports) {
             let vni = draft.vni?.value;
+            let group = draft.group?.map(|group| UnderlayGroup { address: group.value, ports: group_ports });
             let template = Bridge {
                 vni: Vni::new(vni.first).ok()?,
                 udp_port: draft.udp_port?.map(|port| port.value),
@@ -366,7 +397,7 @@ impl<'t> Bridges<'t> {
                 ports: ports.into_iter().map(|port| port.value).collect(),
                 remotes: draft.remotes.iter().map(|remote| remote.value).collect(),
                 learning: draft.learning?,
-                source_check: draft.source_check?,
+                source_check: draft.source_check?.unwrap_or(group.is_none()),
                 tags: draft.tags?,
                 link_local: draft.link_local?.value,
                 clamp_mss: draft.clamp_mss?,
@@ -374,6 +405,12 @@ impl<'t> Bridges<'t> {
                 ageing: draft.ageing.optional()?.map_or(fdb.ageing, seconds_or_ever),
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
                 neighbour_suppression: draft.neighbour_suppression?,
+                flooding: Flooding {
+                    unknown_unicast: draft.unknown_unicast?,
+                    storm: draft.storm?,
+                    group,
+                    snooping: draft.snooping?,
+                },
             };
             let first_vlan = draft.vlan.optional()?.map(|vlan| vlan.first);
             for (offset, vni) in (vni.first..=vni.last).enumerate() {
@@ -416,6 +453,36 @@ fn ports_of(draft: &BridgeDraft<'_>, ports: &Ports<'_>, findings: &mut Findings)
             findings.push(twice(message, name.span, first));
         } else if let Some(value) = ports.find(name, PortRole::Access, "a bridge's port", findings) {
             found.push(Located { value, span: name.span });
+        }
+    }
+    found
+}
+
+/// The uplinks of a bridge's group: those that are named, else all.
+fn group_ports_of(draft: &BridgeDraft<'_>, ports: &Ports<'_>, findings: &mut Findings) -> Vec<PortIndex> {
+    let Field::Given(written) = &draft.group_ports else { return ports.uplinks() };
+    if draft.group == Some(None) {
+        findings.push(
+            Diagnostic::error(written.span, "`group_ports` without a `group`")
+                .label("nothing is sent to them")
+                .remedy("add `group`, or remove `group_ports`"),
+        );
+    }
+    if written.value.is_empty() {
+        findings.push(
+            Diagnostic::error(written.span, "a group without uplinks is neither sent nor received")
+                .label("no uplink")
+                .remedy("name an uplink, or remove `group_ports` for all of them"),
+        );
+    }
+    let mut places = FirstPlaces::new();
+    let mut found = Vec::new();
+    for name in &written.value {
+        if let Some(first) = places.earlier(&name.value, name.span) {
+            let message = format!("{} is in this list twice", quoted(&name.value));
+            findings.push(twice(message, name.span, first));
+        } else {
+            found.extend(ports.find(name, PortRole::Uplink, "a group's port", findings));
         }
     }
     found

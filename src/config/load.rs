@@ -153,6 +153,13 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
                 .remedy("set `role = \"uplink\"` on a `[[port]]`, or remove the remote VTEPs"),
         );
     }
+    if let Some(group) = bridges.groups().next().filter(|_| ports.lacks_uplink()) {
+        findings.push(
+            Diagnostic::error(group.span, "there is a group of the underlay, and no uplink to send it to")
+                .label("this group")
+                .remedy("set `role = \"uplink\"` on a `[[port]]`, or remove the groups"),
+        );
+    }
     let (dpdk, workers) = (draft.dpdk?, draft.workers?);
     check_packet_buffers(&ports, &dpdk, &workers, findings);
     let default_socket = || PathBuf::from(format!("/run/vtepd/{}.sock", dpdk.dpdk.file_prefix));

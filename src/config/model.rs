@@ -169,6 +169,8 @@ pub struct Port {
     pub max_macs: Option<u32>,
     /// The name of the port's interface in the kernel, where it has one; the port's name where absent.
     pub kernel_interface: Option<String>,
+    /// How much of what is flooded may come in by it (default no limit).
+    pub storm: StormLimits,
     /// What happens to untagged frames to reserved link-local group addresses. Where absent, an uplink's are the
     /// kernel's, and an access port's what their bridge says.
     pub link_local: Option<LinkLocal>,
@@ -184,7 +186,7 @@ impl Port {
     /// True where both ask for the same port of DPDK's, so that one need not be closed for the other.
     #[must_use]
     pub fn opens_as(&self, other: &Self) -> bool {
-        *self == Self { max_macs: self.max_macs, ..other.clone() }
+        *self == Self { max_macs: self.max_macs, storm: self.storm, ..other.clone() }
     }
 }
 
@@ -225,7 +227,7 @@ pub struct Bridge {
     pub remotes: Vec<IpAddr>,
     /// Learn source addresses (default true).
     pub learning: bool,
-    /// Accept packets only from the bridge's own remote VTEPs (default true).
+    /// Accept packets only from the bridge's own remote VTEPs (default true, where there is no group).
     pub source_check: bool,
     /// What happens to VLAN tags of the bridged frames themselves (default [`Tags::Refuse`]).
     pub tags: Tags,
@@ -239,8 +241,81 @@ pub struct Bridge {
     pub ageing: Option<Duration>,
     /// Who says where its remote stations are (default [`Control::Static`]).
     pub control: Control,
+    /// Whether and where to its floods go.
+    pub flooding: Flooding,
     /// Answer address resolution in the place of stations whose address is known (default false; RFC 9161).
     pub neighbour_suppression: bool,
+}
+
+/// What is flooded in a bridge, and where to, besides to its ports and `remotes`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flooding {
+    /// Frames to unknown stations are flooded; otherwise they are dropped (default true).
+    pub unknown_unicast: bool,
+    /// How much of what is flooded may come in, by all ports together (default no limit).
+    pub storm: StormLimits,
+    /// The underlay's multicast group that floods go to, besides `remotes` (default none).
+    pub group: Option<UnderlayGroup>,
+    /// Multicast goes to who has asked for it by IGMP or MLD (default false).
+    pub snooping: bool,
+}
+
+impl Default for Flooding {
+    fn default() -> Self {
+        Self { unknown_unicast: true, storm: StormLimits::default(), group: None, snooping: false }
+    }
+}
+
+/// A multicast group of the underlay (RFC 7348, 4.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderlayGroup {
+    /// Its address, of the underlay's family.
+    pub address: IpAddr,
+    /// The uplinks that it is sent to, received from and joined on; at least one.
+    pub ports: Vec<PortIndex>,
+}
+
+/// Limits of storm control; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StormLimits {
+    /// Broadcasts.
+    pub broadcast: Option<Rate>,
+    /// Multicasts.
+    pub multicast: Option<Rate>,
+    /// Frames to unknown stations.
+    pub unknown_unicast: Option<Rate>,
+}
+
+/// How much passes in one second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// So many packets, 1 to [`Rate::MOST_PACKETS`].
+    Packets(u64),
+    /// So many bits, [`Rate::LEAST_BITS`] to [`Rate::MOST_BITS`].
+    Bits(u64),
+}
+
+impl Rate {
+    /// The most packets a second.
+    pub const MOST_PACKETS: u64 = 1_000_000_000;
+    /// The fewest bits a second: a few short frames.
+    pub const LEAST_BITS: u64 = 1000;
+    /// The most bits a second.
+    pub const MOST_BITS: u64 = 1_000_000_000_000;
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bits = match *self {
+            Self::Packets(packets) => return write!(out, "{packets} pps"),
+            Self::Bits(bits) => bits,
+        };
+        let units = [(1_000_000_000, "Gbit/s"), (1_000_000, "Mbit/s"), (1000, "kbit/s"), (1, "bit/s")];
+        match units.into_iter().find(|(unit, _)| bits.is_multiple_of(*unit)) {
+            Some((unit, name)) => write!(out, "{} {name}", bits / unit),
+            None => write!(out, "{bits} bit/s"),
+        }
+    }
 }
 
 impl Bridge {

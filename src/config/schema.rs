@@ -17,6 +17,8 @@ pub const MAX_REMOTES: usize = 65_535;
 pub const MAX_FLOOD_ENTRIES: u64 = 4_194_304;
 /// The most FDB entries that can be configured.
 pub const MAX_FDB_ENTRIES: u64 = 4_194_304;
+/// The most different multicast groups of the underlay.
+pub const MAX_GROUPS: usize = 4096;
 /// The most addresses of the gateway.
 pub const MAX_ADDRESSES: usize = 8;
 /// The most UDP ports of VXLAN, those of all bridges counted.
@@ -90,6 +92,8 @@ pub enum Kind {
     SocketAddress,
     /// `"inherit"`, a code point from 0 to 63, or the name of one.
     Dscp,
+    /// Packets or bits a second, as in `"1000 pps"` or `"10 Mbit/s"`.
+    Rate,
     /// A list of up to so many texts of up to so many bytes.
     Texts(usize, usize),
     /// A list of up to so many IP addresses.
@@ -150,6 +154,7 @@ impl fmt::Display for Kind {
             Self::MacAddress => out.write_str("a MAC address"),
             Self::SocketAddress => out.write_str("an IP address and a TCP port"),
             Self::Dscp => out.write_str("\"inherit\", a code point from 0 to 63, or its name as in \"EF\" or \"AF11\""),
+            Self::Rate => out.write_str("a rate in packets or bits a second, as in \"1000 pps\" or \"10 Mbit/s\""),
             Self::Texts(most, longest) => write!(out, "a list of up to {most} strings of 1 to {longest} characters"),
             Self::IpAddresses(most) => write!(out, "a list of up to {most} IPv4 or IPv6 addresses"),
             Self::Integers(most, largest) => {

@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write};
 
 use super::model::{
-    Bridge, Config, Control, Dscp, Idle, LinkLocal, Neighbour, Port, PortRole, StaticEntry, StaticPlace, Tags,
-    UdpChecksum, Underlay,
+    Bridge, Config, Control, Dscp, Idle, LinkLocal, Neighbour, Port, PortRole, StaticEntry, StaticPlace, StormLimits,
+    Tags, UdpChecksum, Underlay,
 };
 use crate::tables::PortIndex;
 
@@ -106,6 +106,10 @@ impl Config {
         file.list("remotes", bridge.remotes.iter().map(|remote| quote(&remote.to_string())));
         file.plain("learning", bridge.learning);
         file.plain("source_check", bridge.source_check);
+        if let Some(group) = &bridge.flooding.group {
+            file.quoted("group", group.address);
+            file.list("group_ports", group.ports.iter().map(|port| quote(self.port_name(*port))));
+        }
         let tags = match bridge.tags {
             Tags::Refuse => "refuse",
             Tags::Carry => "carry",
@@ -123,6 +127,9 @@ impl Config {
             file.plain("max_macs", max_macs);
         }
         file.plain("ageing", bridge.ageing.map_or(0, |ageing| ageing.as_secs()));
+        file.plain("snooping", bridge.flooding.snooping);
+        file.quoted("unknown_unicast", if bridge.flooding.unknown_unicast { "flood" } else { "drop" });
+        write_storm_limits(file, &bridge.flooding.storm);
     }
 
     fn write_neighbour(&self, file: &mut File, neighbour: &Neighbour) {
@@ -176,6 +183,20 @@ fn write_port(file: &mut File, port: &Port) {
         Some(LinkLocal::Drop) => file.quoted("link_local", "drop"),
         Some(LinkLocal::Punt) => file.quoted("link_local", "punt"),
         None => {}
+    }
+    write_storm_limits(file, &port.storm);
+}
+
+fn write_storm_limits(file: &mut File, limits: &StormLimits) {
+    let limits = [
+        ("broadcast_limit", limits.broadcast),
+        ("multicast_limit", limits.multicast),
+        ("unknown_unicast_limit", limits.unknown_unicast),
+    ];
+    for (key, limit) in limits {
+        if let Some(limit) = limit {
+            file.quoted(key, limit);
+        }
     }
 }
 
@@ -265,6 +286,7 @@ mod tests {
         device = "net_tap1,iface=ac0"
         role = "access"
         max_macs = 12
+        broadcast_limit = "1500 pps"
         link_local = "punt"
         [[port]]
         name = "trunk1"
@@ -288,8 +310,13 @@ mod tests {
         accept_group_policies = [7, 8]
         ports = ["trunk0"]
         tags = "carry"
+        group = "ff05::1:1"
+        snooping = true
         learning = false
         source_check = false
+        unknown_unicast = "drop"
+        multicast_limit = "2500 kbit/s"
+        unknown_unicast_limit = "1 Gbit/s"
         [[neighbour]]
         address = "fd00::2"
         mac = "02:00:00:00:00:02"

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::registry::{Exhausted, Registry};
+use super::registry::{Exhausted, Registry, TunnelName};
+use super::storm::{port_rates, rules};
 use crate::config::Config;
 use crate::config::model::{self, Dscp, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum};
 use crate::tables::access_map::AccessMap;
@@ -19,7 +20,8 @@ use crate::tables::snapshot::{
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
-use crate::tables::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
+use crate::tables::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex, UnderlayGroup, UnderlayGroups};
+use crate::wire::membership::group_mac;
 use crate::wire::{MacAddr, Vni};
 
 /// What an opened port turned out to have.
@@ -29,6 +31,8 @@ pub struct PortFacts {
     pub mac: MacAddr,
     /// Its MTU, in bytes.
     pub mtu: u16,
+    /// How many workers receive from it.
+    pub receivers: u16,
 }
 
 /// What the kernel says of a bridge, in addition to the config.
@@ -49,16 +53,17 @@ pub type KernelBridges = FxHashMap<Vni, KernelBridge>;
 /// # Errors
 /// [`Exhausted`] where the config has more of something than there are indices; `registry` is then of no use.
 pub fn compile(config: &Config, facts: &[PortFacts], registry: &mut Registry) -> Result<Snapshot, Exhausted> {
-    compile_with(config, &KernelBridges::default(), facts, registry)
+    compile_with(config, &KernelBridges::default(), &BTreeSet::new(), facts, registry)
 }
 
-/// [`compile`] with what the kernel says of the config's bridges.
+/// [`compile`] with what the kernel says of the config's bridges, and the remote VTEPs that were discovered.
 ///
 /// # Errors
 /// As there.
 pub fn compile_with(
     config: &Config,
     kernel: &KernelBridges,
+    discovered: &BTreeSet<IpAddr>,
     facts: &[PortFacts],
     registry: &mut Registry,
 ) -> Result<Snapshot, Exhausted> {
@@ -66,17 +71,24 @@ pub fn compile_with(
     for (vni, said) in kernel {
         fixed.entry(*vni).or_default().extend(said.flood_list.iter().chain(&said.sources));
     }
-    let remotes = all_remotes(config, &fixed);
+    let mut remotes = all_remotes(config, &fixed);
+    remotes.extend(discovered.iter().filter(|address| remotes.binary_search(address).is_err()).collect::<Vec<_>>());
     registry.assign(
         config.bridges.iter().map(|bridge| bridge.vni),
         config.bridges.iter().flat_map(member_names),
-        remotes.iter().copied(),
+        remotes.iter().copied().map(TunnelName::Remote).chain(group_names(config)),
     )?;
     let (bridges, members, tunnels) = registry.table_lengths();
     let next_hops = compile_next_hops(config, facts, registry, tunnels);
     let tunnels = compile_tunnels(config, &remotes, registry, tunnels);
     let members = compile_members(config, facts, registry, members);
-    let (bridges, domains) = compile_bridges(config, kernel, &fixed, registry, bridges);
+    let (bridges, mut domains) = compile_bridges(config, kernel, &fixed, registry, bridges);
+    for bridge in &config.bridges {
+        let place = registry.bridge(bridge.vni).and_then(|index| domains.get_mut(usize::from(index.0)));
+        if let Some(domain) = place {
+            domain.rules = rules(bridge, config, facts).map(Box::new);
+        }
+    }
     let vtep = LocalVtep {
         address: config.vtep.address,
         other_addresses: config.vtep.other_addresses.clone().into(),
@@ -147,13 +159,24 @@ fn member_names(bridge: &model::Bridge) -> impl Iterator<Item = super::registry:
 
 fn compile_tunnels(config: &Config, remotes: &[IpAddr], registry: &Registry, length: usize) -> Vec<Tunnel> {
     let mut tunnels = vec![Tunnel { address: config.vtep.address }; length];
-    for &address in remotes {
-        let place = registry.tunnel(address).and_then(|index| tunnels.get_mut(usize::from(index.0)));
-        if let Some(tunnel) = place {
+    let remotes = remotes.iter().map(|address| (*address, registry.tunnel(*address)));
+    let groups = groups(config).map(|(address, port)| (address, registry.group(address, port)));
+    for (address, index) in remotes.chain(groups) {
+        if let Some(tunnel) = index.and_then(|index| tunnels.get_mut(usize::from(index.0))) {
             *tunnel = Tunnel { address };
         }
     }
     tunnels
+}
+
+/// The groups of the underlay with each of their ports, repeats included.
+pub fn groups(config: &Config) -> impl Iterator<Item = (IpAddr, PortIndex)> + '_ {
+    let groups = config.bridges.iter().filter_map(|bridge| bridge.flooding.group.as_ref());
+    groups.flat_map(|group| group.ports.iter().map(|port| (group.address, *port)))
+}
+
+fn group_names(config: &Config) -> impl Iterator<Item = TunnelName> + '_ {
+    groups(config).map(|(address, port)| TunnelName::Group(address, port))
 }
 
 fn compile_next_hops(config: &Config, facts: &[PortFacts], registry: &Registry, length: usize) -> Vec<NextHop> {
@@ -161,6 +184,13 @@ fn compile_next_hops(config: &Config, facts: &[PortFacts], registry: &Registry, 
     for neighbour in &config.neighbours {
         let place = registry.tunnel(neighbour.address).and_then(|index| next_hops.get_mut(usize::from(index.0)));
         if let (Some(place), Some(way)) = (place, next_hop(config, neighbour, facts, u16::MAX)) {
+            *place = way;
+        }
+    }
+    for (address, port) in groups(config) {
+        let neighbour = model::Neighbour { address, mac: group_mac(address), port };
+        let place = registry.group(address, port).and_then(|index| next_hops.get_mut(usize::from(index.0)));
+        if let (Some(place), Some(way)) = (place, next_hop(config, &neighbour, facts, u16::MAX)) {
             *place = way;
         }
     }
@@ -228,24 +258,24 @@ fn compile_bridges(
         let Some(index) = registry.bridge(bridge.vni) else { continue };
         let said = kernel.get(&bridge.vni).into_iter().flat_map(|said| &said.flood_list);
         let said = said.filter(|address| !bridge.remotes.contains(address));
-        let flood_list: Box<[TunnelIndex]> =
+        let remotes: Vec<TunnelIndex> =
             bridge.remotes.iter().chain(said).filter_map(|address| registry.tunnel(*address)).collect();
+        let group = bridge.flooding.group.iter();
+        let group = group.flat_map(|group| group.ports.iter().filter_map(|port| registry.group(group.address, *port)));
+        let flood_list = remotes.iter().copied().chain(group).collect();
         let fixed = fixed.get(&bridge.vni).into_iter().flatten().filter_map(|address| registry.tunnel(*address));
-        let sources: BTreeSet<TunnelIndex> = flood_list.iter().copied().chain(fixed).collect();
+        let sources: BTreeSet<TunnelIndex> = remotes.into_iter().chain(fixed).collect();
         let members: Box<[MemberIndex]> = member_names(bridge).filter_map(|name| registry.member(&name)).collect();
         let place = usize::from(index.0);
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
             *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
-            *domain = BroadcastDomain {
-                members,
-                flood_list,
-                sources: sources.into_iter().collect(),
-                clamps_segments: bridge.clamp_mss,
-                neighbours: Neighbours {
-                    learning: bridge.learns_bindings(),
-                    suppression: bridge.neighbour_suppression,
-                },
-            };
+            let sources = sources.into_iter().collect();
+            let discovers = bridge.flooding.group.is_some() && !bridge.source_check;
+            let neighbours =
+                Neighbours { learning: bridge.learns_bindings(), suppression: bridge.neighbour_suppression };
+            let clamps_segments = bridge.clamp_mss;
+            *domain =
+                BroadcastDomain { members, flood_list, sources, clamps_segments, discovers, rules: None, neighbours };
         }
     }
     (bridges, domains)
@@ -305,13 +335,32 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep
     if !aside.is_empty() {
         maps.iter_mut().flatten().for_each(|map| map.set_aside(|bridge| aside.contains(&bridge)));
     }
-    let port = |((map, facts), port): ((Option<AccessMap>, &PortFacts), &model::Port)| Port {
+    let mut groups = underlay_groups(config, registry);
+    let port = |(index, ((map, facts), port)): (usize, ((Option<AccessMap>, &PortFacts), &model::Port))| Port {
         mac: facts.mac,
         mtu: facts.mtu,
+        groups: groups.remove(&PortIndex(index as u16)).unwrap_or_default(),
+        storm: port_rates(&port.storm, facts.receivers),
         side: map.map_or_else(|| PortSide::Uplink(UplinkPatterns::new(vtep, facts.mac)), PortSide::Access),
         link_local: link_local(port),
     };
-    maps.into_iter().zip(facts).zip(&config.ports).map(port).collect()
+    maps.into_iter().zip(facts).zip(&config.ports).enumerate().map(port).collect()
+}
+
+/// The groups that each uplink receives.
+fn underlay_groups(config: &Config, registry: &Registry) -> FxHashMap<PortIndex, UnderlayGroups> {
+    let mut ports = FxHashMap::<PortIndex, FxHashMap<IpAddr, BTreeSet<BridgeIndex>>>::default();
+    for bridge in &config.bridges {
+        let (Some(index), Some(group)) = (registry.bridge(bridge.vni), &bridge.flooding.group) else { continue };
+        for port in &group.ports {
+            ports.entry(*port).or_default().entry(group.address).or_default().insert(index);
+        }
+    }
+    let group = |(address, bridges): (IpAddr, BTreeSet<BridgeIndex>)| UnderlayGroup {
+        address,
+        bridges: bridges.into_iter().collect(),
+    };
+    ports.into_iter().map(|(port, groups)| (port, UnderlayGroups::new(groups.into_iter().map(group)))).collect()
 }
 
 fn link_local(port: &model::Port) -> LinkLocal {

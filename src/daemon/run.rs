@@ -178,7 +178,8 @@ fn follow_kernel(
     if underlay == Underlay::Static {
         return Ok(());
     }
-    let uplinks = interfaces.iter().filter(|interface| interface.traffic() == Traffic::AllButVxlan);
+    let uplinks =
+        interfaces.iter().filter(|interface| interface.traffic() == Traffic::AllButVxlan && interface.has_interface());
     let uplink = |uplink: &PortInterface| Uplink { port: uplink.port(), interface: uplink.interface().to_owned() };
     let uplinks: Vec<Uplink> = uplinks.map(uplink).collect();
     match Listener::start().and_then(|listener| Kernel::follow(listener, uplinks, Arc::clone(telemetry))) {

@@ -26,6 +26,7 @@ use crate::tables::{PortIndex, Snapshot};
 use crate::telemetry::{DropReason, Event, Punt, PuntClass};
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
 use crate::wire::field::field;
+use crate::wire::membership::{Multicast, recognise};
 
 /// How many packets of a class a worker gives the kernel in one second. A tenth of it may come at once.
 #[must_use]
@@ -78,6 +79,9 @@ impl Exceptions {
             return;
         }
         let path = &around.snapshot.exception;
+        if path.hears_queries(ingress) && is_query(refusal, &packet) {
+            return self.punt(&packet, PuntClass::Other, ingress, around, egress);
+        }
         let class = match path.has(ingress) {
             true => classify(packet.head(), packet.len(), &around.snapshot.vtep.udp_ports),
             false => None,
@@ -137,6 +141,12 @@ impl Exceptions {
             around.telemetry.count_drop(reason);
         }
     }
+}
+
+/// True for a question of a router which groups are wanted, by IGMP or MLD.
+fn is_query<P: PacketBuffer>(refusal: Refusal, packet: &P) -> bool {
+    matches!(refusal, Refusal::Drop(DropReason::UplinkForeignAddress) | Refusal::Discovery)
+        && matches!(recognise(packet.head(), packet.len()), Some(Multicast::Query(_)))
 }
 
 /// True where the kernel has the address of the VTEP's that a packet is for; of a packet that is for none of them, where

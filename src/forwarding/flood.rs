@@ -20,7 +20,7 @@ use crate::wire::checksum::Checksum;
 
 /// Where a flood goes: every access member but the source, and every remote VTEP of the flood list unless the frame
 /// came from one (split horizon; conformance row V10).
-fn destinations(source: Location, domain: &BroadcastDomain) -> impl Iterator<Item = Location> + '_ {
+fn destinations(source: Location, domain: &BroadcastDomain) -> impl Iterator<Item = Location> + Clone + '_ {
     let tunnels = match source.kind() {
         LocationKind::Access(_) => &domain.flood_list[..],
         LocationKind::Tunnel(_) => &[],
@@ -58,8 +58,41 @@ pub fn flood<P: PacketBuffer>(
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) -> Result<(), DropReason> {
-    let (source, bridge, addresses) = (frame.source, frame.bridge(), frame.addresses());
-    let mut all = destinations(source, domain);
+    // Floods from a tunnel go to no tunnel: nothing then needs the sum of all bytes.
+    let to_tunnels = matches!(frame.source.kind(), LocationKind::Access(_)) && !domain.flood_list.is_empty();
+    spread(packet, frame, destinations(frame.source, domain), to_tunnels, around, egress)
+}
+
+/// As [`flood`], to those of these places to which a frame from where this one came may go.
+///
+/// # Errors
+/// As there.
+pub fn flood_to<P: PacketBuffer>(
+    packet: P,
+    frame: &Frame,
+    places: &[Location],
+    around: &Surroundings<'_>,
+    egress: &mut impl Egress<P>,
+) -> Result<(), DropReason> {
+    let source = frame.source;
+    let to_tunnels = matches!(source.kind(), LocationKind::Access(_));
+    let places = places.iter().copied().filter(move |place| source.may_send_to(*place));
+    spread(packet, frame, places, to_tunnels, around, egress)
+}
+
+/// Sends a frame, which is all of its packet, to every one of these; `to_tunnels` says whether there may be a remote VTEP
+/// among them.
+#[inline(always)]
+fn spread<P: PacketBuffer>(
+    packet: P,
+    frame: &Frame,
+    destinations: impl Iterator<Item = Location> + Clone,
+    to_tunnels: bool,
+    around: &Surroundings<'_>,
+    egress: &mut impl Egress<P>,
+) -> Result<(), DropReason> {
+    let (bridge, addresses) = (frame.bridge(), frame.addresses());
+    let mut all = destinations.clone();
     let first = all.next().ok_or(DropReason::NoMember)?;
     around.telemetry.event(Event::FloodedFrame);
     if all.next().is_none() {
@@ -77,10 +110,8 @@ pub fn flood<P: PacketBuffer>(
         around.telemetry.event(Event::FloodCopy);
         return Ok(());
     }
-    // Floods from a tunnel go to no tunnel: nothing then needs the sum of all bytes.
-    let to_tunnels = matches!(source.kind(), LocationKind::Access(_)) && !domain.flood_list.is_empty();
     let payload = Payload::split(packet, addresses, to_tunnels, around)?;
-    for destination in destinations(source, domain) {
+    for destination in destinations {
         let sent = match destination.kind() {
             LocationKind::Access(member) => payload.copy_to_member(member, around, egress),
             LocationKind::Tunnel(tunnel) => payload.copy_to_tunnel(tunnel, bridge, around, egress),

@@ -10,8 +10,9 @@ use super::exception::Exceptions;
 use super::flow_sampler::FlowSampler;
 use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
+use super::storm_control::StormControl;
 use super::too_big::TooBigLimiter;
-use super::{BURST, access, flood, segment_size, uplink};
+use super::{BURST, access, flood, segment_size, snooping, uplink};
 use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
@@ -54,6 +55,7 @@ pub struct Forwarder {
     frames: Box<[Frame; BURST]>,
     learn_filter: LearnFilter,
     too_big: TooBigLimiter,
+    storms: StormControl,
     exceptions: Exceptions,
     sampler: FlowSampler,
     discoveries: Discoveries,
@@ -67,6 +69,7 @@ impl Forwarder {
             frames: Box::new([Frame::NONE; BURST]),
             learn_filter: LearnFilter::new(cycles_per_second),
             too_big: TooBigLimiter::new(cycles_per_second),
+            storms: StormControl::new(cycles_per_second),
             exceptions: Exceptions::new(cycles_per_second),
             sampler: FlowSampler::new(cycles_per_second),
             discoveries: Discoveries::new(cycles_per_second),
@@ -185,7 +188,9 @@ impl Forwarder {
                 },
                 // Stage 2 leaves none undecided.
                 Verdict::Flood | Verdict::Undecided => {
-                    flood_frame(packet, frame, &mut self.too_big, around, egress).map_err(Undelivered::Dropped)
+                    let entrance = Entrance { index: ingress, port, storms: &mut self.storms };
+                    flood_frame(packet, frame, entrance, &mut self.too_big, around, egress)
+                        .map_err(Undelivered::Dropped)
                 }
                 Verdict::Answer(proxied) => {
                     discovery::answer(packet, frame, proxied, around, egress).map_err(Undelivered::Dropped)
@@ -223,7 +228,7 @@ fn admit_unusual_from_uplink<P: PacketBuffer>(
     learn_filter: &mut LearnFilter,
     around: &Surroundings<'_>,
 ) {
-    match uplink::admit_unusual(packet, port, around.snapshot, around.telemetry) {
+    match uplink::admit_unusual(packet, port, around.snapshot, around.telemetry, around.learn) {
         Ok(admission) => {
             frame.admit(&admission, around.fdb);
             segment_size::clamp(packet, frame, learn_filter, around);
@@ -250,19 +255,40 @@ fn admit_unusual_from_access<P: PacketBuffer>(
     }
 }
 
+/// Where frames of a burst came in, and the account of what may be flooded of them.
+struct Entrance<'a> {
+    index: PortIndex,
+    port: &'a Port,
+    storms: &'a mut StormControl,
+}
+
 /// Floods a frame. The sender of a unicast frame, its destination being unknown yet, is told if it fits not every way.
 #[inline(never)]
 fn flood_frame<P: PacketBuffer>(
     mut packet: P,
     frame: &Frame,
+    entrance: Entrance<'_>,
     limiter: &mut TooBigLimiter,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) -> Result<(), DropReason> {
     let bridge = frame.bridge();
     let domain = around.snapshot.domains.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
+    let snooping = match &domain.rules {
+        Some(rules) => {
+            entrance.storms.admit(frame, rules, entrance.index, entrance.port, around)?;
+            rules.snooping.as_deref().filter(|_| frame.is_to_group())
+        }
+        None => None,
+    };
     let addresses = frame.addresses();
     frame.place.extract(&mut packet, addresses).ok_or(DropReason::NoHeadroom)?;
+    if let Some(snooping) = snooping {
+        let table = snooping.load();
+        if let Some(places) = snooping::places(packet.head(), packet.len(), frame, &table, around)? {
+            return flood::flood_to(packet, frame, places, around, egress);
+        }
+    }
     if let LocationKind::Access(sender) = frame.source.kind()
         && !frame.is_to_group()
         && let Some(max_frame) = flood::shortest_limit(packet.len(), frame.source, domain, around)

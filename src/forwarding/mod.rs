@@ -37,6 +37,8 @@ pub mod local;
 pub mod packet;
 pub mod path_mtu;
 pub mod segment_size;
+pub mod snooping;
+pub mod storm_control;
 pub mod token_bucket;
 pub mod too_big;
 pub mod uplink;

@@ -1,13 +1,16 @@
 //! Stage 1 for packets from an uplink: validate the outer headers and find the frame behind them.
 
+use std::net::IpAddr;
+
 use super::access::short;
 use super::bridging::{Admission, check_front};
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::{ChecksumVerdict, PacketBuffer};
+use crate::tables::learning::LearnRing;
 use crate::tables::outer_pattern::{OuterPattern, PATTERN, UplinkPatterns};
 use crate::tables::snapshot::{Port, Snapshot, UNKNOWN_TUNNEL};
 use crate::tables::tunnel::{OUTER_IPV4, OUTER_IPV6};
-use crate::tables::{BridgeIndex, Location, TunnelIndex};
+use crate::tables::{BridgeIndex, Location, TunnelIndex, UnderlayGroup};
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
 use crate::wire::checksum::{Checksum, ipv4_header_is_valid, plain_ipv4_header_is_valid};
 use crate::wire::ecn::{Ecn, EcnOutcome, copy_congestion};
@@ -103,10 +106,24 @@ pub fn admit_unusual<P: PacketBuffer>(
     port: &Port,
     snapshot: &Snapshot,
     telemetry: &WorkerTelemetry,
+    learn: &LearnRing,
 ) -> Result<Admission, Refusal> {
-    let outer = validate(packet, port, snapshot)?;
+    let (outer, sender) = validate(packet, port, snapshot)?;
     check_front(packet, outer.place)?;
-    Ok(open(packet, outer, snapshot, telemetry)?)
+    let admission = open(packet, outer, snapshot, telemetry)?;
+    if outer.source == UNKNOWN_TUNNEL {
+        discover(sender, admission.bridge, snapshot, learn);
+    }
+    Ok(admission)
+}
+
+/// Reports a VTEP that is not known and sends to a bridge that is to learn who does (RFC 7348, 4.2).
+#[cold]
+fn discover(sender: IpAddr, bridge: BridgeIndex, snapshot: &Snapshot, learn: &LearnRing) {
+    let domain = snapshot.domains.get(usize::from(bridge.0));
+    if domain.is_some_and(|domain| domain.discovers) {
+        learn.send_remote(sender);
+    }
 }
 
 /// Recognises the usual packet: one segment that fits the pattern, with no byte behind the datagram, right lengths and
@@ -176,6 +193,8 @@ fn usual_ipv6<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Option<Outer>
 struct OuterIp {
     /// The remote VTEP that sent it.
     source: TunnelIndex,
+    /// Its address.
+    sender: IpAddr,
     ipv6: bool,
     protocol: u8,
     fragment: bool,
@@ -184,27 +203,30 @@ struct OuterIp {
     payload: std::ops::Range<usize>,
 }
 
-/// Validates the outer headers, one field after the other, and cuts off what is behind the datagram.
-fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -> Result<Outer, Refusal> {
+/// Validates the outer headers, one field after the other, and cuts off what is behind the datagram. Gives the sender's
+/// address besides.
+fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -> Result<(Outer, IpAddr), Refusal> {
     let Some(ethernet) = EthernetHeader::parse(packet.head()) else {
         return Err(short(packet, ETHERNET_HEADER).into());
     };
     if ethernet.source == port.mac {
         return Err(DropReason::OwnSource.into());
     }
-    if ethernet.destination != port.mac {
-        return Err(not_ours(&ethernet));
-    }
-    let ip = match ethernet.ethertype {
-        ETHERTYPE_IPV4 => outer_ipv4(packet, snapshot)?,
-        ETHERTYPE_IPV6 => outer_ipv6(packet, snapshot)?,
-        ETHERTYPE_ARP => return Err(Refusal::Discovery),
-        _ => return Err(DropReason::UplinkEtherType.into()),
+    let (ip, (header, frame)) = if ethernet.destination == port.mac {
+        let ip = match ethernet.ethertype {
+            ETHERTYPE_IPV4 => outer_ipv4(packet, None, snapshot)?,
+            ETHERTYPE_IPV6 => outer_ipv6(packet, None, snapshot)?,
+            ETHERTYPE_ARP => return Err(Refusal::Discovery),
+            _ => return Err(DropReason::UplinkEtherType.into()),
+        };
+        if ip.protocol != PROTOCOL_UDP {
+            return Err(unserved(&ip));
+        }
+        let vxlan = terminate_vxlan(packet, &ip, snapshot)?;
+        (ip, vxlan)
+    } else {
+        validate_to_group(packet, &ethernet, port, snapshot)?
     };
-    if ip.protocol != PROTOCOL_UDP {
-        return Err(unserved(&ip));
-    }
-    let (header, frame) = terminate_vxlan(packet, &ip, snapshot)?;
     let (vni, group_policy) = (vxlan::vni_of(&header), vxlan::group_policy_of(&header));
     let inner = field(packet.head(), frame.start).map(inner_header);
     let (addresses, ethertype) = inner.ok_or_else(|| short(packet, frame.start + ETHERNET_HEADER))?;
@@ -213,15 +235,58 @@ fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -
     }
     // IPv4 or IPv6 headers with all their options, UDP and VXLAN are far shorter than 64 KiB.
     let place = FramePlace::without(frame.start as u16, packet);
-    Ok(Outer { source: ip.source, ecn: ip.ecn, vni, group_policy, place, addresses, ethertype })
+    Ok((Outer { source: ip.source, ecn: ip.ecn, vni, group_policy, place, addresses, ethertype }, ip.sender))
 }
 
-/// Validates UDP and VXLAN (RFC 7348, 5); gives the VXLAN header, and where the inner frame lies in the packet.
-fn terminate_vxlan<P: PacketBuffer>(
+/// Validates a packet to another MAC address than the port's: VXLAN to one of the port's groups is the gateway's, if it
+/// is for a bridge whose floods the group carries.
+#[cold]
+fn validate_to_group<P: PacketBuffer>(
     packet: &P,
-    ip: &OuterIp,
+    ethernet: &EthernetHeader,
+    port: &Port,
     snapshot: &Snapshot,
-) -> Result<([u8; VXLAN_HEADER], std::ops::Range<usize>), DropReason> {
+) -> Result<(OuterIp, Vxlan), Refusal> {
+    let Some(group) = group_of(packet, ethernet, port) else { return Err(not_ours(ethernet)) };
+    let ip = match group.address {
+        IpAddr::V4(_) => outer_ipv4(packet, Some(group.address), snapshot)?,
+        IpAddr::V6(_) => outer_ipv6(packet, Some(group.address), snapshot)?,
+    };
+    // The group's members may have other things to say to each other, which are as those of any other group.
+    if ip.protocol != PROTOCOL_UDP {
+        return Err(not_ours(ethernet));
+    }
+    let (header, frame) = terminate_vxlan(packet, &ip, snapshot).map_err(|reason| match reason {
+        DropReason::UplinkUnserved => not_ours(ethernet),
+        reason => reason.into(),
+    })?;
+    if snapshot.vtep.has(ip.sender) {
+        return Err(DropReason::OwnSource.into());
+    }
+    match snapshot.vnis.get(vxlan::vni_of(&header)) {
+        Some(bridge) if !group.carries(bridge) => Err(DropReason::ForeignGroup.into()),
+        _ => Ok((ip, (header, frame))),
+    }
+}
+
+/// The group of the port's that a packet is for.
+fn group_of<'a, P: PacketBuffer>(packet: &P, ethernet: &EthernetHeader, port: &'a Port) -> Option<&'a UnderlayGroup> {
+    if port.groups.is_empty() || !ethernet.destination.is_group() {
+        return None;
+    }
+    let destination: IpAddr = match ethernet.ethertype {
+        ETHERTYPE_IPV4 => (*field::<4>(packet.head(), ETHERNET_HEADER + 16)?).into(),
+        ETHERTYPE_IPV6 => (*field::<16>(packet.head(), ETHERNET_HEADER + 24)?).into(),
+        _ => return None,
+    };
+    port.groups.get(destination)
+}
+
+/// A VXLAN header, and where the frame behind it lies in the packet.
+type Vxlan = ([u8; VXLAN_HEADER], std::ops::Range<usize>);
+
+/// Validates UDP and VXLAN (RFC 7348, 5); gives the VXLAN header, and where the inner frame lies in the packet.
+fn terminate_vxlan<P: PacketBuffer>(packet: &P, ip: &OuterIp, snapshot: &Snapshot) -> Result<Vxlan, DropReason> {
     if ip.fragment {
         return Err(DropReason::OuterFragment);
     }
@@ -314,17 +379,19 @@ pub(super) fn take_congestion_over<P: PacketBuffer>(
     Ok(())
 }
 
-fn outer_ipv4<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
+/// The outer header of a packet that is to be for this group, or else for the gateway itself.
+fn outer_ipv4<P: PacketBuffer>(packet: &P, group: Option<IpAddr>, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
     let ip = Ipv4Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
     if packet.receive_checksums().ip != ChecksumVerdict::Good && !ipv4_header_is_valid(bytes) {
         return Err(DropReason::OuterIpChecksum);
     }
-    if !snapshot.vtep.has(ip.destination.into()) {
+    if !is_for(ip.destination.into(), group, snapshot) {
         return Err(DropReason::UplinkForeignAddress);
     }
     Ok(OuterIp {
         source: snapshot.remotes.get_ipv4(ip.source).unwrap_or(UNKNOWN_TUNNEL),
+        sender: ip.source.into(),
         ipv6: false,
         protocol: ip.protocol,
         fragment: ip.is_fragment(),
@@ -333,24 +400,31 @@ fn outer_ipv4<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Result<OuterI
     })
 }
 
-fn outer_ipv6<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
+/// The outer header of a packet that is to be for this group, or else for the gateway itself.
+fn outer_ipv6<P: PacketBuffer>(packet: &P, group: Option<IpAddr>, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
     let ip = Ipv6Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
     let upper = upper_layer(bytes).map_err(|_| DropReason::OuterExtensionHeader)?;
     if upper.underway {
         return Err(DropReason::OuterExtensionHeader);
     }
-    if !snapshot.vtep.has(ip.destination.into()) {
+    if !is_for(ip.destination.into(), group, snapshot) {
         return Err(DropReason::UplinkForeignAddress);
     }
     Ok(OuterIp {
         source: snapshot.remotes.get_ipv6(ip.source).unwrap_or(UNKNOWN_TUNNEL),
+        sender: ip.source.into(),
         ipv6: true,
         protocol: upper.protocol,
         fragment: upper.is_fragment(),
         ecn: Ecn::from_dscp_ecn(ip.traffic_class),
         payload: ETHERNET_HEADER + upper.offset..ETHERNET_HEADER + IPV6_HEADER + ip.payload_length,
     })
+}
+
+/// True where a destination is this group; or where there is none, an address of the gateway's.
+fn is_for(destination: IpAddr, group: Option<IpAddr>, snapshot: &Snapshot) -> bool {
+    group.map_or_else(|| snapshot.vtep.has(destination), |group| group == destination)
 }
 
 #[cold]

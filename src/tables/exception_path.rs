@@ -11,6 +11,8 @@ pub struct ExceptionPath {
     ports: u64,
     /// A bit for each of them whose own kernel interface has the VTEP's addresses.
     with_address: u64,
+    /// A bit for each port without a kernel interface on which the gateway itself is a host of multicast groups.
+    queried: u64,
 }
 
 impl ExceptionPath {
@@ -19,7 +21,7 @@ impl ExceptionPath {
     #[must_use]
     pub fn new(owned: &[bool]) -> Self {
         let owned = owned.iter().take(8).enumerate().fold(0, |bits, (at, owned)| bits | u8::from(*owned) << at);
-        Self { owned, ports: 0, with_address: 0 }
+        Self { owned, ports: 0, with_address: 0, queried: 0 }
     }
 
     /// True where the kernel has the VTEP's address at this place among its addresses.
@@ -43,6 +45,18 @@ impl ExceptionPath {
     #[must_use]
     pub fn has(&self, port: PortIndex) -> bool {
         self.ports & bit(port) != 0
+    }
+
+    /// Gives the gateway's own host of multicast groups the queries that a port receives.
+    pub fn hear_queries(&mut self, port: PortIndex) {
+        self.queried |= bit(port);
+    }
+
+    /// True where queries of this port are for the gateway's own host of multicast groups.
+    #[inline]
+    #[must_use]
+    pub fn hears_queries(&self, port: PortIndex) -> bool {
+        self.queried & bit(port) != 0
     }
 
     /// True where the kernel answers IPv6 neighbour solicitations for the VTEP's addresses on this port. It does that

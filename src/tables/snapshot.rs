@@ -9,10 +9,12 @@ use rustc_hash::FxHashMap;
 
 use super::access_map::AccessMap;
 use super::exception_path::ExceptionPath;
+use super::flood_rules::{FloodRules, StormRates};
 use super::next_hop_group::NextHopGroup;
 use super::outer_pattern::UplinkPatterns;
 use super::remote_map::RemoteMap;
 use super::tunnel::{NextHop, Tunnel};
+use super::underlay_group::UnderlayGroups;
 use super::vni_map::VniMap;
 use super::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
 use crate::wire::flow_hash::SourcePorts;
@@ -136,6 +138,10 @@ pub struct Port {
     pub mtu: u16,
     /// What is on its other side.
     pub side: PortSide,
+    /// What may be flooded of what it receives.
+    pub storm: StormRates,
+    /// The multicast groups of the underlay that it receives, where it is an uplink.
+    pub groups: UnderlayGroups,
     /// What happens to the frames of its own link.
     pub link_local: LinkLocal,
 }
@@ -230,13 +236,17 @@ pub struct Neighbours {
 pub struct BroadcastDomain {
     /// The access members, each of which gets a copy of a flood.
     pub members: Box<[MemberIndex]>,
-    /// The flood list: remote VTEPs that get a copy of a flood (ingress replication).
+    /// The flood list: remote VTEPs that get a copy of a flood (ingress replication), and groups of the underlay.
     pub flood_list: Box<[TunnelIndex]>,
     /// The remote VTEPs that may send to this bridge, sorted.
     pub sources: Box<[TunnelIndex]>,
     /// TCP connections through the tunnel are opened with a segment size that fits. The bridge is set aside in the maps
     /// that lead to it.
     pub clamps_segments: bool,
+    /// Who sends to it and is no remote VTEP yet is to become one.
+    pub discovers: bool,
+    /// What restricts floods; none where nothing does, neither the bridge nor a port by which frames come to it.
+    pub rules: Option<Box<FloodRules>>,
     /// What becomes of questions for addresses.
     pub neighbours: Neighbours,
 }

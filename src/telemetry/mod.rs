@@ -35,9 +35,13 @@ pub use flow_samples::Direction;
 pub use histogram::CycleHistogram;
 pub use kernel::{KernelTable, KernelTelemetry, RemoteState};
 pub use metrics::Exposition;
-pub use source::{BridgeLabel, BuildInfo, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle};
+pub use source::{
+    BridgeLabel, BuildInfo, GroupLabel, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle,
+};
 pub use station_change::StationChange;
-pub use worker::{BridgeCounters, LoopCounters, MAX_PORTS, PortCounters, RemoteCounters, Traffic, WorkerTelemetry};
+pub use worker::{
+    BridgeCounters, LoopCounters, MAX_PORTS, PortCounters, RemoteCounters, StormCounters, Traffic, WorkerTelemetry,
+};
 
 /// The size of a cache line in bytes, on x86-64 and on most 64-bit Arm cores.
 pub const CACHE_LINE: usize = 64;

@@ -94,7 +94,7 @@ fn spread(gateway: &Gateway, remote: &str) -> Vec<(u16, u8, usize)> {
 
 /// A gateway that follows the kernel on two uplinks.
 fn following(config: Config) -> Gateway {
-    let facts = [0xaa, 0xab, 0xbb].map(|last| PortFacts { mac: mac(last), mtu: 1500 }).to_vec();
+    let facts = [0xaa, 0xab, 0xbb].map(|last| PortFacts { mac: mac(last), mtu: 1500, receivers: 1 }).to_vec();
     let telemetry = Arc::new(ControlTelemetry::new());
     let uplinks = [(0, "up0"), (1, "up1")];
     let uplinks = uplinks.map(|(port, name)| Uplink { port: PortIndex(port), interface: name.to_owned() }).to_vec();
@@ -146,7 +146,7 @@ fn remote_vteps_without_a_neighbour_in_the_file_go_the_kernels_way() {
             neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev up0
             neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev up0
             route add 192.0.2.0/24 via 10.0.0.2");
-        let facts = [0xaa, 0xab, 0xbb].map(|last| PortFacts { mac: mac(last), mtu: 1500 }).to_vec();
+        let facts = [0xaa, 0xab, 0xbb].map(|last| PortFacts { mac: mac(last), mtu: 1500, receivers: 1 }).to_vec();
         let telemetry = Arc::new(ControlTelemetry::new());
         let uplinks = vec![Uplink { port: PortIndex(0), interface: "up0".to_owned() }];
         let kernel = Kernel::follow(Listener::start().expect("a listener"), uplinks, Arc::clone(&telemetry));

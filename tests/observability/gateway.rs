@@ -9,18 +9,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use vtepd::api::fdb::{FdbChange, StationQuery};
 use vtepd::api::types::{
-    Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange,
-    Place,
+    Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, GroupMember, LocalVtep,
+    MulticastRouter, NextHop, Page, PageRange, Place,
 };
 use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
-use vtepd::tables::{BindingSource, BridgeIndex, PortIndex, TunnelIndex};
+use vtepd::tables::{BindingSource, BridgeIndex, FloodKind, PortIndex, TunnelIndex};
 use vtepd::telemetry::flow_samples::FlowSample;
 use vtepd::telemetry::{
     BindingEvent, BridgeLabel, BuildInfo, ControlTelemetry, Direction, DropReason, Entropy, Event, ExceptionTelemetry,
-    FdbEvent, MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, StationChange, WorkerHandle,
-    WorkerTelemetry,
+    FdbEvent, GroupLabel, MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, StationChange,
+    WorkerHandle, WorkerTelemetry,
 };
 use vtepd::wire::MacAddr;
 
@@ -102,6 +102,7 @@ fn ports() -> Vec<PortReading> {
         mtu: 9000,
         receive_queues: 2,
         transmit_queues: 2,
+        storm_control: false,
         link_up: true,
         link_mbps: Some(25_000),
         max_macs: None,
@@ -123,6 +124,7 @@ fn ports() -> Vec<PortReading> {
         role: PortRole::Access,
         device: "0000:01:10.0".to_owned(),
         mtu: 1500,
+        storm_control: true,
         link_up: false,
         link_mbps: None,
         max_macs: Some(100),
@@ -250,6 +252,7 @@ fn count(gateway: &Gateway) {
     second.bridge(BridgeIndex(0)).access_received().count_many(200, 12_800);
     first.bridge(BridgeIndex(0)).tunnel_sent().count_many(1100, 70_000);
     second.bridge(BridgeIndex(65535)).tunnel_received().count(1500);
+    first.remote(TunnelIndex(7)).sent().count_many(30, 1800);
     first.remote(TunnelIndex(0)).sent().count_many(1100, 70_000);
     second.remote(TunnelIndex(65535)).received().count(1500);
     second.too_big(TunnelIndex(0)).add(3);
@@ -258,6 +261,9 @@ fn count(gateway: &Gateway) {
     second.count_drops(DropReason::UnknownVni, 2);
     second.count_drops(DropReason::NoNextHop, 1);
     first.event_many(Event::FloodedFrame, 12);
+    first.bridge_storms(BridgeIndex(0)).of(FloodKind::Broadcast).add(50);
+    second.bridge_storms(BridgeIndex(0)).of(FloodKind::Broadcast).add(5);
+    second.port_storms(PortIndex(1)).of(FloodKind::UnknownUnicast).add(6);
     first.punts.of(PuntClass::Bgp, Punt::Passed).add(70);
     second.punts.of(PuntClass::Bgp, Punt::Passed).add(7);
     second.punts.of(PuntClass::ArpNd, Punt::Passed).add(3);
@@ -332,7 +338,18 @@ impl MetricsSource for Gateway {
     }
 
     fn bridge_labels(&self) -> Vec<BridgeLabel> {
-        self.bridges.iter().map(|bridge| BridgeLabel { index: bridge.index, vni: bridge.vni }).collect()
+        let label = |bridge: &BridgeState| BridgeLabel {
+            index: bridge.index,
+            vni: bridge.vni,
+            storm_control: bridge.vni == 100,
+        };
+        self.bridges.iter().map(label).collect()
+    }
+
+    fn group_labels(&self) -> Vec<GroupLabel> {
+        let address = Ipv4Addr::new(239, 1, 1, 1).into();
+        let group = GroupLabel { index: TunnelIndex(7), address, port: "uplink0".to_owned() };
+        if self.remotes.is_empty() { Vec::new() } else { vec![group] }
     }
 
     fn remote_labels(&self) -> Vec<RemoteLabel> {
@@ -392,6 +409,28 @@ impl GatewayView for Gateway {
     fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {
         let matches = |binding: &&Binding| filter.matches(binding.vni, binding.mac, binding.address);
         Page::cut(self.bindings.iter().filter(matches).cloned(), range)
+    }
+
+    fn multicast(&self, vni: Option<u32>) -> (Vec<MulticastRouter>, Vec<GroupMember>) {
+        if self.entries.is_empty() || vni.is_some_and(|vni| vni != 100) {
+            return (Vec::new(), Vec::new());
+        }
+        let port = || Place::Port { port: "trunk0".to_owned(), vlan: Some(100) };
+        let remote = || Place::Remote { remote: REMOTE_V4 };
+        let router = |place, querier, expires_seconds| MulticastRouter {
+            vni: 100,
+            family: "ipv4".to_owned(),
+            place,
+            querier,
+            expires_seconds,
+        };
+        let member = |place, expires_seconds| GroupMember {
+            vni: 100,
+            group: Ipv4Addr::new(239, 2, 3, 4).into(),
+            place,
+            expires_seconds,
+        };
+        (vec![router(port(), true, 200), router(remote(), false, 60)], vec![member(port(), 250), member(remote(), 2)])
     }
 
     fn config_toml(&self) -> String {

@@ -60,6 +60,8 @@ fn tables_are_the_golden_ones() {
         "show bindings --address 192.0.2.1",
         "show bindings --vni 100 --limit 1",
         "show vteps",
+        "show groups",
+        "show groups --vni 7",
         "show entropy",
         "show drops",
         "show workers",
@@ -73,7 +75,7 @@ fn tables_are_the_golden_ones() {
 #[test]
 fn json_is_what_the_socket_says() {
     let served = serve(Gateway::busy());
-    for what in ["ports", "bridges", "fdb", "bindings", "vteps", "entropy", "drops", "workers", "config"] {
+    for what in ["ports", "bridges", "fdb", "bindings", "vteps", "groups", "entropy", "drops", "workers", "config"] {
         let text = printed(&served.socket, &format!("show {what} --json"));
         let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(told, crate::http::unix(&served.socket, &format!("GET /v1/{what}")).json(), "{what}");

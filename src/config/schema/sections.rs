@@ -257,12 +257,28 @@ pub static PORT: Section = Section {
             "The most MAC addresses learned behind an access port, in all its bridges together. Frames of others still \
              pass, and frames to them are flooded. A reload changes it.",
         ),
+        key("broadcast_limit", Kind::Rate, Means("no limit"), "\"1000 pps\"", BROADCAST_OF_PORT),
+        key("multicast_limit", Kind::Rate, Means("no limit"), "\"10 Mbit/s\"", "The same for multicasts."),
+        key(
+            "unknown_unicast_limit",
+            Kind::Rate,
+            Means("no limit"),
+            "\"1000 pps\"",
+            "The same for frames to stations that are not known.",
+        ),
     ],
     example: "[[port]]\nname = \"uplink0\"\ndevice = \"0000:01:10.0\"\nrole = \"uplink\"\nmtu = 9000\nkernel_interface = \"fabric0\"\n\n\
               [[port]]\n\
               name = \"trunk0\"\ndevice = \"net_tap1,iface=ac0\"\nrole = \"access\"\nmac = \"02:00:00:aa:00:01\"\n\
-              descriptors = 1024\nmax_macs = 100\nlink_local = \"punt\"\nkernel_interface = \"lldp0\"\n",
+              descriptors = 1024\nmax_macs = 100\nlink_local = \"punt\"\nkernel_interface = \"lldp0\"\n\
+              broadcast_limit = \"1000 pps\"\nmulticast_limit = \"10 Mbit/s\"\nunknown_unicast_limit = \"1000 pps\"\n",
 };
+
+const BROADCAST_OF_PORT: &str = "Storm control: how many broadcasts the port takes in one second, in packets or in bits \
+    of their frames. What comes beyond is dropped as `storm_broadcast`. The workers that receive from the port share it.";
+const BROADCAST_OF_BRIDGE: &str = "Storm control: how many broadcasts each of the bridges takes in one second by all ports \
+    together, in packets or in bits of their frames. What comes beyond is dropped as `storm_broadcast`. The workers that \
+    receive from its ports share it.";
 
 /// `[[bridge]]`.
 pub static BRIDGE: Section = Section {
@@ -323,9 +339,27 @@ pub static BRIDGE: Section = Section {
         key(
             "source_check",
             Kind::Boolean,
-            boolean(true),
+            Means("`true`, and with a `group` `false`"),
             "true",
-            "Accept VXLAN packets only from the bridge's own remote VTEPs.",
+            "Accept VXLAN packets only from the bridge's own remote VTEPs. The VTEPs of a `group` are not known in advance: \
+             where this is `false`, whoever sends to the bridge becomes a remote VTEP that stations are learned behind.",
+        ),
+        key(
+            "group",
+            Kind::IpAddress,
+            Means("floods go to `remotes` alone"),
+            "\"239.1.1.1\"",
+            "A multicast group of the underlay (RFC 7348, 4.2) that broadcast, unknown unicast and multicast frames are sent \
+             to, one copy for all, and received from. The gateway joins it by IGMP or MLD. A VTEP in `remotes` gets a copy \
+             of its own besides. Several bridges may have one group.",
+        ),
+        key(
+            "group_ports",
+            Kind::Texts(64, 32),
+            Means("all uplinks"),
+            "[\"uplink0\"]",
+            "The uplinks that `group` is sent to, received from and joined on, by name. Of uplinks that lead to the same \
+             fabric name one, or every VTEP gets two copies.",
         ),
         key(
             "tags",
@@ -388,11 +422,38 @@ pub static BRIDGE: Section = Section {
              address detection (RFC 9161). Known is what stations behind access ports said of themselves by ARP and \
              neighbour discovery.",
         ),
+        key(
+            "snooping",
+            Kind::Boolean,
+            boolean(false),
+            "true",
+            "Send multicast only where it is wanted: to ports and remote VTEPs from where hosts ask for it by IGMP or MLD, and \
+             to routers (RFC 4541). As long as no querier is heard all multicast is flooded.",
+        ),
+        key(
+            "unknown_unicast",
+            Kind::Choice(&["flood", "drop"]),
+            text("flood"),
+            "\"flood\"",
+            "What happens to frames for stations that are not known. \"drop\" counts them as `unknown_unicast`; it is for \
+             bridges whose stations are all known, by `[[static]]` or by the kernel.",
+        ),
+        key("broadcast_limit", Kind::Rate, Means("no limit"), "\"1000 pps\"", BROADCAST_OF_BRIDGE),
+        key("multicast_limit", Kind::Rate, Means("no limit"), "\"10 Mbit/s\"", "The same for multicasts."),
+        key(
+            "unknown_unicast_limit",
+            Kind::Rate,
+            Means("no limit"),
+            "\"1000 pps\"",
+            "The same for frames to stations that are not known.",
+        ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
               source_check = true\ntags = \"refuse\"\nlink_local = false\nclamp_mss = true\nmax_macs = 1000\nageing = 60\n\
-              control = \"static\"\nneighbour_suppression = true\nudp_port = 8472\ngroup_policy = 100\n\
-              accept_group_policies = [100, 101]\n\n# 64 bridges: VNI 1000 \
+              group = \"239.1.1.1\"\ngroup_ports = [\"uplink0\"]\ncontrol = \"static\"\nneighbour_suppression = true\n\
+              snooping = true\nunknown_unicast = \"flood\"\nbroadcast_limit = \"1000 pps\"\n\
+              multicast_limit = \"10 Mbit/s\"\nunknown_unicast_limit = \"1000 pps\"\nudp_port = 8472\n\
+              group_policy = 100\naccept_group_policies = [100, 101]\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",
 };

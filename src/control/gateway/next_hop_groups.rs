@@ -89,8 +89,8 @@ mod tests {
     use crate::control::slots::{SLOTS, slots};
 
     const PORTS: [PortFacts; 2] = [
-        PortFacts { mac: MacAddr([2, 0, 0, 0, 0xaa, 0]), mtu: 1600 },
-        PortFacts { mac: MacAddr([2, 0, 0, 0, 0xaa, 1]), mtu: 1600 },
+        PortFacts { mac: MacAddr([2, 0, 0, 0, 0xaa, 0]), mtu: 1600, receivers: 1 },
+        PortFacts { mac: MacAddr([2, 0, 0, 0, 0xaa, 1]), mtu: 1600, receivers: 1 },
     ];
 
     /// Ways by alternating uplinks to next hops with these last octets and weights.

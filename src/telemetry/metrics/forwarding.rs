@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::families::{Families, Labels, labels};
-use crate::telemetry::source::{BridgeLabel, RemoteLabel, WorkerHandle};
+use crate::tables::FloodKind;
+use crate::telemetry::source::{BridgeLabel, GroupLabel, PortReading, RemoteLabel, WorkerHandle};
 use crate::telemetry::totals::{self, BridgeTotal, RemoteTotal, TrafficTotal};
 use crate::telemetry::{ControlTelemetry, Direction, DropReason, Entropy, Event, Spread, Verdict};
 
@@ -138,4 +139,52 @@ pub(super) fn encode_drops_and_events(families: &mut Families<'_>, workers: &[Wo
         "What workers met that is worth a count and is no drop.",
         Event::ALL.iter().map(|event| (labels([("event", event.name())]), totals::events(workers, *event))),
     )
+}
+
+/// What storm control dropped: of bridges and ports that have a limit.
+pub(super) fn encode_storms(
+    families: &mut Families<'_>,
+    workers: &[WorkerHandle],
+    bridges: &[BridgeLabel],
+    ports: &[PortReading],
+) -> fmt::Result {
+    families.counters(
+        "vtepd_bridge_storm_dropped_packets",
+        "Frames that storm control dropped for a limit of the bridge's; of bridges that have one.",
+        bridges.iter().filter(|bridge| bridge.storm_control).flat_map(|bridge| {
+            FloodKind::ALL.map(|kind| {
+                let pairs = [("vni", Cow::Owned(bridge.vni.to_string())), ("kind", kind.name().into())];
+                (Labels(pairs), totals::bridge_storm(workers, bridge.index, kind))
+            })
+        }),
+    )?;
+    families.counters(
+        "vtepd_port_storm_dropped_packets",
+        "Frames that storm control dropped for a limit of the port's; of ports that have one.",
+        ports.iter().filter(|port| port.storm_control).flat_map(|port| {
+            FloodKind::ALL.map(|kind| {
+                (labels([("port", &*port.name), ("kind", kind.name())]), totals::port_storm(workers, port.index, kind))
+            })
+        }),
+    )
+}
+
+/// What is sent to multicast groups of the underlay.
+pub(super) fn encode_groups(
+    families: &mut Families<'_>,
+    workers: &[WorkerHandle],
+    groups: &[GroupLabel],
+) -> fmt::Result {
+    const MEASURES: [Measure; 2] = [
+        ("vtepd_group_packets", "Frames sent to the multicast group of the underlay.", |traffic| traffic.packets),
+        ("vtepd_group_bytes", "Bytes of those frames without outer headers.", |traffic| traffic.bytes),
+    ];
+    for (name, help, measure) in MEASURES {
+        let sample = |group: &GroupLabel| {
+            let pairs = [("group", group.address.to_string().into()), ("port", Cow::Owned(group.port.clone()))];
+            (Labels(pairs), measure(totals::remote(workers, group.index).sent))
+        };
+        families.counters(name, help, groups.iter().map(sample))?;
+    }
+    Ok(())
 }

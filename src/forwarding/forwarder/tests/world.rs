@@ -25,7 +25,7 @@ use crate::tables::snapshot::{
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
-use crate::tables::{BridgeIndex, Location, MemberIndex, PortIndex, TunnelIndex};
+use crate::tables::{BridgeIndex, Location, MemberIndex, PortIndex, StormRates, TunnelIndex, UnderlayGroups};
 use crate::telemetry::flow_samples::FlowSample;
 use crate::telemetry::worker::Traffic;
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
@@ -126,12 +126,25 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
         if setup.policy.carry_tags {
             map.attach_rest_to_untagged();
         }
-        let link_local = setup.link_local;
-        Port { mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]), mtu: 150, side: PortSide::Access(map), link_local }
+        Port {
+            mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]),
+            mtu: 150,
+            side: PortSide::Access(map),
+            storm: StormRates::default(),
+            groups: UnderlayGroups::default(),
+            link_local: setup.link_local,
+        }
     };
     let uplink = |mac| {
         let side = PortSide::Uplink(UplinkPatterns::new(&local, mac));
-        Port { mac, mtu: 180, side, link_local: LinkLocal::Punt }
+        Port {
+            mac,
+            mtu: 180,
+            side,
+            storm: StormRates::default(),
+            groups: UnderlayGroups::default(),
+            link_local: LinkLocal::Punt,
+        }
     };
     let ports = vec![uplink(UPLINK_MAC), trunk(0), trunk(1), uplink(SECOND_UPLINK_MAC)];
     let way = next_hop(setup);
@@ -143,6 +156,8 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
         flood_list: flood_list.iter().copied().map(TunnelIndex).collect(),
         sources: [TunnelIndex(source)].into(),
         clamps_segments: false,
+        discovers: false,
+        rules: None,
         neighbours: setup.neighbours,
     };
     let vni = |number| Vni::new(number).expect("24 bits");
