@@ -243,6 +243,8 @@ pub struct BroadcastDomain {
     /// TCP connections through the tunnel are opened with a segment size that fits. The bridge is set aside in the maps
     /// that lead to it.
     pub clamps_segments: bool,
+    /// The control plane says what is behind remote VTEPs: nothing is learned from what they send.
+    pub taught: bool,
     /// Who sends to it and is no remote VTEP yet is to become one.
     pub discovers: bool,
     /// What restricts floods; none where nothing does, neither the bridge nor a port by which frames come to it.

@@ -40,6 +40,7 @@ fn snapshot(flood_list: &[u16]) -> Snapshot {
         sources: [TunnelIndex(0), TunnelIndex(1)].into(),
         clamps_segments: false,
         discovers: false,
+        taught: false,
         rules: Some(Box::new(rules)),
         neighbours: Default::default(),
     }];

@@ -156,6 +156,7 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
         flood_list: flood_list.iter().copied().map(TunnelIndex).collect(),
         sources: [TunnelIndex(source)].into(),
         clamps_segments: false,
+        taught: false,
         discovers: false,
         rules: None,
         neighbours: setup.neighbours,
