@@ -90,6 +90,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             accept_group_policies: None,
             tags: Tags::Refuse,
             link_local: false,
+            clamp_mss: false,
             max_macs: None,
             ageing: Some(AGEING),
             control: model::Control::Static,

@@ -160,7 +160,7 @@ fn every_key_is_taken_over() {
     assert_eq!((port.mac, port.mtu, port.descriptors), (Some(MacAddr([2, 0, 0, 0xaa, 0, 1])), Some(9000), 512));
     assert_eq!((config.ports[0].max_macs, port.max_macs), (None, Some(20)));
     let bridge = &config.bridges[0];
-    assert!(!bridge.learning && !bridge.source_check && bridge.link_local);
+    assert!(!bridge.learning && !bridge.source_check && bridge.link_local && bridge.clamp_mss);
     assert_eq!((bridge.vlan, bridge.tags, bridge.max_macs), (None, Tags::Carry, Some(7)));
     let limits = |broadcast, multicast, unknown_unicast| StormLimits { broadcast, multicast, unknown_unicast };
     let (packets, bits) = (|number| Some(Rate::Packets(number)), |number| Some(Rate::Bits(number)));

@@ -13,6 +13,7 @@ mod fixtures {
     mod b6_suppression;
     mod b7_storm_control;
     mod b8_floods;
+    mod clamp_mss;
     mod ecn_dscp;
     mod encapsulation;
     mod exception;

@@ -233,6 +233,8 @@ pub struct Bridge {
     pub tags: Tags,
     /// Forward frames to reserved link-local group addresses (default false).
     pub link_local: bool,
+    /// Lower the maximum segment size of TCP connections to what the tunnel takes (default false).
+    pub clamp_mss: bool,
     /// The most MAC addresses learned; no bound where absent.
     pub max_macs: Option<u32>,
     /// How long a learned address that is not heard of is kept ([`Fdb::ageing`] where absent); `None` is for ever.

@@ -116,6 +116,7 @@ impl Config {
         };
         file.quoted("tags", tags);
         file.plain("link_local", bridge.link_local);
+        file.plain("clamp_mss", bridge.clamp_mss);
         let control = match bridge.control {
             Control::Static => "static",
             Control::Kernel => "kernel",
@@ -302,6 +303,7 @@ mod tests {
         max_macs = 7
         ageing = 70
         link_local = true
+        clamp_mss = true
         control = "kernel"
         kernel_device = "vx{vni}"
         neighbour_suppression = true

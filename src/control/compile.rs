@@ -103,12 +103,14 @@ pub fn compile_with(
         strict: config.vtep.strict,
     };
     let unpoliced = config.bridges.iter().filter(|bridge| bridge.accept_group_policies.is_none());
-    let pairs = unpoliced.filter_map(|bridge| Some((bridge.vni, registry.bridge(bridge.vni)?)));
+    let (aside, usual): (Vec<_>, Vec<_>) = unpoliced.partition(|bridge| bridge.clamp_mss);
+    let pair = |bridge: &model::Bridge| Some((bridge.vni, registry.bridge(bridge.vni)?));
+    let vnis = VniMap::new(usual.into_iter().filter_map(pair));
     let named = remotes.iter().filter_map(|address| Some((*address, registry.tunnel(*address)?)));
     Ok(Snapshot {
         ports: compile_ports(config, facts, registry, &vtep),
         vtep,
-        vnis: VniMap::new(pairs),
+        vnis: if aside.is_empty() { vnis } else { vnis.setting_aside(aside.into_iter().filter_map(pair)) },
         group_policies: compile_group_policies(config, registry),
         remotes: RemoteMap::new(named),
         exception: ExceptionPath::default(),
@@ -272,7 +274,17 @@ fn compile_bridges(
             let discovers = bridge.flooding.group.is_some() && !bridge.source_check;
             let neighbours =
                 Neighbours { learning: bridge.learns_bindings(), suppression: bridge.neighbour_suppression };
-            *domain = BroadcastDomain { members, flood_list, sources, discovers, taught, rules: None, neighbours };
+            let clamps_segments = bridge.clamp_mss;
+            *domain = BroadcastDomain {
+                members,
+                flood_list,
+                sources,
+                clamps_segments,
+                discovers,
+                taught,
+                rules: None,
+                neighbours,
+            };
         }
     }
     (bridges, domains)
@@ -326,6 +338,11 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep
                 map.attach_rest_to_untagged();
             }
         }
+    }
+    let clamping = config.bridges.iter().filter(|bridge| bridge.clamp_mss);
+    let aside: FxHashSet<BridgeIndex> = clamping.filter_map(|bridge| registry.bridge(bridge.vni)).collect();
+    if !aside.is_empty() {
+        maps.iter_mut().flatten().for_each(|map| map.set_aside(|bridge| aside.contains(&bridge)));
     }
     let mut groups = underlay_groups(config, registry);
     let port = |(index, ((map, facts), port)): (usize, ((Option<AccessMap>, &PortFacts), &model::Port))| Port {

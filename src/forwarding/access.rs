@@ -76,7 +76,7 @@ pub fn admit_unusual<P: PacketBuffer>(
         None if is_tagged => return Err(short(packet, TAGGED_HEADER).into()),
         _ => [0, outermost],
     };
-    let Some(attachment) = vlans.get(tci) else {
+    let Some(attachment) = vlans.get_any(tci) else {
         let destination = front.first_chunk().map_or(MacAddr::ZERO, |octets| MacAddr(*octets));
         let is_ports = !is_tagged && link_local != LinkLocal::AsBridge && destination.is_link_local_group();
         return Err(if is_ports { Refusal::LinkLocal } else { DropReason::UnknownVlan.into() });

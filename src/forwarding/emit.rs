@@ -95,7 +95,7 @@ pub(super) fn check_own_tag(
     match port {
         Some(PortSide::Access(vlans))
             if vlans
-                .get(u16::from_be_bytes([*v0, *v1]))
+                .get_any(u16::from_be_bytes([*v0, *v1]))
                 .is_some_and(|owner| owner.source() == Location::access(index)) =>
         {
             Ok(())

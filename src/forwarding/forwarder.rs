@@ -12,8 +12,7 @@ use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
 use super::storm_control::StormControl;
 use super::too_big::TooBigLimiter;
-use super::uplink;
-use super::{BURST, access, flood, snooping};
+use super::{BURST, access, flood, segment_size, snooping, uplink};
 use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
@@ -118,7 +117,10 @@ impl Forwarder {
         for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
             match uplink::admit_usual::<IPV6, P>(packet, patterns.usual(), around.snapshot) {
                 Some((admission, ecn)) => take_admitted(packet, frame, admission, ecn, around),
-                None => admit_by_other_patterns::<IPV6, P>(packet, frame, port, patterns, around),
+                None => {
+                    let of_port = (port, patterns);
+                    admit_by_other_patterns::<IPV6, P>(packet, frame, of_port, &mut self.learn_filter, around);
+                }
             }
         }
     }
@@ -129,10 +131,10 @@ impl Forwarder {
         &mut self,
         port: &Port,
         vlans: &AccessMap,
-        burst: &[P],
+        burst: &mut [P],
         around: &Surroundings<'_>,
     ) {
-        for (packet, frame) in burst.iter().zip(self.frames.iter_mut()) {
+        for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
             match access::admit_usual(packet, vlans) {
                 Some(admission) => frame.admit(&admission, around.fdb),
                 None => {
@@ -225,14 +227,14 @@ fn take_admitted<P: PacketBuffer>(
 fn admit_by_other_patterns<const IPV6: bool, P: PacketBuffer>(
     packet: &mut P,
     frame: &mut Frame,
-    port: &Port,
-    patterns: &UplinkPatterns,
+    (port, patterns): (&Port, &UplinkPatterns),
+    learn_filter: &mut LearnFilter,
     around: &Surroundings<'_>,
 ) {
     let mut others = patterns.others().iter();
     match others.find_map(|pattern| uplink::admit_usual::<IPV6, P>(packet, pattern, around.snapshot)) {
         Some((admission, ecn)) => take_admitted(packet, frame, admission, ecn, around),
-        None => admit_unusual_from_uplink(packet, frame, port, around),
+        None => admit_unusual_from_uplink(packet, frame, port, learn_filter, around),
     }
 }
 
@@ -248,17 +250,21 @@ fn admit_unusual_from_uplink<P: PacketBuffer>(
     packet: &mut P,
     frame: &mut Frame,
     port: &Port,
+    learn_filter: &mut LearnFilter,
     around: &Surroundings<'_>,
 ) {
     match uplink::admit_unusual(packet, port, around.snapshot, around.telemetry, around.learn) {
-        Ok(admission) => frame.admit(&admission, around.fdb),
+        Ok(admission) => {
+            frame.admit(&admission, around.fdb);
+            segment_size::clamp(packet, frame, learn_filter, around);
+        }
         Err(refusal) => frame.verdict = Verdict::Refuse(refusal),
     }
 }
 
 #[inline(never)]
 fn admit_unusual_from_access<P: PacketBuffer>(
-    packet: &P,
+    packet: &mut P,
     frame: &mut Frame,
     (vlans, link_local): (&AccessMap, LinkLocal),
     (discoveries, learn_filter): (&mut Discoveries, &mut LearnFilter),
@@ -267,6 +273,7 @@ fn admit_unusual_from_access<P: PacketBuffer>(
     match access::admit_unusual(packet, vlans, link_local, around.snapshot) {
         Ok(admission) => {
             frame.admit(&admission, around.fdb);
+            segment_size::clamp(packet, frame, learn_filter, around);
             discoveries.meet(packet, frame, learn_filter, around);
         }
         Err(refusal) => frame.verdict = refusal.into(),

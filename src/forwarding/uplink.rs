@@ -336,7 +336,7 @@ fn open<P: PacketBuffer>(
     telemetry: &WorkerTelemetry,
 ) -> Result<Admission, DropReason> {
     let Outer { source, ecn, vni, group_policy, place, addresses, ethertype } = outer;
-    let bridge = snapshot.vnis.get(vni).map_or_else(|| bridge_by_group_policy(vni, group_policy, snapshot), Ok)?;
+    let bridge = snapshot.vnis.get_any(vni).map_or_else(|| bridge_by_group_policy(vni, group_policy, snapshot), Ok)?;
     if source == UNKNOWN_TUNNEL && snapshot.policy(bridge).source_check {
         return Err(DropReason::UnknownRemote);
     }

@@ -46,36 +46,59 @@ impl Attachment {
     }
 }
 
-/// An immutable map from VLAN to attachment for one port. Index 0 is for untagged and priority-tagged frames.
+/// By VLAN; index 0 is for untagged and priority-tagged frames.
+type Attachments = Box<[Option<Attachment>; 4096]>;
+
+/// An immutable map from VLAN to attachment for one port.
 #[derive(Clone, Debug)]
-pub struct AccessMap(Box<[Option<Attachment>; 4096]>);
+pub struct AccessMap {
+    vlans: Attachments,
+    /// VLANs whose frames are all to go the unusual way: [`AccessMap::get`] does not know them.
+    set_aside: Option<Attachments>,
+}
 
 impl AccessMap {
     /// The map of a port that has no bridge.
     #[must_use]
     pub fn empty() -> Self {
-        Self(Box::new([None; 4096]))
+        Self { vlans: Box::new([None; 4096]), set_aside: None }
     }
 
     /// Gives the VLAN, or the untagged frames, to a member of a bridge.
     pub fn attach(&mut self, vlan: Option<VlanId>, member: MemberIndex, bridge: BridgeIndex) {
-        self.0[vlan.map_or(0, |vlan| usize::from(vlan.get()))] = Some(Attachment::new(member, bridge));
+        self.vlans[vlan.map_or(0, |vlan| usize::from(vlan.get()))] = Some(Attachment::new(member, bridge));
     }
 
     /// Gives every VLAN that has no bridge of its own, tag and all, to the member that has the untagged frames.
     pub fn attach_rest_to_untagged(&mut self) {
-        let Some(carried) = self.0[0].map(Attachment::keeping_tag) else { return };
-        self.0[0] = Some(carried);
+        let Some(carried) = self.vlans[0].map(Attachment::keeping_tag) else { return };
+        self.vlans[0] = Some(carried);
         // The last identifier is reserved (IEEE 802.1Q, 9.6).
-        for attachment in self.0.iter_mut().take(4095) {
+        for attachment in self.vlans.iter_mut().take(4095) {
             attachment.get_or_insert(carried);
         }
     }
 
-    /// The attachment of frames with this VLAN identifier: the lower 12 bits of `tci`, 0 for untagged ones.
+    /// Sets the VLANs of some bridges aside. After all others are attached.
+    pub fn set_aside(&mut self, is_aside: impl Fn(BridgeIndex) -> bool) {
+        let mut aside: Attachments = Box::new([None; 4096]);
+        for (here, there) in self.vlans.iter_mut().zip(aside.iter_mut()) {
+            *there = here.take_if(|attachment| is_aside(attachment.bridge()));
+        }
+        self.set_aside = aside.iter().any(Option::is_some).then_some(aside);
+    }
+
+    /// The attachment of frames with this VLAN identifier, also where it was set aside.
+    #[must_use]
+    pub fn get_any(&self, tci: u16) -> Option<Attachment> {
+        self.get(tci).or_else(|| self.set_aside.as_ref()?[usize::from(tci & 0x0fff)])
+    }
+
+    /// The attachment of frames with this VLAN identifier that was not set aside: the lower 12 bits of `tci`, 0 for
+    /// untagged ones.
     #[inline(always)]
     #[must_use]
     pub fn get(&self, tci: u16) -> Option<Attachment> {
-        self.0[usize::from(tci & 0x0fff)]
+        self.vlans[usize::from(tci & 0x0fff)]
     }
 }

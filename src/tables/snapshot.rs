@@ -240,6 +240,9 @@ pub struct BroadcastDomain {
     pub flood_list: Box<[TunnelIndex]>,
     /// The remote VTEPs that may send to this bridge, sorted.
     pub sources: Box<[TunnelIndex]>,
+    /// TCP connections through the tunnel are opened with a segment size that fits. The bridge is set aside in the maps
+    /// that lead to it.
+    pub clamps_segments: bool,
     /// The control plane says what is behind remote VTEPs: nothing is learned from what they send.
     pub taught: bool,
     /// Who sends to it and is no remote VTEP yet is to become one.

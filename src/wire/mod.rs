@@ -18,6 +18,7 @@ pub mod ipv6;
 pub mod membership;
 pub mod nd;
 pub mod path_mtu;
+pub mod tcp;
 pub mod udp;
 pub mod vxlan;
 

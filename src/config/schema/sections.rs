@@ -380,6 +380,14 @@ pub static BRIDGE: Section = Section {
              sending. What a port's own `link_local` says comes first.",
         ),
         key(
+            "clamp_mss",
+            Kind::Boolean,
+            boolean(false),
+            "true",
+            "Lower the maximum segment size that TCP connections through the tunnel announce, in SYNs of both directions, to \
+             what the way to the remote VTEP takes: for hosts that do not heed, or do not get, ICMP.",
+        ),
+        key(
             "max_macs",
             Kind::Integer(1, MAX_FDB_ENTRIES),
             Means("no bound of its own"),
@@ -450,7 +458,7 @@ pub static BRIDGE: Section = Section {
         ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\nageing = 60\n\
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nclamp_mss = true\nmax_macs = 1000\nageing = 60\n\
               group = \"239.1.1.1\"\ngroup_ports = [\"uplink0\"]\ncontrol = \"kernel\"\nkernel_device = \"vx{vni}\"\nneighbour_suppression = true\n\
               snooping = true\nunknown_unicast = \"flood\"\nbroadcast_limit = \"1000 pps\"\n\
               multicast_limit = \"10 Mbit/s\"\nunknown_unicast_limit = \"1000 pps\"\nudp_port = 8472\n\

@@ -155,6 +155,7 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
         members: members.map(MemberIndex).into(),
         flood_list: flood_list.iter().copied().map(TunnelIndex).collect(),
         sources: [TunnelIndex(source)].into(),
+        clamps_segments: false,
         taught: false,
         discovers: false,
         rules: None,
@@ -417,11 +418,13 @@ fn go_unusually(
     let port = &snapshot.ports[usize::from(ingress.0)];
     let mut frame = Frame::NONE;
     match &port.side {
-        PortSide::Uplink(_) => admit_unusual_from_uplink(&mut burst[0], &mut frame, port, &around),
+        PortSide::Uplink(_) => {
+            admit_unusual_from_uplink(&mut burst[0], &mut frame, port, &mut twin.forwarder.learn_filter, &around);
+        }
         PortSide::Access(vlans) => {
             let of_port = (vlans, port.link_local);
             let reported = (&mut twin.forwarder.discoveries, &mut twin.forwarder.learn_filter);
-            admit_unusual_from_access(&burst[0], &mut frame, of_port, reported, &around);
+            admit_unusual_from_access(&mut burst[0], &mut frame, of_port, reported, &around);
         }
     }
     if frame.verdict == Verdict::Undecided {
