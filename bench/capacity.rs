@@ -202,7 +202,7 @@ fn write_file(config: &Config, population: &Population) -> Fallible<tempfile::Na
     }
     for bridge in &config.bridges {
         let remotes: Vec<String> = bridge.remotes.iter().map(|remote| format!("\"{remote}\"")).collect();
-        let vlan = bridge.vlan.map_or(0, |vlan| vlan.get());
+        let vlan = bridge.ports.first().and_then(|place| place.vlan.vlan()).map_or(0, |vlan| vlan.get());
         writeln!(text, "[[bridge]]\nvni = {}\nvlan = {vlan}\nports = [\"trunk0\"]", bridge.vni.get())?;
         writeln!(text, "remotes = [{}]", remotes.join(", "))?;
     }

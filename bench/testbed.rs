@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vtepd::config::Config;
-use vtepd::config::model::{self, Dscp, Idle, PortRole, Tags, UdpChecksum};
+use vtepd::config::model::{self, AccessVlan, Dscp, Idle, PortRole, Tags, UdpChecksum};
 use vtepd::control::Registry;
 use vtepd::dpdk::{Device, Eal, EalOptions, OpenPort, PacketPool, PortOptions};
 use vtepd::tables::{BridgeIndex, Location, PortIndex};
+use vtepd::wire::ethernet::ETHERTYPE_VLAN;
 use vtepd::wire::{MacAddr, VlanId, Vni};
 
 use crate::measurement::Means;
@@ -68,14 +69,14 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         mac: None,
         mtu: Some(MTU),
         descriptors: 1024,
+        tpid: ETHERTYPE_VLAN,
         kernel_interface: None,
     };
     let mut bridges = Vec::with_capacity(population.bridges.len());
     for bridge in &population.bridges {
         bridges.push(model::Bridge {
             vni: Vni::new(bridge.vni)?,
-            vlan: Some(VlanId::new(bridge.vlan)?),
-            ports: vec![ACCESS],
+            ports: vec![model::BridgePort { port: ACCESS, vlan: AccessVlan::Tagged(VlanId::new(bridge.vlan)?) }],
             remotes: bridge.remotes.iter().map(|remote| underlay.remote(*remote)).collect(),
             learning: true,
             source_check: true,
@@ -136,7 +137,7 @@ pub fn place(
     let vni = Vni::new(bridge.vni)?;
     let location = match station.remote {
         Some(remote) => registry.tunnel(underlay.remote(remote)).map(Location::tunnel),
-        None => registry.member(&(vni, ACCESS, Some(VlanId::new(bridge.vlan)?))).map(Location::access),
+        None => registry.member(&(vni, ACCESS, AccessVlan::Tagged(VlanId::new(bridge.vlan)?))).map(Location::access),
     };
     Ok((registry.bridge(vni).ok_or("no index for a bridge")?, location.ok_or("no index for a place")?))
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vtepd::config::model::{Dscp, Idle, PortRole, StaticPlace, Tags, UdpChecksum, Underlay};
+use vtepd::config::model::{AccessVlan, BridgePort, Dscp, Idle, PortRole, StaticPlace, Tags, UdpChecksum, Underlay};
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
 use vtepd::tables::PortIndex;
@@ -44,6 +44,10 @@ fn said(name: &str, text: &str) -> String {
         Ok(Loaded { warnings, .. }) => warnings.render(false),
         Err(mistakes) => mistakes.render(false),
     }
+}
+
+fn vlan(number: u16) -> VlanId {
+    VlanId::new(number).expect("a VLAN")
 }
 
 fn parse(text: &str) -> Config {
@@ -120,8 +124,9 @@ fn the_minimal_config_means_what_it_says() {
     assert_eq!((uplink.role, trunk.role), (PortRole::Uplink, PortRole::Access));
     assert_eq!((trunk.mac, trunk.mtu, trunk.descriptors), (None, None, 1024));
     let [bridge] = config.bridges.as_slice() else { panic!("not one bridge") };
-    assert_eq!((bridge.vni, bridge.vlan), (Vni::new(100).expect("in range"), VlanId::new(100).ok()));
-    assert_eq!((bridge.ports.as_slice(), bridge.remotes.as_slice()), (&[PortIndex(1)][..], &[remote][..]));
+    let place = BridgePort { port: PortIndex(1), vlan: AccessVlan::Tagged(vlan(100)) };
+    assert_eq!((bridge.vni, bridge.ports.as_slice()), (Vni::new(100).expect("in range"), &[place][..]));
+    assert_eq!(bridge.remotes, [remote]);
     assert!(bridge.learning && bridge.source_check && !bridge.link_local);
     assert_eq!((bridge.tags, bridge.max_macs), (Tags::Refuse, None));
     let [neighbour] = config.neighbours.as_slice() else { panic!("not one neighbour") };
@@ -147,7 +152,7 @@ fn every_key_is_taken_over() {
     assert_eq!((port.mac, port.mtu, port.descriptors), (Some(MacAddr([2, 0, 0, 0xaa, 0, 1])), Some(9000), 512));
     let bridge = &config.bridges[0];
     assert!(!bridge.learning && !bridge.source_check && bridge.link_local);
-    assert_eq!((bridge.vlan, bridge.tags, bridge.max_macs), (None, Tags::Carry, Some(7)));
+    assert_eq!((bridge.ports[0].vlan, bridge.tags, bridge.max_macs), (AccessVlan::Untagged, Tags::Carry, Some(7)));
     let station = |last| MacAddr([2, 0, 0, 0xcc, 0, last]);
     assert_eq!((config.static_entries[0].mac, config.static_entries[1].mac), (station(1), station(2)));
     assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(1)));
@@ -161,8 +166,9 @@ fn every_key_is_taken_over() {
 fn ranges_are_paired_in_order() {
     let text =
         MINIMAL.replace("vni = 100 ", "vni = \"16777214-16777215\"").replace("vlan = 100 ", "vlan = \"4093-4094\"");
-    let bridges: Vec<_> = parse(&text).bridges.iter().map(|b| (b.vni.get(), b.vlan.map(VlanId::get))).collect();
-    assert_eq!(bridges, [(16_777_214, Some(4093)), (16_777_215, Some(4094))]);
+    let bridges: Vec<_> = parse(&text).bridges.iter().map(|b| (b.vni.get(), b.ports[0].vlan)).collect();
+    let tagged = |number| AccessVlan::Tagged(vlan(number));
+    assert_eq!(bridges, [(16_777_214, tagged(4093)), (16_777_215, tagged(4094))]);
 }
 
 #[test]
@@ -282,7 +288,9 @@ fn the_examples_of_the_reference_page_are_one_right_config_with_every_key() {
     let loaded = Config::parse("examples.toml", &text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
     for section in SECTIONS {
-        let shown: BTreeSet<_> = section.example.lines().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
+        // Lines within a list are indented.
+        let lines = section.example.lines().filter(|line| !line.starts_with(' '));
+        let shown: BTreeSet<_> = lines.filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
         let keys: BTreeSet<_> = section.keys.iter().map(|key| key.name).collect();
         assert_eq!(shown, keys, "{}", section.header());
     }

@@ -23,4 +23,5 @@ mod fixtures {
     mod v4_source_port;
     mod v6_mtu;
     mod v7_tags;
+    mod v7_vlan_modes;
 }

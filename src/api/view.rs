@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::types::{FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
+use super::types::{BridgeMember, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
 
@@ -44,10 +44,8 @@ pub struct BridgeState {
     pub index: BridgeIndex,
     /// The VNI.
     pub vni: u32,
-    /// The VLAN on its access ports; `None` for untagged frames.
-    pub vlan: Option<u16>,
-    /// Its access ports, by name.
-    pub ports: Vec<String>,
+    /// Its places on access ports.
+    pub members: Vec<BridgeMember>,
     /// The remote VTEPs floods are sent to.
     pub remotes: Vec<IpAddr>,
     /// Whether it learns source addresses.

@@ -7,7 +7,7 @@ use super::format::{
     bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
 };
 use crate::api::types::{
-    Bridge, Count, Drops, FdbEntry, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps, Worker,
+    Bridge, BridgeMember, Count, Drops, FdbEntry, NextHop, Page, Place, Port, RemoteVtep, Version, Vteps, Worker,
 };
 use crate::telemetry::totals::TrafficTotal;
 
@@ -100,10 +100,11 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
             Some(most) => format!("{} of {}", count(bridge.fdb_entries), count(u64::from(most))),
             None => count(bridge.fdb_entries),
         };
+        let (vlan, ports) = members(&bridge.members);
         vec![
             bridge.vni.to_string(),
-            bridge.vlan.map_or_else(|| "untagged".to_owned(), |vlan| vlan.to_string()),
-            some_of(&bridge.ports),
+            vlan,
+            some_of(&ports),
             some_of(&bridge.remotes),
             macs,
             count(bridge.traffic.access_received.packets),
@@ -113,6 +114,19 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
         ]
     };
     page_table(&columns, page, "bridges", row)
+}
+
+/// The VLAN that all the ports have and the names of the ports; or each port with its own.
+fn members(members: &[BridgeMember]) -> (String, Vec<String>) {
+    let first = members.first().map_or_else(|| "-".to_owned(), BridgeMember::vlan_text);
+    if members.iter().all(|member| member.vlan_text() == first) {
+        return (first, members.iter().map(|member| member.port.clone()).collect());
+    }
+    let each = |member: &BridgeMember| match member.vlan {
+        Some(_) => format!("{} vlan {}", member.port, member.vlan_text()),
+        None => format!("{} {}", member.port, member.vlan_text()),
+    };
+    ("by port".to_owned(), members.iter().map(each).collect())
 }
 
 pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
@@ -125,8 +139,9 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
     }
     let row = |entry: &FdbEntry| {
         let place = match &entry.place {
-            Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
-            Place::Port { port, vlan: None } => format!("{port} untagged"),
+            Place::Port { port, vlan: Some(vlan), inner_vlan: Some(inner) } => format!("{port} vlan {vlan}.{inner}"),
+            Place::Port { port, vlan: Some(vlan), inner_vlan: None } => format!("{port} vlan {vlan}"),
+            Place::Port { port, vlan: None, .. } => format!("{port} untagged"),
             Place::Remote { remote } => format!("remote {remote}"),
         };
         let age = or_dash(entry.age_seconds.map(long_duration));

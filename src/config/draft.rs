@@ -118,7 +118,7 @@ impl<'t> Draft<'t> {
         let wrong_form = || {
             let often = match section.form {
                 Form::Single => "once".to_owned(),
-                Form::Repeated => format!("once for each {}", section.name),
+                Form::Repeated | Form::Entry => format!("once for each {}", section.name),
             };
             let message = format!("`{}` is a section that is written {often}", section.name);
             Diagnostic::error(span, message).remedy(format!("write `{}`", section.header()))

@@ -130,11 +130,19 @@ pub struct Port {
     pub mtu: Option<u16>,
     /// Descriptors of each receive and transmit queue (default 1024).
     pub descriptors: u16,
+    /// The EtherType of the tags that name an access port's VLANs, 0x8100 (the default) or 0x88a8: of two, the outer one.
+    pub tpid: u16,
     /// The name of an uplink's interface in the kernel; the port's name where absent.
     pub kernel_interface: Option<String>,
 }
 
 impl Port {
+    /// True where the two need the same device, opened in the same way: what only says which frames are whose may differ.
+    #[must_use]
+    pub fn opens_as(&self, other: &Self) -> bool {
+        *self == Self { tpid: self.tpid, ..other.clone() }
+    }
+
     /// What an uplink's interface in the kernel is called.
     #[must_use]
     pub fn interface(&self) -> &str {
@@ -156,10 +164,8 @@ pub enum PortRole {
 pub struct Bridge {
     /// The VNI; unique in the file.
     pub vni: Vni,
-    /// The VLAN on each of its access ports; `None` for untagged frames.
-    pub vlan: Option<VlanId>,
-    /// The access ports. No port has one VLAN in two bridges.
-    pub ports: Vec<PortIndex>,
+    /// Its places on access ports, no port twice. No port has frames of one kind in two bridges.
+    pub ports: Vec<BridgePort>,
     /// The remote VTEPs that a flood is sent to, without repeats, of the underlay's address family.
     pub remotes: Vec<IpAddr>,
     /// Learn source addresses (default true).
@@ -174,6 +180,59 @@ pub struct Bridge {
     pub max_macs: Option<u32>,
     /// Who says where its remote stations are (default [`Control::Static`]).
     pub control: Control,
+}
+
+/// A bridge's place on an access port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BridgePort {
+    /// The port.
+    pub port: PortIndex,
+    /// Which of its frames are the bridge's.
+    pub vlan: AccessVlan,
+}
+
+/// Which frames of an access port are a bridge's, and what those have that it sends there (IEEE 802.1Q, 6.9). Tags come
+/// off on the way in and are put on on the way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AccessVlan {
+    /// Untagged and priority-tagged ones; sent untagged.
+    Untagged,
+    /// Untagged and priority-tagged ones; sent with a priority tag.
+    PriorityTagged,
+    /// Those of a VLAN, and the untagged and priority-tagged ones; sent untagged.
+    Native(VlanId),
+    /// Those of a VLAN; sent with its tag, of the port's EtherType.
+    Tagged(VlanId),
+    /// Those with two tags: sent with both (IEEE 802.1ad).
+    QinQ {
+        /// The outer VLAN, in a tag of the port's EtherType.
+        outer: VlanId,
+        /// The VLAN in the 0x8100 tag behind it.
+        inner: VlanId,
+    },
+}
+
+impl AccessVlan {
+    /// The VLAN, or the outer one of two.
+    #[must_use]
+    pub const fn vlan(self) -> Option<VlanId> {
+        match self {
+            Self::Untagged | Self::PriorityTagged => None,
+            Self::Native(vlan) | Self::Tagged(vlan) | Self::QinQ { outer: vlan, .. } => Some(vlan),
+        }
+    }
+
+    /// The inner VLAN of two.
+    #[must_use]
+    pub const fn inner(self) -> Option<VlanId> {
+        if let Self::QinQ { inner, .. } = self { Some(inner) } else { None }
+    }
+
+    /// True where a port's untagged frames are the bridge's.
+    #[must_use]
+    pub const fn has_untagged(self) -> bool {
+        matches!(self, Self::Untagged | Self::PriorityTagged | Self::Native(_))
+    }
 }
 
 /// Who says where a bridge's remote stations are, and where floods go.

@@ -5,7 +5,7 @@ use std::fmt;
 
 mod sections;
 
-pub use sections::{API, BRIDGE, DPDK, FDB, NEIGHBOUR, PORT, STATIC, STATS, VTEP, WORKERS};
+pub use sections::{API, BRIDGE, BRIDGE_PORT, DPDK, FDB, NEIGHBOUR, PORT, STATIC, STATS, VTEP, WORKERS};
 
 /// The most ports.
 pub const MAX_PORTS: usize = 64;
@@ -46,6 +46,8 @@ pub enum Form {
     Single,
     /// Once per thing: `[[name]]`.
     Repeated,
+    /// As an entry of a list: `{ key = value }`.
+    Entry,
 }
 
 /// A key of a section.
@@ -86,6 +88,10 @@ pub enum Kind {
     Dscp,
     /// A list of up to so many texts of up to so many bytes.
     Texts(usize, usize),
+    /// A text of up to so many bytes, or a table that has it among its keys.
+    NameOrTable(usize),
+    /// A list of up to so many of them.
+    NamesOrTables(usize, usize),
     /// A list of up to so many IP addresses.
     IpAddresses(usize),
     /// A list of up to so many whole numbers up to a bound.
@@ -145,6 +151,10 @@ impl fmt::Display for Kind {
             Self::SocketAddress => out.write_str("an IP address and a TCP port"),
             Self::Dscp => out.write_str("\"inherit\", a code point from 0 to 63, or its name as in \"EF\" or \"AF11\""),
             Self::Texts(most, longest) => write!(out, "a list of up to {most} strings of 1 to {longest} characters"),
+            Self::NameOrTable(longest) => write!(out, "a string of 1 to {longest} characters, or a table of keys"),
+            Self::NamesOrTables(most, longest) => {
+                write!(out, "a list of up to {most} strings of 1 to {longest} characters or tables of keys")
+            }
             Self::IpAddresses(most) => write!(out, "a list of up to {most} IPv4 or IPv6 addresses"),
             Self::Integers(most, largest) => {
                 write!(out, "a list of up to {most} numbers from 0 to {largest}")
@@ -160,6 +170,7 @@ impl Section {
         match self.form {
             Form::Single => format!("[{}]", self.name),
             Form::Repeated => format!("[[{}]]", self.name),
+            Form::Entry => self.name.to_owned(),
         }
     }
 
@@ -182,6 +193,12 @@ impl Section {
 #[must_use]
 pub fn section(name: &str) -> Option<&'static Section> {
     SECTIONS.iter().copied().find(|section| section.name == name)
+}
+
+/// What may stand in the tables that a section's lists have as entries.
+#[must_use]
+pub fn entries_of(section: &Section) -> Option<&'static Section> {
+    (section.name == BRIDGE.name).then_some(&BRIDGE_PORT)
 }
 
 /// All sections, in the order of the reference page.

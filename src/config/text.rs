@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write};
 
 use super::model::{
-    Bridge, Config, Control, Dscp, Idle, Neighbour, Port, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum,
-    Underlay,
+    AccessVlan, Bridge, BridgePort, Config, Control, Dscp, Idle, Neighbour, Port, PortRole, StaticEntry, StaticPlace,
+    Tags, UdpChecksum, Underlay,
 };
 use crate::tables::PortIndex;
 
@@ -75,10 +75,15 @@ impl Config {
     fn write_bridge(&self, file: &mut File, bridge: &Bridge) {
         file.section("[[bridge]]");
         file.plain("vni", bridge.vni);
-        if let Some(vlan) = bridge.vlan {
+        let vlan = common_vlan(&bridge.ports);
+        if let Some(AccessVlan::Tagged(vlan)) = vlan {
             file.plain("vlan", vlan);
         }
-        file.list("ports", bridge.ports.iter().map(|port| quote(self.port_name(*port))));
+        let port = |place: &BridgePort| {
+            let name = quote(self.port_name(place.port));
+            if vlan.is_some() { name } else { bridge_port(&name, place.vlan) }
+        };
+        file.list("ports", bridge.ports.iter().map(port));
         file.list("remotes", bridge.remotes.iter().map(|remote| quote(&remote.to_string())));
         file.plain("learning", bridge.learning);
         file.plain("source_check", bridge.source_check);
@@ -122,6 +127,24 @@ impl Config {
     }
 }
 
+/// What all the ports have, where the names of the ports and perhaps a VLAN of the bridge say that.
+fn common_vlan(ports: &[BridgePort]) -> Option<AccessVlan> {
+    let first = ports.first().map_or(AccessVlan::Untagged, |place| place.vlan);
+    let is_plain = matches!(first, AccessVlan::Untagged | AccessVlan::Tagged(_));
+    (is_plain && ports.iter().all(|place| place.vlan == first)).then_some(first)
+}
+
+/// A port in a bridge that says itself what it has; `name` is in quotes.
+fn bridge_port(name: &str, vlan: AccessVlan) -> String {
+    match vlan {
+        AccessVlan::Untagged => format!("{{ port = {name}, untagged = true }}"),
+        AccessVlan::PriorityTagged => format!("{{ port = {name}, untagged = true, priority_tag = true }}"),
+        AccessVlan::Native(vlan) => format!("{{ port = {name}, vlan = {vlan}, native = true }}"),
+        AccessVlan::Tagged(vlan) => format!("{{ port = {name}, vlan = {vlan} }}"),
+        AccessVlan::QinQ { outer, inner } => format!("{{ port = {name}, vlan = {outer}, inner_vlan = {inner} }}"),
+    }
+}
+
 fn write_port(file: &mut File, port: &Port) {
     file.section("[[port]]");
     file.quoted("name", &port.name);
@@ -138,6 +161,9 @@ fn write_port(file: &mut File, port: &Port) {
         file.plain("mtu", mtu);
     }
     file.plain("descriptors", port.descriptors);
+    if port.role == PortRole::Access {
+        file.quoted("tpid", format_args!("{:#06x}", port.tpid));
+    }
     if let Some(interface) = &port.kernel_interface {
         file.quoted("kernel_interface", interface);
     }
@@ -237,6 +263,36 @@ mod tests {
         tags = "carry"
         learning = false
         source_check = false
+        [[port]]
+        name = "metro0"
+        device = "net_tap2,iface=ac1"
+        role = "access"
+        tpid = "0x88a8"
+        [[bridge]]
+        vni = "200-203"
+        vlan = 20
+        inner_vlan = "1-4"
+        ports = ["metro0", { port = "trunk0", vlan = "21-24" }]
+        [[bridge]]
+        vni = 6
+        vlan = 30
+        ports = ["trunk0", { port = "metro0", native = true }]
+        [[port]]
+        name = "server0"
+        device = "net_tap3,iface=ac2"
+        role = "access"
+        [[bridge]]
+        vni = 7
+        vlan = 40
+        ports = ["metro0", { port = "server0", priority_tag = true, untagged = true }]
+        [[port]]
+        name = "server1"
+        device = "net_tap4,iface=ac3"
+        role = "access"
+        [[bridge]]
+        vni = 8
+        vlan = 50
+        ports = ["metro0", { port = "server1", untagged = true }]
         [[neighbour]]
         address = "fd00::2"
         mac = "02:00:00:00:00:02"

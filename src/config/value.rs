@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use toml::Spanned;
-use toml::de::{DeInteger, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Findings, Span};
 use super::document::place;
@@ -50,7 +50,16 @@ pub(super) enum Value<'t> {
     MacAddress(MacAddr),
     SocketAddress(SocketAddr),
     Dscp(Dscp),
+    /// The keys of an inline table, and where their places count from.
+    Table(DeTable<'t>, u32),
     List(Vec<Located<Value<'t>>>),
+}
+
+/// A name, or an inline table of keys, one of which is the name; with where the places in it count from.
+#[derive(Clone, Debug)]
+pub(super) enum NameOrTable<'t> {
+    Name(Cow<'t, str>),
+    Table(DeTable<'t>, u32),
 }
 
 /// What a value can be taken as. `None` is a key read as something else than the schema says it is.
@@ -76,6 +85,16 @@ from_value!(
     Numbers => Numbers, Text => Cow<'t, str>, IpAddress => IpAddr, MacAddress => MacAddr,
     SocketAddress => SocketAddr, Dscp => Dscp
 );
+
+impl<'t> FromValue<'t> for NameOrTable<'t> {
+    fn from_value(value: Value<'t>) -> Option<Self> {
+        match value {
+            Value::Text(name) => Some(Self::Name(name)),
+            Value::Table(table, base) => Some(Self::Table(table, base)),
+            _ => None,
+        }
+    }
+}
 
 impl<'t, T: FromValue<'t>> FromValue<'t> for Vec<Located<T>> {
     fn from_value(value: Value<'t>) -> Option<Self> {
@@ -104,6 +123,7 @@ pub(super) fn convert<'t>(
 ) -> Option<Located<Value<'t>>> {
     let (most, element) = match key.kind {
         Kind::Texts(most, longest) => (most, Kind::Text(longest)),
+        Kind::NamesOrTables(most, longest) => (most, Kind::NameOrTable(longest)),
         Kind::IpAddresses(most) => (most, Kind::IpAddress),
         Kind::Integers(most, largest) => (most, Kind::Integer(0, largest)),
         kind => return convert_one(key, kind, value, base, findings),
@@ -143,6 +163,7 @@ fn convert_one<'t>(
         DeValue::Boolean(value) if kind == Kind::Boolean => Ok(Value::Boolean(value)),
         DeValue::Integer(value) => from_integer(kind, &value),
         DeValue::String(text) => from_text(kind, text),
+        DeValue::Table(keys) if matches!(kind, Kind::NameOrTable(_)) => Ok(Value::Table(keys, base)),
         other => Err(Misfit::of_type(&other)),
     };
     match converted {
@@ -156,7 +177,7 @@ fn convert_one<'t>(
 }
 
 fn must_be(key: &Key, kind: Kind) -> String {
-    let list = matches!(key.kind, Kind::Texts(..) | Kind::IpAddresses(_) | Kind::Integers(..)) && kind != key.kind;
+    let list = kind != key.kind;
     if list { format!("what `{}` lists must be {kind}", key.name) } else { format!("`{}` must be {kind}", key.name) }
 }
 
@@ -202,7 +223,12 @@ pub(super) fn from_number<'t>(kind: Kind, number: Option<u64>) -> Result<Value<'
     let (least, most) = match kind {
         Kind::Integer(least, most) | Kind::Numbers(least, most) => (least, most),
         Kind::Dscp => (0, 63),
-        Kind::Text(_) | Kind::Choice(_) | Kind::IpAddress | Kind::MacAddress | Kind::SocketAddress => {
+        Kind::Text(_)
+        | Kind::NameOrTable(_)
+        | Kind::Choice(_)
+        | Kind::IpAddress
+        | Kind::MacAddress
+        | Kind::SocketAddress => {
             return Err(Misfit::new("this is a number").remedy("write it in quotes"));
         }
         _ => return Err(Misfit::new("this is a number")),
@@ -221,7 +247,7 @@ pub(super) fn from_number<'t>(kind: Kind, number: Option<u64>) -> Result<Value<'
 /// Takes a text as what a kind says.
 pub(super) fn from_text(kind: Kind, text: Cow<'_, str>) -> Result<Value<'_>, Misfit> {
     match kind {
-        Kind::Text(most) => text_of(most, text),
+        Kind::Text(most) | Kind::NameOrTable(most) => text_of(most, text),
         Kind::Choice(choices) if choices.contains(&&*text) => Ok(Value::Text(text)),
         Kind::Choice(choices) => {
             let misfit = Misfit::new("none of these");
@@ -244,9 +270,12 @@ pub(super) fn from_text(kind: Kind, text: Cow<'_, str>) -> Result<Value<'_>, Mis
         Kind::Boolean | Kind::Integer(..) if is_bare_value(&text) => {
             Err(Misfit::new("this is a string").remedy(format!("write it without the quotes: `{text}`")))
         }
-        Kind::Boolean | Kind::Integer(..) | Kind::Texts(..) | Kind::IpAddresses(_) | Kind::Integers(..) => {
-            Err(Misfit::new("this is a string"))
-        }
+        Kind::Boolean
+        | Kind::Integer(..)
+        | Kind::Texts(..)
+        | Kind::NamesOrTables(..)
+        | Kind::IpAddresses(_)
+        | Kind::Integers(..) => Err(Misfit::new("this is a string")),
     }
 }
 

@@ -18,7 +18,7 @@ use super::registry::{Exhausted, Registry};
 use super::static_entries::StaticChanges;
 use super::underlay::Reach;
 use crate::config::Config;
-use crate::config::model::Control;
+use crate::config::model::{Control, Port};
 use crate::tables::learning::LearnRing;
 use crate::tables::{ExceptionPath, Snapshot, Tables};
 use crate::telemetry::ControlTelemetry;
@@ -274,13 +274,18 @@ pub fn tick_length(ageing: Option<Duration>) -> Duration {
     fine.max(ageing / 16384)
 }
 
+/// Whether both lists open the same ports.
+fn open_alike(before: &[Port], after: &[Port]) -> bool {
+    before.len() == after.len() && before.iter().zip(after).all(|(before, after)| before.opens_as(after))
+}
+
 /// The first section that differs and is read only at the start.
 fn needs_restart(before: &Config, after: &Config) -> Option<&'static str> {
     let checks = [
         ("[vtep] underlay", before.vtep.underlay != after.vtep.underlay),
         ("[dpdk]", before.dpdk != after.dpdk),
         ("[workers]", before.workers != after.workers),
-        ("[[port]]", before.ports != after.ports),
+        ("[[port]]", !open_alike(&before.ports, &after.ports)),
         ("[fdb] max_entries", before.fdb.max_entries != after.fdb.max_entries),
         ("[stats]", before.stats != after.stats),
         ("[api]", before.api != after.api),

@@ -1,26 +1,30 @@
-//! Stage 1 for frames from an access port: which bridge, and where the frame is behind the access tag.
+//! Stage 1 for frames from an access port: which bridge, and where the frame is behind the access tag or tags.
 
 use super::bridging::{Admission, check_front};
 use super::framing::{Addresses, FramePlace};
 use super::packet::PacketBuffer;
-use crate::tables::access_map::AccessMap;
+use crate::tables::access_map::{AccessMap, Attachment};
 use crate::tables::snapshot::Snapshot;
 use crate::telemetry::DropReason;
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_AT, ETHERTYPE_VLAN, VLAN_TAG, is_vlan_ethertype};
+use crate::wire::field::{field, read_u16};
 
 /// A tagged frame's header.
 const TAGGED_HEADER: usize = ETHERNET_HEADER + VLAN_TAG;
+/// The header of a frame with two tags.
+const DOUBLE_TAGGED_HEADER: usize = TAGGED_HEADER + VLAN_TAG;
 
 /// Admits the usual frame that an access port with these VLANs received: one segment with room for a tag, of a VLAN that
 /// has a bridge, no tag behind the access tag. None for any other, which is for [`admit_unusual`].
 ///
-/// Only an 802.1Q tag (0x8100) names a VLAN of the port; a priority tag (VID 0) counts as untagged (IEEE 802.1Q, 6.9).
+/// Only a tag of the port's own EtherType names a VLAN of the port; a priority tag (VID 0) counts as untagged (IEEE
+/// 802.1Q, 6.9).
 #[inline(always)]
 pub fn admit_usual<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Option<Admission> {
     let head = packet.head();
     let header = head.first_chunk::<TAGGED_HEADER>().filter(|_| head.len() == packet.len())?;
     let outermost = word(header, ETHERTYPE_AT);
-    let is_tagged = outermost == ETHERTYPE_VLAN;
+    let is_tagged = outermost == vlans.tpid();
     let attachment = vlans.get(if is_tagged { word(header, ETHERNET_HEADER) } else { 0 })?;
     let strip = is_tagged && attachment.strips_tag();
     if is_vlan_ethertype(if strip { word(header, ETHERNET_HEADER + 2) } else { outermost }) {
@@ -31,7 +35,7 @@ pub fn admit_usual<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Option<Adm
     Some(Admission { bridge: attachment.bridge(), source: attachment.source(), addresses, place })
 }
 
-/// Admits any frame that an access port with these VLANs received: finds its bridge and whether the access tag comes off.
+/// Admits any frame that an access port with these VLANs received: finds its bridge and how many access tags come off.
 /// Of a frame that [`admit_usual`] takes, it says the same.
 ///
 /// # Errors
@@ -44,22 +48,33 @@ pub fn admit_unusual<P: PacketBuffer>(
     let head = packet.head();
     let front = head.first_chunk::<ETHERNET_HEADER>().ok_or_else(|| short(packet, ETHERNET_HEADER))?;
     let outermost = u16::from_be_bytes([front[ETHERTYPE_AT], front[ETHERTYPE_AT + 1]]);
-    let tag = head.first_chunk().map(|header| [word(header, ETHERNET_HEADER), word(header, ETHERNET_HEADER + 2)]);
-    let is_tagged = outermost == ETHERTYPE_VLAN;
-    let [tci, behind] = match tag {
-        Some(tag) if is_tagged => tag,
-        None if is_tagged => return Err(short(packet, TAGGED_HEADER)),
-        _ => [0, outermost],
-    };
-    let attachment = vlans.get(tci).ok_or(DropReason::UnknownVlan)?;
-    let strip = is_tagged && attachment.strips_tag();
-    if is_vlan_ethertype(if strip { behind } else { outermost }) && !snapshot.policy(attachment.bridge()).carry_tags {
-        return Err(if strip { DropReason::AccessDoubleTagged } else { DropReason::UnknownVlan });
+    let attachment = if outermost == vlans.tpid() { of_tagged(packet, vlans)? } else { vlans.get(0) };
+    let attachment = attachment.ok_or(DropReason::UnknownVlan)?;
+    let stripped = if outermost == vlans.tpid() { attachment.stripped() } else { 0 };
+    let place = FramePlace::without(stripped, packet);
+    let is_tagged = read_u16(head, place.start() + ETHERTYPE_AT).is_some_and(is_vlan_ethertype);
+    if is_tagged && !snapshot.policy(attachment.bridge()).carry_tags {
+        return Err(if stripped > 0 { DropReason::AccessDoubleTagged } else { DropReason::UnknownVlan });
     }
-    let place = FramePlace::without(if strip { VLAN_TAG as u16 } else { 0 }, packet);
     check_front(packet, place)?;
     let addresses = front.first_chunk().map(Addresses::of).ok_or(DropReason::Truncated)?;
     Ok(Admission { bridge: attachment.bridge(), source: attachment.source(), addresses, place })
+}
+
+/// The attachment of a frame with a tag of the port's kind.
+fn of_tagged<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Result<Option<Attachment>, DropReason> {
+    let head = packet.head();
+    let header = head.first_chunk().ok_or_else(|| short(packet, TAGGED_HEADER))?;
+    let has_inner = vlans.has_pairs() && word(header, ETHERNET_HEADER + 2) == ETHERTYPE_VLAN;
+    // With an EtherType behind the second tag.
+    let inner = if has_inner {
+        let [i0, i1, ..] =
+            *field::<VLAN_TAG>(head, TAGGED_HEADER).ok_or_else(|| short(packet, DOUBLE_TAGGED_HEADER))?;
+        Some(u16::from_be_bytes([i0, i1]))
+    } else {
+        None
+    };
+    Ok(vlans.find(word(header, ETHERNET_HEADER), inner))
 }
 
 #[inline(always)]

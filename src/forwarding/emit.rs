@@ -6,11 +6,15 @@ use super::encapsulate::encapsulate;
 use super::forwarder::Surroundings;
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
-use crate::tables::snapshot::{Member, PortSide};
+use crate::tables::snapshot::{Member, MemberTags, PortSide};
 use crate::tables::tunnel::NextHop;
 use crate::tables::{Location, MemberIndex, TunnelIndex};
 use crate::telemetry::{DropReason, Event};
-use crate::wire::ethernet::{ETHERNET_HEADER, ETHERNET_MINIMUM, ETHERTYPE_VLAN, VLAN_TAG, network_header};
+use crate::wire::ethernet::{
+    ETHERNET_HEADER, ETHERNET_MINIMUM, ETHERTYPE_VLAN, VLAN_TAG, is_vlan_ethertype, network_header,
+};
+use crate::wire::field::read_u16;
+use crate::wire::{VlanId, VlanTag};
 
 /// Why a frame was not sent.
 #[derive(Debug)]
@@ -50,24 +54,48 @@ pub fn to_member<P: PacketBuffer>(
         check_access_mtu(layer3_length(&packet, place), member)?;
     }
     let place = pad(&mut packet, place, around)?;
-    if member.vlan == 0 {
-        check_own_tag(place.behind_addresses(&packet).unwrap_or_default(), index, member, around)?;
-        place.extract(&mut packet, addresses).ok_or(DropReason::NoHeadroom)?;
-    } else {
-        write_tagged_front(place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?, addresses, member.vlan);
+    match member.tags {
+        MemberTags::One(tag) => {
+            write_tagged_front(place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?, addresses, tag);
+        }
+        MemberTags::Untagged => {
+            check_own_tag(place.behind_addresses(&packet).unwrap_or_default(), index, member, around)?;
+            place.extract(&mut packet, addresses).ok_or(DropReason::NoHeadroom)?;
+        }
+        MemberTags::Guarded(tag) => {
+            check_own_tag(place.behind_addresses(&packet).unwrap_or_default(), index, member, around)?;
+            write_tagged_front(place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?, addresses, tag);
+        }
+        MemberTags::Two(outer, inner) => {
+            let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
+            write_double_tagged_front(front, addresses, outer, inner);
+        }
     }
     around.telemetry.bridge(member.bridge).access_sent().count(place.length());
     egress.transmit(member.port, packet);
     Ok(())
 }
 
-/// Writes the front of a tagged frame, as two words: its addresses, and the 802.1Q tag of a VLAN (IEEE 802.1Q, 9.6).
+/// Writes the front of a tagged frame, as two words: its addresses, and the tag (IEEE 802.1Q, 9.6).
 #[inline(always)]
-pub(super) fn write_tagged_front(front: &mut [u8; ADDRESSES + VLAN_TAG], addresses: Addresses, vlan: u16) {
-    let tag = u64::from(ETHERTYPE_VLAN) << 16 | u64::from(vlan);
-    let words = [addresses.first_word(), addresses.source << 32 | tag];
+pub(super) fn write_tagged_front(front: &mut [u8; ADDRESSES + VLAN_TAG], addresses: Addresses, tag: VlanTag) {
+    let words = [addresses.first_word(), addresses.source << 32 | u64::from(tag.to_bits())];
     for (bytes, word) in front.as_chunks_mut().0.iter_mut().zip(words) {
         *bytes = word.to_be_bytes();
+    }
+}
+
+/// Writes the front of a frame with two tags, of which the inner one is 0x8100 (IEEE 802.1Q, 9.5).
+pub(super) fn write_double_tagged_front(
+    front: &mut [u8; ADDRESSES + 2 * VLAN_TAG],
+    addresses: Addresses,
+    outer: VlanTag,
+    inner: VlanId,
+) {
+    let (first, second) = front.split_at_mut(ADDRESSES + VLAN_TAG);
+    if let (Some(first), Some(second)) = (first.first_chunk_mut(), second.first_chunk_mut()) {
+        write_tagged_front(first, addresses, outer);
+        *second = VlanTag::new(ETHERTYPE_VLAN, inner).to_bytes();
     }
 }
 
@@ -78,8 +106,8 @@ pub(super) fn layer3_length<P: PacketBuffer>(packet: &P, place: FramePlace) -> u
     place.length().saturating_sub(header)
 }
 
-/// Refuses a frame for an untagged member whose own tag means another bridge on the member's port: whoever is behind
-/// the port would take it for that bridge's. `behind_addresses` is the frame from its EtherType on.
+/// Refuses a frame whose own tag, with what its member puts in front of it, means another bridge on the member's port:
+/// whoever is behind the port would take it for that bridge's. `behind_addresses` is the frame from its EtherType on.
 #[inline]
 pub(super) fn check_own_tag(
     behind_addresses: &[u8],
@@ -87,20 +115,35 @@ pub(super) fn check_own_tag(
     member: &Member,
     around: &Surroundings<'_>,
 ) -> Result<(), DropReason> {
-    let Some([t0, t1, v0, v1]) = behind_addresses.first_chunk::<VLAN_TAG>() else { return Ok(()) };
-    if u16::from_be_bytes([*t0, *t1]) != ETHERTYPE_VLAN {
-        return Ok(());
-    }
-    let port = around.snapshot.ports.get(usize::from(member.port.0)).map(|port| &port.side);
-    match port {
-        Some(PortSide::Access(vlans))
-            if vlans
-                .get(u16::from_be_bytes([*v0, *v1]))
-                .is_some_and(|owner| owner.source() == Location::access(index)) =>
-        {
-            Ok(())
+    match behind_addresses.first_chunk() {
+        Some(&[t0, t1, v0, v1]) if is_vlan_ethertype(u16::from_be_bytes([t0, t1])) => {
+            let own = (u16::from_be_bytes([t0, t1]), u16::from_be_bytes([v0, v1]));
+            let behind = behind_addresses.get(VLAN_TAG..).unwrap_or_default();
+            if leads_elsewhere(own, behind, index, member, around) { Err(DropReason::ForeignTag) } else { Ok(()) }
         }
-        _ => Err(DropReason::ForeignTag),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a frame with a tag of its `own` (TPID and TCI), and `behind` it the rest, is another bridge's to the port.
+#[inline(never)]
+fn leads_elsewhere(
+    (tpid, tci): (u16, u16),
+    behind: &[u8],
+    index: MemberIndex,
+    member: &Member,
+    around: &Surroundings<'_>,
+) -> bool {
+    let port = around.snapshot.ports.get(usize::from(member.port.0)).map(|port| &port.side);
+    let Some(PortSide::Access(vlans)) = port else { return true };
+    match member.tags {
+        MemberTags::Untagged if tpid == vlans.tpid() => {
+            let is_double = read_u16(behind, 0) == Some(ETHERTYPE_VLAN);
+            let owner = vlans.find(tci, read_u16(behind, 2).filter(|_| is_double));
+            owner.is_none_or(|owner| owner.source() != Location::access(index))
+        }
+        MemberTags::Guarded(tag) => tpid == ETHERTYPE_VLAN && vlans.get_pair(tag.vlan(), tci).is_some(),
+        _ => false,
     }
 }
 

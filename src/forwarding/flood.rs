@@ -5,12 +5,15 @@
 
 use super::bridging::Frame;
 use super::egress::Egress;
-use super::emit::{self, Undelivered, check_access_mtu, check_own_tag, layer3_length, pad, way_to, write_tagged_front};
+use super::emit::{
+    self, Undelivered, check_access_mtu, check_own_tag, layer3_length, pad, way_to, write_double_tagged_front,
+    write_tagged_front,
+};
 use super::encapsulate::{Flow, Front, sum_behind, write_ipv6_udp_checksum};
 use super::forwarder::Surroundings;
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
-use crate::tables::snapshot::BroadcastDomain;
+use crate::tables::snapshot::{BroadcastDomain, MemberTags};
 use crate::tables::tunnel::{Header, NextHop};
 use crate::tables::{BridgeIndex, Location, LocationKind, MemberIndex, TunnelIndex};
 use crate::telemetry::{DropReason, Event};
@@ -145,11 +148,17 @@ impl<P: PacketBuffer> Payload<P> {
     ) -> Result<(), DropReason> {
         let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
         check_access_mtu(self.layer3_length, member)?;
-        let copy = if member.vlan == 0 {
+        if !matches!(member.tags, MemberTags::One(_)) {
             check_own_tag(self.shared.head(), index, member, around)?;
-            self.copy(egress, |front| self.addresses.write(front))?
-        } else {
-            self.copy(egress, |front| write_tagged_front(front, self.addresses, member.vlan))?
+        }
+        let copy = match member.tags {
+            MemberTags::Untagged => self.copy(egress, |front| self.addresses.write(front))?,
+            MemberTags::One(tag) | MemberTags::Guarded(tag) => {
+                self.copy(egress, |front| write_tagged_front(front, self.addresses, tag))?
+            }
+            MemberTags::Two(outer, inner) => {
+                self.copy(egress, |front| write_double_tagged_front(front, self.addresses, outer, inner))?
+            }
         };
         around.telemetry.bridge(member.bridge).access_sent().count(self.length);
         egress.transmit(member.port, copy);

@@ -12,7 +12,7 @@ use super::remote_map::RemoteMap;
 use super::tunnel::{NextHop, Tunnel};
 use super::vni_map::VniMap;
 use super::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
-use crate::wire::{MacAddr, Vni};
+use crate::wire::{MacAddr, VlanId, VlanTag, Vni};
 
 /// Everything a worker looks up besides the FDB.
 #[derive(Clone, Debug)]
@@ -157,17 +157,49 @@ impl BroadcastDomain {
     }
 }
 
-/// A VLAN of an access port, or its untagged frames, in a bridge.
+/// A VLAN of an access port, or a pair of VLANs, or its untagged frames, in a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The port.
     pub port: PortIndex,
     /// The bridge.
     pub bridge: BridgeIndex,
-    /// The tag that frames get on their way out: a VLAN identifier, or 0 for none.
-    pub vlan: u16,
+    /// What frames get on their way out.
+    pub tags: MemberTags,
     /// The port's MTU.
     pub mtu: u16,
+}
+
+const _: () = assert!(size_of::<Member>() == 16);
+
+/// The tags that frames get on their way out of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberTags {
+    /// None.
+    Untagged,
+    /// This one.
+    One(VlanTag),
+    /// This one. A frame may have a tag of its own behind it, and to the port some pairs of the two mean another bridge.
+    Guarded(VlanTag),
+    /// Two: the outer one, and an inner 0x8100 tag.
+    Two(VlanTag, VlanId),
+}
+
+impl MemberTags {
+    /// The outermost tag.
+    #[must_use]
+    pub const fn outermost(self) -> Option<VlanTag> {
+        match self {
+            Self::Untagged => None,
+            Self::One(tag) | Self::Guarded(tag) | Self::Two(tag, _) => Some(tag),
+        }
+    }
+
+    /// The VLAN of the inner of two tags.
+    #[must_use]
+    pub const fn inner(self) -> Option<VlanId> {
+        if let Self::Two(_, inner) = self { Some(inner) } else { None }
+    }
 }
 
 /// The source of packets whose outer source address is no known remote VTEP. It is never learned.

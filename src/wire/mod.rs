@@ -16,9 +16,11 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod nd;
 pub mod udp;
+pub mod vlan_tag;
 pub mod vxlan;
 
 pub use address::{AddressError, MacAddr, VlanId, Vni};
+pub use vlan_tag::VlanTag;
 
 #[cfg(test)]
 mod fixture;

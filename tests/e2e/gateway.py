@@ -77,8 +77,14 @@ class Config:
 
 
 def _keys(table):
-    # TOML's strings, numbers, booleans and arrays of them are written as JSON's are.
-    return [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+    return [f"{key} = {_value(value)}" for key, value in table.items()]
+
+
+def _value(value):
+    # TOML's strings, numbers and booleans are written as JSON's are.
+    if isinstance(value, dict):
+        return f"{{ {', '.join(_keys(value))} }}"
+    return f"[{', '.join(map(_value, value))}]" if isinstance(value, list) else json.dumps(value)
 
 
 class Gateway:

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vtepd::config::Config;
+use vtepd::config::model::AccessVlan;
 use vtepd::control::{Gateway, Kernel, PortFacts};
 use vtepd::netlink::Listener;
 use vtepd::tables::learning::{LearnEvent, LearnRing};
 use vtepd::tables::{FdbKey, FdbValue, Location, LocationKind, PortIndex};
 use vtepd::telemetry::ControlTelemetry;
-use vtepd::wire::{MacAddr, Vni};
+use vtepd::wire::{MacAddr, VlanId, Vni};
 
 use crate::namespace::{bridge_batch, in_namespace, ip, mac, run};
 
@@ -111,7 +112,8 @@ impl Desk {
     /// A station is heard behind the access port.
     fn hear(&mut self, station: u8) {
         let key = self.key(mac(station)).expect("the bridge is there");
-        let name = (Vni::new(100).expect("24 bits"), PortIndex(1), vtepd::wire::VlanId::new(10).ok());
+        let vlan = AccessVlan::Tagged(VlanId::new(10).expect("a VLAN"));
+        let name = (Vni::new(100).expect("24 bits"), PortIndex(1), vlan);
         let member = self.gateway.running().load().registry.member(&name).expect("the member is there");
         assert!(self.ring.send(LearnEvent { key, location: Location::access(member) }));
         self.gateway.round();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
-use vtepd::api::types::{EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
+use vtepd::api::types::{BridgeMember, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
 use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
@@ -107,12 +107,15 @@ fn ports() -> Vec<PortReading> {
     vec![uplink, PortReading { index: PortIndex(1), ..trunk }]
 }
 
+fn member(port: &str, vlan: Option<u16>) -> BridgeMember {
+    BridgeMember { port: port.to_owned(), vlan, inner_vlan: None, untagged: vlan.is_none(), priority_tag: false }
+}
+
 fn bridges() -> Vec<BridgeState> {
     let first = BridgeState {
         index: BridgeIndex(0),
         vni: 100,
-        vlan: Some(100),
-        ports: vec!["trunk0".to_owned()],
+        members: vec![member("trunk0", Some(100))],
         remotes: vec![REMOTE_V4, REMOTE_V6],
         learning: true,
         max_macs: Some(5000),
@@ -120,8 +123,7 @@ fn bridges() -> Vec<BridgeState> {
     let last = BridgeState {
         index: BridgeIndex(65535),
         vni: 16_777_215,
-        vlan: None,
-        ports: ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec(),
+        members: ["a", "b", "c", "d", "e"].map(|port| member(port, None)).to_vec(),
         remotes: Vec::new(),
         learning: false,
         max_macs: None,
@@ -158,7 +160,7 @@ fn entries() -> Vec<FdbEntry> {
         kind,
         age_seconds,
     };
-    let trunk = |vlan| Place::Port { port: "trunk0".to_owned(), vlan };
+    let trunk = |vlan| Place::Port { port: "trunk0".to_owned(), vlan, inner_vlan: None };
     vec![
         entry(1, 100, trunk(Some(100)), EntryKind::Learned, Some(3)),
         entry(2, 100, Place::Remote { remote: REMOTE_V4 }, EntryKind::Learned, Some(200)),

@@ -196,6 +196,14 @@ pub static PORT: Section = Section {
             "Descriptors of each receive and each transmit queue.",
         ),
         key(
+            "tpid",
+            Kind::Choice(&["0x8100", "0x88a8"]),
+            text("0x8100"),
+            "\"0x88a8\"",
+            "The EtherType of the tags that name an access port's VLANs; of two tags, of the outer one (IEEE 802.1Q, table \
+             9-1). What has another tag outermost is untagged to the port. May change with a reload.",
+        ),
+        key(
             "kernel_interface",
             Kind::Text(15),
             Means("the name of the port"),
@@ -207,7 +215,10 @@ pub static PORT: Section = Section {
     example: "[[port]]\nname = \"uplink0\"\ndevice = \"0000:01:10.0\"\nrole = \"uplink\"\nmtu = 9000\nkernel_interface = \"fabric0\"\n\n\
               [[port]]\n\
               name = \"trunk0\"\ndevice = \"net_tap1,iface=ac0\"\nrole = \"access\"\nmac = \"02:00:00:aa:00:01\"\n\
-              descriptors = 1024\n",
+              descriptors = 1024\n\n[[port]]\nname = \"trunk1\"\ndevice = \"net_tap2,iface=ac1\"\nrole = \"access\"\n\n\
+              [[port]]\nname = \"server0\"\ndevice = \"net_tap3,iface=ac2\"\nrole = \"access\"\n\n\
+              # A provider's network: service tags outside.\n[[port]]\nname = \"metro0\"\n\
+              device = \"net_tap4,iface=ac3\"\nrole = \"access\"\ntpid = \"0x88a8\"\n",
 };
 
 /// `[[bridge]]`.
@@ -216,7 +227,8 @@ pub static BRIDGE: Section = Section {
     form: Form::Repeated,
     required: false,
     doc: "A bridge: one VNI, and the VLANs and remote VTEPs it joins. With a range of VNIs and a range of VLANs of the \
-          same length, as many bridges, paired in order, that agree in everything else. At most 65535 bridges.",
+          same length, as many bridges, paired in order, that agree in everything else. At most 65535 bridges; a port has \
+          4094 VLANs, so more take several ports or pairs of tags.",
     keys: &[
         key(
             "vni",
@@ -231,9 +243,24 @@ pub static BRIDGE: Section = Section {
             Means("untagged frames"),
             "100",
             "The VLAN that is bridged on each of the ports, or a range as long as that of `vni`. No port has one VLAN, \
-             or its untagged frames, in two bridges; one VLAN of two ports may be in two bridges.",
+             one pair of VLANs, or its untagged frames, in two bridges; one VLAN of two ports may be in two bridges.",
         ),
-        key("ports", Kind::Texts(64, 32), Required, "[\"trunk0\"]", "The access ports, by name."),
+        key(
+            "inner_vlan",
+            Kind::Numbers(1, 4094),
+            Means("one tag"),
+            "7",
+            "The VLAN of a second tag (0x8100) behind that of `vlan` (QinQ, IEEE 802.1ad): frames with both tags are \
+             bridged, and sent with both. Of `vlan` and `inner_vlan`, either or both may be ranges.",
+        ),
+        key(
+            "ports",
+            Kind::NamesOrTables(64, 32),
+            Required,
+            "[\"trunk0\"]",
+            "The access ports, by name; those that have other VLANs than `vlan` and `inner_vlan` say, as tables \
+             (`bridge.ports`, below). VLANs are translated between the ports.",
+        ),
         key(
             "remotes",
             Kind::IpAddresses(65_535),
@@ -287,7 +314,64 @@ pub static BRIDGE: Section = Section {
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
               source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ncontrol = \"static\"\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
-              ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",
+              ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n\n\
+              # One bridge, four kinds of port: a tag, a native VLAN, a priority tag only, two tags.\n[[bridge]]\nvni = 101\nports = [\n    \
+              { port = \"trunk0\", vlan = 101 },\n    { port = \"trunk1\", vlan = 1101, native = true },\n    \
+              { port = \"server0\", untagged = true, priority_tag = true },\n    \
+              { port = \"metro0\", vlan = 500, inner_vlan = 101 },\n]\n\n\
+              # QinQ: 4000 bridges, VNI 10001 for the outer tag 501 and the inner tag 1, and so on.\n[[bridge]]\n\
+              vni = \"10001-14000\"\nvlan = 501\ninner_vlan = \"1-4000\"\nports = [\"metro0\"]\n",
+};
+
+/// An entry of a `[[bridge]]`'s `ports`.
+pub static BRIDGE_PORT: Section = Section {
+    name: "bridge.ports",
+    form: Form::Entry,
+    required: false,
+    doc: "An entry of a bridge's `ports` that is a table: which frames of the port are the bridge's. They arrive at the \
+          bridge without the tags named here, and are sent with them.",
+    keys: &[
+        key("port", Kind::Text(32), Required, "\"trunk0\"", "The access port, by name."),
+        key(
+            "vlan",
+            Kind::Numbers(1, 4094),
+            Means("those of the bridge"),
+            "200",
+            "The VLAN on this port, or a range as long as that of `vni`, in place of the bridge's `vlan` and \
+             `inner_vlan`. The tag has the EtherType that is the port's `tpid`.",
+        ),
+        key(
+            "inner_vlan",
+            Kind::Numbers(1, 4094),
+            Means("that of the bridge, unless `vlan` is given"),
+            "7",
+            "The VLAN of a second tag (0x8100) behind the first. It goes before a bridge that has the port's `vlan` with \
+             whatever is behind.",
+        ),
+        key(
+            "untagged",
+            Kind::Boolean,
+            boolean(false),
+            "false",
+            "Untagged and priority-tagged frames (IEEE 802.1Q, 6.9) are the bridge's, whatever its `vlan` is; frames are \
+             sent untagged.",
+        ),
+        key(
+            "native",
+            Kind::Boolean,
+            boolean(false),
+            "false",
+            "The VLAN is the port's native one: untagged frames are of it, too, and frames are sent untagged.",
+        ),
+        key(
+            "priority_tag",
+            Kind::Boolean,
+            boolean(false),
+            "false",
+            "What would be sent untagged is sent with a priority tag (VLAN 0), which carries the priority.",
+        ),
+    ],
+    example: "",
 };
 
 /// `[[neighbour]]`.

@@ -16,14 +16,15 @@ use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::quiescence::Quiescence;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, OuterDscp, Port, PortSide, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, MemberTags, OuterDscp, Port, PortSide, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
 use crate::tables::{BridgeIndex, Location, MemberIndex, PortIndex, TunnelIndex};
 use crate::telemetry::worker::Traffic;
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
-use crate::wire::{MacAddr, VlanId, Vni};
+use crate::wire::ethernet::ETHERTYPE_VLAN;
+use crate::wire::{MacAddr, VlanId, VlanTag, Vni};
 
 pub const UPLINK: PortIndex = PortIndex(0);
 pub const TRUNK: PortIndex = PortIndex(1);
@@ -78,7 +79,7 @@ fn snapshot(setup: &Setup) -> Snapshot {
         strict: setup.strict,
     };
     let trunk = |port: u32| {
-        let mut map = AccessMap::empty();
+        let mut map = AccessMap::empty(ETHERTYPE_VLAN);
         map.attach(VlanId::new(VLAN).ok(), MemberIndex(port), BridgeIndex(0));
         map.attach(None, MemberIndex(2 + port), BridgeIndex(1));
         if setup.policy.carry_tags {
@@ -88,8 +89,11 @@ fn snapshot(setup: &Setup) -> Snapshot {
     };
     let pattern = Box::new(OuterPattern::new(&local, UPLINK_MAC));
     let uplink = Port { mac: UPLINK_MAC, mtu: 180, side: PortSide::Uplink(pattern) };
-    let member =
-        |bridge: u16, port, vlan| Member { port: PortIndex(port), bridge: BridgeIndex(bridge), vlan, mtu: 150 };
+    let member = |bridge: u16, port, vlan| {
+        let tag = VlanId::new(vlan).map(|vlan| MemberTags::One(VlanTag::new(ETHERTYPE_VLAN, vlan)));
+        let tags = tag.unwrap_or(MemberTags::Untagged);
+        Member { port: PortIndex(port), bridge: BridgeIndex(bridge), tags, mtu: 150 }
+    };
     let domain = |members: [u32; 2], flood_list: &[u16], source| BroadcastDomain {
         members: members.map(MemberIndex).into(),
         flood_list: flood_list.iter().copied().map(TunnelIndex).collect(),
