@@ -202,13 +202,13 @@ impl BridgeMember {
         self.vlan.filter(|_| self.inner_vlan.is_none() && !self.untagged)
     }
 
-    /// What of the port is the bridge's, in a word or two.
+    /// What of the port is the bridge's, in a word.
     #[must_use]
     pub fn vlan_text(&self) -> String {
         match (self.vlan, self.inner_vlan) {
             (None, _) if self.priority_tag => "priority".to_owned(),
             (None, _) => "untagged".to_owned(),
-            (Some(vlan), _) if self.untagged => format!("{vlan} native"),
+            (Some(vlan), _) if self.untagged => format!("{vlan}+untagged"),
             (Some(vlan), None) => vlan.to_string(),
             (Some(outer), Some(inner)) => format!("{outer}.{inner}"),
         }

@@ -122,10 +122,7 @@ fn members(members: &[BridgeMember]) -> (String, Vec<String>) {
     if members.iter().all(|member| member.vlan_text() == first) {
         return (first, members.iter().map(|member| member.port.clone()).collect());
     }
-    let each = |member: &BridgeMember| match member.vlan {
-        Some(_) => format!("{} vlan {}", member.port, member.vlan_text()),
-        None => format!("{} {}", member.port, member.vlan_text()),
-    };
+    let each = |member: &BridgeMember| format!("{}:{}", member.port, member.vlan_text());
     ("by port".to_owned(), members.iter().map(each).collect())
 }
 

@@ -174,7 +174,7 @@ def test_vtepctl_shows_what_each_port_has(overlay):
     forms = [(place["vlan"], place["inner_vlan"], place["untagged"]) for place in bridge["members"]]
     assert forms == [(10, None, False), (20, None, False), (30, None, True), (None, None, True), (500, 7, False)]
     text = overlay.gateway.vtepctl("show", "bridges").stdout
-    assert "trunk0 vlan 10, trunk1 vlan 20, trunk2 vlan 30 native" in text, text
+    assert "trunk0:10 trunk1:20 trunk2:30+untagged +2" in text, text
     assert "500.7" in text, text
 
 

@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use etherparse::{IpEcn, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, UdpHeader};
 use proptest::prelude::*;
 
-use self::world::{Kind, Known, LOCATIONS, Setup, TRUNK, UDP_PORT, UPLINK, UPLINK_MAC, VLAN, VNIS, World, vtep};
+use self::world::{
+    Kind, Known, LOCATIONS, PROVIDER, Setup, TRUNK, UDP_PORT, UPLINK, UPLINK_MAC, VLAN, VNIS, World, vtep,
+};
 use crate::forwarding::{BURST, ChecksumVerdict, HeapPacket, ReceiveChecksums};
 use crate::tables::snapshot::BridgePolicy;
 use crate::tables::{BridgeIndex, PortIndex};
@@ -171,7 +173,9 @@ fn every_bit_of_an_access_frames_header_counts_alike_on_both_ways() {
         let mut setup = Setup::usual(false);
         setup.policy.carry_tags = carry_tags;
         let mut world = knowing_both(&setup);
-        for tags in [&[][..], &[0x8100], &[0x88a8], &[0x8100, 0x8100], &[0x8100, 0x88a8]] {
+        let all_tags: [&[u16]; 7] =
+            [&[], &[0x8100], &[0x88a8], &[0x8100, 0x8100], &[0x8100, 0x88a8], &[0x88a8, 0x8100], &[0x8100; 3]];
+        for tags in all_tags {
             let mut packet = frame(FAR, NEAR, tags, 0, 40);
             for vid in [0, 1, VLAN as u8] {
                 if let Some(identifier) = packet.get_mut(15).filter(|_| !tags.is_empty()) {
@@ -181,6 +185,7 @@ fn every_bit_of_an_access_frames_header_counts_alike_on_both_ways() {
                     let mut packet = packet.clone();
                     packet[bit / 8] ^= 0x80 >> (bit % 8);
                     world.hold(TRUNK, &[HeapPacket::new(&packet)]);
+                    world.hold(PROVIDER, &[HeapPacket::new(&packet)]);
                 }
             }
         }

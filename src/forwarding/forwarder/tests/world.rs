@@ -23,14 +23,18 @@ use crate::tables::vni_map::VniMap;
 use crate::tables::{BridgeIndex, Location, MemberIndex, PortIndex, TunnelIndex};
 use crate::telemetry::worker::Traffic;
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
-use crate::wire::ethernet::ETHERTYPE_VLAN;
+use crate::wire::ethernet::{ETHERTYPE_QINQ, ETHERTYPE_VLAN};
 use crate::wire::{MacAddr, VlanId, VlanTag, Vni};
 
 pub const UPLINK: PortIndex = PortIndex(0);
 pub const TRUNK: PortIndex = PortIndex(1);
+/// A trunk whose VLANs are named by service tags.
+pub const PROVIDER: PortIndex = PortIndex(2);
 pub const UPLINK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub const UDP_PORT: u16 = 4789;
-/// VNI 100 is VLAN 100 of both trunks, VNI 200 their untagged frames. Remote VTEP 0 may send to the first, 1 to the
+/// What names VLANs on each trunk.
+const TPIDS: [u16; 2] = [ETHERTYPE_VLAN, ETHERTYPE_QINQ];
+/// VNI 100 is VLAN 100 of both trunks, VNI 200 their untagged frames, and those with VLAN 1 behind VLAN 100. Remote VTEP 0 may send to the first, 1 to the
 /// second; none of 2 is known.
 pub const VNIS: [u32; 2] = [100, 200];
 pub const VLAN: u16 = 100;
@@ -58,6 +62,10 @@ pub fn vtep(ipv6: bool, n: u8) -> IpAddr {
     if ipv6 { Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n.into()).into() } else { Ipv4Addr::new(10, 0, 0, n).into() }
 }
 
+fn vlan(number: u16) -> VlanId {
+    VlanId::new(number).expect("a VLAN")
+}
+
 fn next_hop(ipv6: bool) -> NextHop {
     let addresses = match (vtep(ipv6, 0), vtep(ipv6, 1)) {
         (IpAddr::V4(local), IpAddr::V4(remote)) => OuterAddresses::Ipv4 { local, remote },
@@ -79,9 +87,10 @@ fn snapshot(setup: &Setup) -> Snapshot {
         strict: setup.strict,
     };
     let trunk = |port: u32| {
-        let mut map = AccessMap::empty(ETHERTYPE_VLAN);
-        map.attach(VlanId::new(VLAN).ok(), MemberIndex(port), BridgeIndex(0));
+        let mut map = AccessMap::empty(TPIDS[port as usize]);
+        map.attach(Some(vlan(VLAN)), MemberIndex(port), BridgeIndex(0));
         map.attach(None, MemberIndex(2 + port), BridgeIndex(1));
+        map.attach_pair(vlan(VLAN), vlan(1), MemberIndex(2 + port), BridgeIndex(1));
         if setup.policy.carry_tags {
             map.attach_rest_to_untagged();
         }
@@ -89,11 +98,16 @@ fn snapshot(setup: &Setup) -> Snapshot {
     };
     let pattern = Box::new(OuterPattern::new(&local, UPLINK_MAC));
     let uplink = Port { mac: UPLINK_MAC, mtu: 180, side: PortSide::Uplink(pattern) };
-    let member = |bridge: u16, port, vlan| {
-        let tag = VlanId::new(vlan).map(|vlan| MemberTags::One(VlanTag::new(ETHERTYPE_VLAN, vlan)));
-        let tags = tag.unwrap_or(MemberTags::Untagged);
-        Member { port: PortIndex(port), bridge: BridgeIndex(bridge), tags, mtu: 150 }
-    };
+    let tag = |port: u16| VlanTag::new(TPIDS[usize::from(port) - 1], vlan(VLAN));
+    let member =
+        |bridge: u16, port, tags| Member { port: PortIndex(port), bridge: BridgeIndex(bridge), tags, mtu: 150 };
+    let untagged = MemberTags::Untagged;
+    let members = vec![
+        member(0, 1, MemberTags::One(tag(1))),
+        member(0, 2, MemberTags::Guarded(tag(2))),
+        member(1, 1, untagged),
+        member(1, 2, untagged),
+    ];
     let domain = |members: [u32; 2], flood_list: &[u16], source| BroadcastDomain {
         members: members.map(MemberIndex).into(),
         flood_list: flood_list.iter().copied().map(TunnelIndex).collect(),
@@ -105,7 +119,7 @@ fn snapshot(setup: &Setup) -> Snapshot {
         ports: vec![uplink, trunk(0), trunk(1)],
         bridges: VNIS.map(|number| Bridge { vni: vni(number), policy: setup.policy }).into(),
         domains: vec![domain([0, 1], &[0, 1], 0), domain([2, 3], &[0], 1)],
-        members: vec![member(0, 1, VLAN), member(0, 2, VLAN), member(1, 1, 0), member(1, 2, 0)],
+        members,
         tunnels: [1, 2].map(|n| Tunnel { address: vtep_of(n) }).into(),
         next_hops: vec![next_hop(setup.ipv6), NextHop::UNKNOWN],
         vnis: VniMap::new([0, 1].map(|bridge: u16| (vni(VNIS[usize::from(bridge)]), BridgeIndex(bridge)))),
