@@ -75,10 +75,10 @@ fn rounds_alone(case: &Case, population: &Population, means: &Means) -> Fallible
     config.fdb.ageing = Some(AGEING);
     let (ring, telemetry) = (Arc::new(LearnRing::new()), Arc::new(ControlTelemetry::new()));
     let mut gateway = Gateway::start(config, facts(), vec![Arc::clone(&ring)], telemetry)?;
-    let registry = gateway.running().load().registry.clone();
+    let running = gateway.running().load_full();
     let mut events = Vec::with_capacity(population.station_count());
     for station in population.stations() {
-        let (bridge, location) = testbed::place(&station, population, case.underlay, &registry)?;
+        let (bridge, location) = testbed::place(&station, &running.config, case.underlay, &running.registry)?;
         events.push(LearnEvent { key: FdbKey::new(bridge, station.mac), location });
     }
     let now = Instant::now();

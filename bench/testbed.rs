@@ -113,6 +113,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         ],
         bridges,
         neighbours: (0..traffic.set.numbers().remotes).map(neighbour).collect(),
+        qos: model::Qos::default(),
         fdb: model::Fdb {
             max_entries: (population.station_count() as u32).next_power_of_two(),
             ageing: Some(Duration::from_secs(300)),
@@ -123,21 +124,25 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
     })
 }
 
-/// The bridge and the place of a station, as the running gateway numbers them.
+/// The bridge and the place of a station, as a gateway with this config numbers them.
 ///
 /// # Errors
 /// Where the registry does not have them.
 pub fn place(
     station: &Station,
-    population: &Population,
+    config: &Config,
     underlay: Underlay,
     registry: &Registry,
 ) -> Fallible<(BridgeIndex, Location)> {
-    let bridge = population.bridges.get(station.bridge as usize).ok_or("no such bridge")?;
-    let vni = Vni::new(bridge.vni)?;
+    // In the order of the population's.
+    let bridge = config.bridges.get(station.bridge as usize).ok_or("no such bridge")?;
+    let vni = bridge.vni;
     let location = match station.remote {
         Some(remote) => registry.tunnel(underlay.remote(remote)).map(Location::tunnel),
-        None => registry.member(&(vni, ACCESS, AccessVlan::Tagged(VlanId::new(bridge.vlan)?))).map(Location::access),
+        None => {
+            let port = bridge.ports.first().ok_or("a bridge without a port")?;
+            registry.member(&(vni, port.port, port.vlan)).map(Location::access)
+        }
     };
     Ok((registry.bridge(vni).ok_or("no index for a bridge")?, location.ok_or("no index for a place")?))
 }

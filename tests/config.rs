@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vtepd::config::model::{AccessVlan, BridgePort, Dscp, Idle, PortRole, StaticPlace, Tags, UdpChecksum, Underlay};
+use vtepd::config::model::{
+    AccessVlan, BridgePort, Dscp, Idle, PortRole, Qos, StaticPlace, Tags, UdpChecksum, Underlay,
+};
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
 use vtepd::tables::PortIndex;
@@ -133,6 +135,7 @@ fn the_minimal_config_means_what_it_says() {
     assert_eq!((neighbour.address, neighbour.port), (remote, PortIndex(0)));
     assert_eq!(neighbour.mac, MacAddr([2, 0, 0, 0xbb, 0, 1]));
     assert_eq!((config.fdb.max_entries, config.fdb.ageing), (65_536, Some(Duration::from_secs(300))));
+    assert_eq!(config.qos, Qos::default());
     assert_eq!(config.stats.listen.to_string(), "127.0.0.1:9478");
     assert_eq!(config.api.socket, Path::new("/run/vtepd/demo.sock"));
 }
@@ -157,6 +160,13 @@ fn every_key_is_taken_over() {
     assert_eq!((config.static_entries[0].mac, config.static_entries[1].mac), (station(1), station(2)));
     assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(1)));
     assert_eq!(config.static_entries[1].place, StaticPlace::Remote("2001:db8::2".parse().expect("an address")));
+    let qos = &config.qos;
+    let at = |map: &[u8; 64]| [0, 34, 40, 46, 48, 63].map(|dscp: usize| map[dscp]);
+    assert_eq!(at(&qos.outer_from_dscp), [8, 26, 40, 46, 48, 63]);
+    assert_eq!(qos.outer_from_pcp, [0, 1, 16, 24, 32, 46, 48, 56]);
+    assert_eq!(at(&qos.pcp_from_outer), [0, 4, 5, 7, 5, 7]);
+    assert_eq!(at(&qos.dscp_from_outer), [0, 34, 0, 10, 48, 63]);
+    assert!(qos.carry_pcp && qos.rewrite_dscp);
     assert_eq!((config.fdb.max_entries, config.fdb.ageing), (1000, None));
     assert_eq!(config.stats.listen.to_string(), "[::1]:9000");
     assert_eq!(config.api.socket, Path::new("/tmp/vtepd.sock"));

@@ -14,6 +14,7 @@ mod fixtures {
     mod exception;
     mod m3_jumbo;
     mod own_address;
+    mod qos_priorities;
     mod u1_v5_v13_checksums;
     mod u2_ipv6_headers;
     mod v10_split_horizon;

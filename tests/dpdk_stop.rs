@@ -41,6 +41,7 @@ fn nothing() -> Snapshot {
         vnis: VniMap::new([]),
         remotes: RemoteMap::new([]),
         exception: ExceptionPath::default(),
+        remarking: None,
     }
 }
 

@@ -18,6 +18,7 @@ pub mod model;
 mod neighbours;
 mod plain;
 mod ports;
+mod priorities;
 mod reader;
 pub mod reference;
 pub mod schema;

@@ -23,6 +23,8 @@ pub struct Config {
     pub bridges: Vec<Bridge>,
     /// The next hops of remote VTEPs.
     pub neighbours: Vec<Neighbour>,
+    /// Priorities.
+    pub qos: Qos,
     /// The forwarding database's bounds.
     pub fdb: Fdb,
     /// Static FDB entries.
@@ -78,8 +80,45 @@ pub enum UdpChecksum {
 pub enum Dscp {
     /// The inner packet's; 0 for frames that are not IP.
     Inherit,
+    /// By the inner packet's, or 0, as [`Qos::outer_from_dscp`] has it.
+    Map,
+    /// By the priority of the access tag, or 0 without one, as [`Qos::outer_from_pcp`] has it.
+    Pcp,
     /// Always this code point, 0 to 63.
     Fixed(u8),
+}
+
+/// `[qos]`: priorities of tags (PCP, 0 to 7; IEEE 802.1Q, 6.9.4) and of IP headers (DSCP, 0 to 63; RFC 2474), and how one
+/// is made of another. Each map has a value for every priority.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Qos {
+    /// The outer DSCP by the inner one, for [`Dscp::Map`]; the same one where nothing is said.
+    pub outer_from_dscp: [u8; 64],
+    /// The outer DSCP by the PCP, for [`Dscp::Pcp`]; the class selector of that number where nothing is said.
+    pub outer_from_pcp: [u8; 8],
+    /// The PCP of what is sent on access ports is made of the outer DSCP, or kept where there was none (default false:
+    /// it is 0).
+    pub carry_pcp: bool,
+    /// The PCP by the outer DSCP; its upper three bits, which are the class, where nothing is said.
+    pub pcp_from_outer: [u8; 64],
+    /// The inner DSCP is made of the outer one (default false: it stays as it is; RFC 2983, 3.1).
+    pub rewrite_dscp: bool,
+    /// The inner DSCP by the outer one; the same one where nothing is said.
+    pub dscp_from_outer: [u8; 64],
+}
+
+impl Default for Qos {
+    fn default() -> Self {
+        let every = std::array::from_fn(|dscp| dscp as u8);
+        Self {
+            outer_from_dscp: every,
+            outer_from_pcp: std::array::from_fn(|pcp| (pcp << 3) as u8),
+            carry_pcp: false,
+            pcp_from_outer: every.map(|dscp| dscp >> 3),
+            rewrite_dscp: false,
+            dscp_from_outer: every,
+        }
+    }
 }
 
 /// `[dpdk]`.

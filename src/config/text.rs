@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write};
 
 use super::model::{
-    AccessVlan, Bridge, BridgePort, Config, Control, Dscp, Idle, Neighbour, Port, PortRole, StaticEntry, StaticPlace,
-    Tags, UdpChecksum, Underlay,
+    AccessVlan, Bridge, BridgePort, Config, Control, Dscp, Idle, Neighbour, Port, PortRole, Qos, StaticEntry,
+    StaticPlace, Tags, UdpChecksum, Underlay,
 };
 use crate::tables::PortIndex;
 
@@ -40,6 +40,8 @@ impl Config {
         file.quoted("udp_checksum", udp_checksum);
         match self.vtep.dscp {
             Dscp::Inherit => file.quoted("dscp", "inherit"),
+            Dscp::Map => file.quoted("dscp", "map"),
+            Dscp::Pcp => file.quoted("dscp", "pcp"),
             Dscp::Fixed(dscp) => file.plain("dscp", dscp),
         }
         file.plain("ttl", self.vtep.ttl);
@@ -63,6 +65,7 @@ impl Config {
             Idle::Adaptive => "adaptive",
         };
         file.quoted("idle", idle);
+        write_qos(file, &self.qos);
         file.section("[fdb]");
         file.plain("max_entries", self.fdb.max_entries);
         file.plain("ageing", self.fdb.ageing.map_or(0, |ageing| ageing.as_secs()));
@@ -127,6 +130,17 @@ impl Config {
     }
 }
 
+fn write_qos(file: &mut File, qos: &Qos) {
+    let usual = Qos::default();
+    file.section("[qos]");
+    file.map("outer_from_dscp", &qos.outer_from_dscp, &usual.outer_from_dscp);
+    file.map("outer_from_pcp", &qos.outer_from_pcp, &usual.outer_from_pcp);
+    file.quoted("access_pcp", if qos.carry_pcp { "map" } else { "zero" });
+    file.map("pcp_from_outer", &qos.pcp_from_outer, &usual.pcp_from_outer);
+    file.quoted("inner_dscp", if qos.rewrite_dscp { "map" } else { "keep" });
+    file.map("dscp_from_outer", &qos.dscp_from_outer, &usual.dscp_from_outer);
+}
+
 /// What all the ports have, where the names of the ports and perhaps a VLAN of the bridge say that.
 fn common_vlan(ports: &[BridgePort]) -> Option<AccessVlan> {
     let first = ports.first().map_or(AccessVlan::Untagged, |place| place.vlan);
@@ -189,6 +203,15 @@ impl File {
 
     fn quoted(&mut self, key: &str, value: impl Display) {
         self.line(format_args!("{key} = {}", quote(&value.to_string())));
+    }
+
+    /// What of a map is not as usual.
+    fn map(&mut self, key: &str, map: &[u8], usual: &[u8]) {
+        let differing = (0..).zip(map.iter().zip(usual)).filter(|(_, (to, usual))| to != usual);
+        let entries: Vec<String> = differing.map(|(from, (to, _)): (u8, _)| format!("{from} = {to}")).collect();
+        if !entries.is_empty() {
+            self.line(format_args!("{key} = {{ {} }}", entries.join(", ")));
+        }
     }
 
     fn list(&mut self, key: &str, items: impl Iterator<Item = String>) {
@@ -297,6 +320,13 @@ mod tests {
         address = "fd00::2"
         mac = "02:00:00:00:00:02"
         port = "uplink0"
+        [qos]
+        outer_from_dscp = { EF = 40, "0" = "LE" }
+        outer_from_pcp = { 5 = "EF" }
+        access_pcp = "map"
+        pcp_from_outer = { EF = 6 }
+        inner_dscp = "map"
+        dscp_from_outer = { 40 = "EF" }
         [fdb]
         max_entries = 1000
         ageing = 0

@@ -9,6 +9,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 use super::diagnostic::{Diagnostic, Findings, Span};
 use super::document::place;
 use super::model::Dscp;
+use super::priorities::{PriorityMap, code_point, priority_map};
 use super::schema::{Default, Key, Kind};
 use super::wording::most_alike;
 use crate::wire::MacAddr;
@@ -50,6 +51,7 @@ pub(super) enum Value<'t> {
     MacAddress(MacAddr),
     SocketAddress(SocketAddr),
     Dscp(Dscp),
+    PriorityMap(PriorityMap),
     /// The keys of an inline table, and where their places count from.
     Table(DeTable<'t>, u32),
     List(Vec<Located<Value<'t>>>),
@@ -83,7 +85,7 @@ macro_rules! from_value {
 from_value!(
     Boolean => bool, Integer => u8, Integer => u16, Integer => u32, Integer => u64, Integer => usize,
     Numbers => Numbers, Text => Cow<'t, str>, IpAddress => IpAddr, MacAddress => MacAddr,
-    SocketAddress => SocketAddr, Dscp => Dscp
+    SocketAddress => SocketAddr, Dscp => Dscp, PriorityMap => PriorityMap
 );
 
 impl<'t> FromValue<'t> for NameOrTable<'t> {
@@ -126,6 +128,12 @@ pub(super) fn convert<'t>(
         Kind::NamesOrTables(most, longest) => (most, Kind::NameOrTable(longest)),
         Kind::IpAddresses(most) => (most, Kind::IpAddress),
         Kind::Integers(most, largest) => (most, Kind::Integer(0, largest)),
+        Kind::PriorityMap(from, to) if matches!(value.get_ref(), DeValue::Table(_)) => {
+            let span = place(base, value.span());
+            let DeValue::Table(entries) = value.into_inner() else { return None };
+            let map = priority_map(key, (from, to), entries, base, findings)?;
+            return Some(Located { value: Value::PriorityMap(map), span });
+        }
         kind => return convert_one(key, kind, value, base, findings),
     };
     let span = place(base, value.span());
@@ -265,7 +273,7 @@ pub(super) fn from_text(kind: Kind, text: Cow<'_, str>) -> Result<Value<'_>, Mis
             Misfit::new("not an address with a port")
                 .remedy("write it as in `127.0.0.1:9478`, or as in `[::1]:9478` for IPv6")
         }),
-        Kind::Dscp => code_point(&text).map(Value::Dscp).ok_or_else(|| Misfit::new("no code point of this name")),
+        Kind::Dscp => dscp(&text).map(Value::Dscp).ok_or_else(|| Misfit::new("no code point of this name")),
         Kind::Numbers(least, most) => numbers(least, most, &text).map(Value::Numbers),
         Kind::Boolean | Kind::Integer(..) if is_bare_value(&text) => {
             Err(Misfit::new("this is a string").remedy(format!("write it without the quotes: `{text}`")))
@@ -274,6 +282,7 @@ pub(super) fn from_text(kind: Kind, text: Cow<'_, str>) -> Result<Value<'_>, Mis
         | Kind::Integer(..)
         | Kind::Texts(..)
         | Kind::NamesOrTables(..)
+        | Kind::PriorityMap(..)
         | Kind::IpAddresses(_)
         | Kind::Integers(..) => Err(Misfit::new("this is a string")),
     }
@@ -317,23 +326,13 @@ fn ip_address(text: &str) -> Result<IpAddr, Misfit> {
     })
 }
 
-/// The code points that have names: class selectors (RFC 2474), assured (RFC 2597) and expedited forwarding (RFC 3246),
-/// the default and lower effort (RFC 8622).
-fn code_point(name: &str) -> Option<Dscp> {
-    let digit = |byte: u8| if byte.is_ascii_digit() { Some(byte - b'0') } else { None };
-    Some(match name.as_bytes() {
-        b"inherit" => Dscp::Inherit,
-        b"DF" => Dscp::Fixed(0),
-        b"LE" => Dscp::Fixed(1),
-        b"EF" => Dscp::Fixed(46),
-        [b'C', b'S', class] => Dscp::Fixed(digit(*class).filter(|class| *class <= 7)? * 8),
-        [b'A', b'F', class, precedence] => {
-            let class = digit(*class).filter(|class| (1..=4).contains(class))?;
-            let precedence = digit(*precedence).filter(|precedence| (1..=3).contains(precedence))?;
-            Dscp::Fixed(class * 8 + precedence * 2)
-        }
-        _ => return None,
-    })
+fn dscp(text: &str) -> Option<Dscp> {
+    match text {
+        "inherit" => Some(Dscp::Inherit),
+        "map" => Some(Dscp::Map),
+        "pcp" => Some(Dscp::Pcp),
+        name => code_point(name).map(Dscp::Fixed),
+    }
 }
 
 fn numbers(least: u64, most: u64, text: &str) -> Result<Numbers, Misfit> {
@@ -361,17 +360,6 @@ fn numbers(least: u64, most: u64, text: &str) -> Result<Numbers, Misfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn code_points_have_the_values_of_their_rfcs() {
-        let values = [("DF", 0), ("LE", 1), ("CS1", 8), ("AF11", 10), ("AF43", 38), ("CS6", 48), ("EF", 46)];
-        for (name, value) in values {
-            assert_eq!(code_point(name), Some(Dscp::Fixed(value)), "{name}");
-        }
-        for name in ["CS8", "AF10", "AF51", "AF14", "ef", ""] {
-            assert_eq!(code_point(name), None, "{name}");
-        }
-    }
 
     #[test]
     fn ranges_keep_their_bounds() {

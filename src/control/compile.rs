@@ -13,7 +13,8 @@ use crate::tables::exception_path::ExceptionPath;
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, MemberTags, OuterDscp, Port, PortSide, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, MemberTags, OuterDscp, Port, PortSide, Remarking,
+    Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -81,7 +82,9 @@ pub fn compile_with(
         udp_port: config.vtep.udp_port,
         zero_checksum_ipv6: config.vtep.udp_checksum == UdpChecksum::Zero,
         dscp: match config.vtep.dscp {
-            Dscp::Inherit => OuterDscp::INHERITED,
+            // By the priorities of tags, it is set beside (`Remarking`).
+            Dscp::Inherit | Dscp::Pcp => OuterDscp::INHERITED,
+            Dscp::Map => OuterDscp::mapped(&config.qos.outer_from_dscp),
             Dscp::Fixed(dscp) => OuterDscp::fixed(dscp),
         },
         strict: config.vtep.strict,
@@ -94,11 +97,25 @@ pub fn compile_with(
         vnis: VniMap::new(pairs),
         remotes: RemoteMap::new(named),
         exception: ExceptionPath::default(),
+        remarking: remarking(config),
         bridges,
         domains,
         members,
         tunnels,
         next_hops,
+    })
+}
+
+/// The priorities that are carried, if any are.
+fn remarking(config: &Config) -> Option<Box<Remarking>> {
+    let qos = &config.qos;
+    let by_pcp = config.vtep.dscp == Dscp::Pcp;
+    (by_pcp || qos.carry_pcp || qos.rewrite_dscp).then(|| {
+        Box::new(Remarking {
+            outer_from_pcp: by_pcp.then_some(qos.outer_from_pcp),
+            pcp_from_outer: qos.carry_pcp.then_some(qos.pcp_from_outer),
+            dscp_from_outer: qos.rewrite_dscp.then_some(qos.dscp_from_outer),
+        })
     })
 }
 

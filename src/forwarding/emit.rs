@@ -6,6 +6,7 @@ use super::encapsulate::encapsulate;
 use super::forwarder::Surroundings;
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
+use super::remark::Marks;
 use crate::tables::snapshot::{Member, MemberTags, PortSide};
 use crate::tables::tunnel::NextHop;
 use crate::tables::{Location, MemberIndex, TunnelIndex};
@@ -45,6 +46,7 @@ pub fn to_member<P: PacketBuffer>(
     mut packet: P,
     place: FramePlace,
     addresses: Addresses,
+    marks: Marks,
     index: MemberIndex,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
@@ -56,7 +58,8 @@ pub fn to_member<P: PacketBuffer>(
     let place = pad(&mut packet, place, around)?;
     match member.tags {
         MemberTags::One(tag) => {
-            write_tagged_front(place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?, addresses, tag);
+            let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
+            write_tagged_front(front, addresses, tag.with_priority(marks.priority));
         }
         MemberTags::Untagged => {
             check_own_tag(place.behind_addresses(&packet).unwrap_or_default(), index, member, around)?;
@@ -64,11 +67,12 @@ pub fn to_member<P: PacketBuffer>(
         }
         MemberTags::Guarded(tag) => {
             check_own_tag(place.behind_addresses(&packet).unwrap_or_default(), index, member, around)?;
-            write_tagged_front(place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?, addresses, tag);
+            let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
+            write_tagged_front(front, addresses, tag.with_priority(marks.priority));
         }
         MemberTags::Two(outer, inner) => {
             let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
-            write_double_tagged_front(front, addresses, outer, inner);
+            write_double_tagged_front(front, addresses, (outer, inner), marks.priority);
         }
     }
     around.telemetry.bridge(member.bridge).access_sent().count(place.length());
@@ -85,17 +89,17 @@ pub(super) fn write_tagged_front(front: &mut [u8; ADDRESSES + VLAN_TAG], address
     }
 }
 
-/// Writes the front of a frame with two tags, of which the inner one is 0x8100 (IEEE 802.1Q, 9.5).
+/// Writes the front of a frame with two tags of this priority, of which the inner one is 0x8100 (IEEE 802.1Q, 9.5).
 pub(super) fn write_double_tagged_front(
     front: &mut [u8; ADDRESSES + 2 * VLAN_TAG],
     addresses: Addresses,
-    outer: VlanTag,
-    inner: VlanId,
+    (outer, inner): (VlanTag, VlanId),
+    priority: u8,
 ) {
     let (first, second) = front.split_at_mut(ADDRESSES + VLAN_TAG);
     if let (Some(first), Some(second)) = (first.first_chunk_mut(), second.first_chunk_mut()) {
-        write_tagged_front(first, addresses, outer);
-        *second = VlanTag::new(ETHERTYPE_VLAN, inner).to_bytes();
+        write_tagged_front(first, addresses, outer.with_priority(priority));
+        *second = VlanTag::new(ETHERTYPE_VLAN, inner).with_priority(priority).to_bytes();
     }
 }
 
@@ -199,6 +203,7 @@ pub(super) fn way_to<'a>(
 pub fn to_tunnel<P: PacketBuffer>(
     mut packet: P,
     frame: &Frame,
+    marks: Marks,
     index: TunnelIndex,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
@@ -212,6 +217,7 @@ pub fn to_tunnel<P: PacketBuffer>(
     let bridge = frame.bridge();
     let vni = around.snapshot.bridges.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?.vni;
     encapsulate(&mut packet, frame, way, vni, &around.snapshot.vtep).ok_or(DropReason::NoHeadroom)?;
+    marks.write_outer(&mut packet);
     around.telemetry.bridge(bridge).tunnel_sent().count(length);
     around.telemetry.remote(index).sent().count(length);
     egress.transmit(way.port(), packet);

@@ -13,6 +13,7 @@ use super::encapsulate::{Flow, Front, sum_behind, write_ipv6_udp_checksum};
 use super::forwarder::Surroundings;
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
+use super::remark::Marks;
 use crate::tables::snapshot::{BroadcastDomain, MemberTags};
 use crate::tables::tunnel::{Header, NextHop};
 use crate::tables::{BridgeIndex, Location, LocationKind, MemberIndex, TunnelIndex};
@@ -55,6 +56,7 @@ pub fn shortest_limit(
 pub fn flood<P: PacketBuffer>(
     packet: P,
     frame: &Frame,
+    marks: Marks,
     domain: &BroadcastDomain,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
@@ -66,9 +68,9 @@ pub fn flood<P: PacketBuffer>(
     if all.next().is_none() {
         let place = FramePlace::whole(&packet);
         match first.kind() {
-            LocationKind::Access(member) => emit::to_member(packet, place, addresses, member, around, egress)?,
+            LocationKind::Access(member) => emit::to_member(packet, place, addresses, marks, member, around, egress)?,
             LocationKind::Tunnel(tunnel) => {
-                let sent = emit::to_tunnel(packet, &frame.placed(place), tunnel, around, egress);
+                let sent = emit::to_tunnel(packet, &frame.placed(place), marks, tunnel, around, egress);
                 sent.map_err(|undelivered| match undelivered {
                     Undelivered::Dropped(reason) => reason,
                     Undelivered::TooBig { .. } => DropReason::TooBigForTunnel,
@@ -80,7 +82,7 @@ pub fn flood<P: PacketBuffer>(
     }
     // Floods from a tunnel go to no tunnel: nothing then needs the sum of all bytes.
     let to_tunnels = matches!(source.kind(), LocationKind::Access(_)) && !domain.flood_list.is_empty();
-    let payload = Payload::split(packet, addresses, to_tunnels, around)?;
+    let payload = Payload::split(packet, addresses, marks, to_tunnels, around)?;
     for destination in destinations(source, domain) {
         let sent = match destination.kind() {
             LocationKind::Access(member) => payload.copy_to_member(member, around, egress),
@@ -100,6 +102,8 @@ struct Payload<P> {
     shared: P,
     addresses: Addresses,
     flow: Flow,
+    /// The priority of access tags.
+    priority: u8,
     /// The frame's length, addresses included.
     length: usize,
     /// The length of what it carries behind its Ethernet header and its tags.
@@ -112,11 +116,12 @@ impl<P: PacketBuffer> Payload<P> {
     fn split(
         mut packet: P,
         addresses: Addresses,
+        marks: Marks,
         to_tunnels: bool,
         around: &Surroundings<'_>,
     ) -> Result<Self, DropReason> {
         let vtep = &around.snapshot.vtep;
-        let flow = Flow::of(packet.head(), vtep);
+        let flow = Flow::of(packet.head(), vtep).with_dscp(marks.outer_dscp);
         let layer3_length = layer3_length(&packet, FramePlace::whole(&packet));
         // Padding has to be there before the payload is shared; to the remote VTEPs it does no harm.
         let whole = FramePlace::whole(&packet);
@@ -126,7 +131,7 @@ impl<P: PacketBuffer> Payload<P> {
         if !packet.trim_front(ADDRESSES) {
             return Err(DropReason::HeadersScattered);
         }
-        Ok(Self { shared: packet, addresses, flow, length, layer3_length, sum })
+        Ok(Self { shared: packet, addresses, flow, priority: marks.priority, length, layer3_length, sum })
     }
 
     /// A copy with `FRONT` bytes of its own, to be written by `write`.
@@ -154,11 +159,11 @@ impl<P: PacketBuffer> Payload<P> {
         let copy = match member.tags {
             MemberTags::Untagged => self.copy(egress, |front| self.addresses.write(front))?,
             MemberTags::One(tag) | MemberTags::Guarded(tag) => {
-                self.copy(egress, |front| write_tagged_front(front, self.addresses, tag))?
+                self.copy(egress, |front| write_tagged_front(front, self.addresses, tag.with_priority(self.priority)))?
             }
-            MemberTags::Two(outer, inner) => {
-                self.copy(egress, |front| write_double_tagged_front(front, self.addresses, outer, inner))?
-            }
+            MemberTags::Two(outer, inner) => self.copy(egress, |front| {
+                write_double_tagged_front(front, self.addresses, (outer, inner), self.priority)
+            })?,
         };
         around.telemetry.bridge(member.bridge).access_sent().count(self.length);
         egress.transmit(member.port, copy);

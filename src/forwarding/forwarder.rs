@@ -7,6 +7,7 @@ use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::exception::Exceptions;
 use super::packet::PacketBuffer;
+use super::remark::Marks;
 use super::too_big::TooBigLimiter;
 use super::uplink;
 use super::{BURST, access, flood};
@@ -86,7 +87,23 @@ impl Forwarder {
             PortSide::Access(vlans) => self.admit_from_access(vlans, burst, around),
         }
         self.decide(burst.len(), around);
-        self.emit(ingress, port, burst, around, egress);
+        self.send(ingress, port, burst, around, egress);
+    }
+
+    /// Stage 3, of two makes: where no priorities are carried, nothing is asked of any packet.
+    fn send<P: PacketBuffer>(
+        &mut self,
+        ingress: PortIndex,
+        port: &Port,
+        burst: &mut ArrayVec<P, BURST>,
+        around: &Surroundings<'_>,
+        egress: &mut impl Egress<P>,
+    ) {
+        if around.snapshot.remarking.is_none() {
+            self.emit::<false, P>(ingress, port, burst, around, egress);
+        } else {
+            self.emit::<true, P>(ingress, port, burst, around, egress);
+        }
     }
 
     /// Stage 1 of an uplink.
@@ -137,7 +154,7 @@ impl Forwarder {
 
     /// Stage 3.
     #[inline(never)]
-    fn emit<P: PacketBuffer>(
+    fn emit<const REMARKING: bool, P: PacketBuffer>(
         &mut self,
         ingress: PortIndex,
         port: &Port,
@@ -145,18 +162,24 @@ impl Forwarder {
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) {
-        for (packet, frame) in burst.drain(..).zip(self.frames.iter()) {
+        let remarking = around.snapshot.remarking.as_deref().filter(|_| REMARKING);
+        for (mut packet, frame) in burst.drain(..).zip(self.frames.iter()) {
+            let is_sent = matches!(frame.verdict, Verdict::Forward(_) | Verdict::Flood);
+            let marks = match remarking {
+                Some(remarking) if is_sent => Marks::carry(&mut packet, frame, remarking),
+                _ => Marks::NONE,
+            };
             let sent = match frame.verdict {
                 Verdict::Forward(location) => match location.kind() {
                     LocationKind::Access(member) => {
-                        emit::to_member(packet, frame.place, frame.addresses(), member, around, egress)
+                        emit::to_member(packet, frame.place, frame.addresses(), marks, member, around, egress)
                             .map_err(Undelivered::Dropped)
                     }
-                    LocationKind::Tunnel(tunnel) => emit::to_tunnel(packet, frame, tunnel, around, egress),
+                    LocationKind::Tunnel(tunnel) => emit::to_tunnel(packet, frame, marks, tunnel, around, egress),
                 },
                 // Stage 2 leaves none undecided.
                 Verdict::Flood | Verdict::Undecided => {
-                    flood_frame(packet, frame, &mut self.too_big, around, egress).map_err(Undelivered::Dropped)
+                    flood_frame(packet, frame, marks, &mut self.too_big, around, egress).map_err(Undelivered::Dropped)
                 }
                 Verdict::Refuse(refusal) => {
                     self.exceptions.take(packet, refusal, ingress, port, around, egress);
@@ -214,6 +237,7 @@ fn admit_unusual_from_access<P: PacketBuffer>(
 fn flood_frame<P: PacketBuffer>(
     mut packet: P,
     frame: &Frame,
+    marks: Marks,
     limiter: &mut TooBigLimiter,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
@@ -228,7 +252,7 @@ fn flood_frame<P: PacketBuffer>(
     {
         limiter.tell(&packet, max_frame, sender, around, egress);
     }
-    flood::flood(packet, frame, domain, around, egress)
+    flood::flood(packet, frame, marks, domain, around, egress)
 }
 
 /// Tells the sender of a frame that is too big for its way.

@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub remotes: RemoteMap,
     /// What the kernel gets of what uplinks receive.
     pub exception: ExceptionPath,
+    /// The priorities that are carried between tags, outer and inner headers, where any are.
+    pub remarking: Option<Box<Remarking>>,
 }
 
 impl Snapshot {
@@ -63,30 +65,60 @@ pub struct LocalVtep {
     pub strict: bool,
 }
 
-/// The DSCP that outer headers get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OuterDscp {
-    /// Which bits of the inner octet of DSCP and ECN go to the outer one, and what the others are.
-    inherited: u8,
-    fixed: u8,
-}
+/// The DSCP that outer headers get by what the inner packet has, as a table: one load finds it, whatever the rule is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OuterDscp([u8; 256]);
 
 impl OuterDscp {
     /// That of the inner packet (RFC 2983, 3.1: uniform).
-    pub const INHERITED: Self = Self { inherited: 0xff, fixed: 0 };
+    pub const INHERITED: Self = Self::mapped(&UNCHANGED);
 
     /// The same for all packets (RFC 2983, 3.1: pipe); its lower six bits.
     #[must_use]
     pub const fn fixed(dscp: u8) -> Self {
-        Self { inherited: 0b11, fixed: dscp << 2 }
+        Self::mapped(&[dscp; 64])
     }
 
-    /// The outer octet of DSCP and ECN. The ECN field is always the inner one's (RFC 6040, 4.1).
+    /// By the inner DSCP; the lower six bits of each. The ECN field is always the inner one's (RFC 6040, 4.1).
+    #[must_use]
+    pub const fn mapped(map: &[u8; 64]) -> Self {
+        let mut table = [0; 256];
+        let mut inner = 0;
+        while inner < table.len() {
+            table[inner] = map[inner >> 2] << 2 | inner as u8 & 3;
+            inner += 1;
+        }
+        Self(table)
+    }
+
+    /// The outer octet of DSCP and ECN.
     #[inline(always)]
     #[must_use]
-    pub const fn outer(self, inner: u8) -> u8 {
-        inner & self.inherited | self.fixed
+    pub const fn outer(&self, inner: u8) -> u8 {
+        self.0[inner as usize]
     }
+}
+
+/// Every DSCP as itself.
+pub const UNCHANGED: [u8; 64] = {
+    let mut map = [0; 64];
+    let mut dscp = 0;
+    while dscp < map.len() {
+        map[dscp] = dscp as u8;
+        dscp += 1;
+    }
+    map
+};
+
+/// Which priorities are carried between the tags of access ports, outer and inner headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remarking {
+    /// The outer DSCP by the priority (PCP) of the tag that a frame came with, in place of that by its inner DSCP.
+    pub outer_from_pcp: Option<[u8; 8]>,
+    /// The priority of access tags by the outer DSCP. What is switched locally then keeps its own.
+    pub pcp_from_outer: Option<[u8; 64]>,
+    /// The inner DSCP by the outer one.
+    pub dscp_from_outer: Option<[u8; 64]>,
 }
 
 /// A port.

@@ -52,11 +52,11 @@ impl VlanTag {
         (tci >> Self::PRIORITY_SHIFT) as u8
     }
 
-    /// The same tag with this priority (PCP), of which the lower three bits count.
+    /// A tag of priority 0 with this priority (PCP), of which the lower three bits count.
     #[inline(always)]
     #[must_use]
     pub const fn with_priority(self, priority: u8) -> Self {
-        Self(self.0 & !(7 << Self::PRIORITY_SHIFT) | (priority as u32 & 7) << Self::PRIORITY_SHIFT)
+        Self(self.0 | (priority as u32 & 7) << Self::PRIORITY_SHIFT)
     }
 }
 

@@ -23,6 +23,7 @@ class Config:
         self.vtep = {"address": address, **vtep}
         self.dpdk = {"hugepages": False, "memory_mib": 256}
         self.workers = {"cores": [max(os.sched_getaffinity(0))], "idle": "adaptive"}
+        self.qos = {}
         self.fdb = {}
         self.stats = {"listen": "127.0.0.1:9478"}
         self.api = {}
@@ -65,7 +66,7 @@ class Config:
     def text(self):
         """The TOML text."""
         lines = []
-        for name in ("vtep", "dpdk", "workers", "fdb", "stats", "api"):
+        for name in ("vtep", "dpdk", "workers", "qos", "fdb", "stats", "api"):
             if table := getattr(self, name):
                 lines += [f"[{name}]", *_keys(table), ""]
         many = (("port", self.ports), ("bridge", self.bridges), ("neighbour", self.neighbours),

@@ -109,7 +109,7 @@ fn knowing_both(setup: &Setup) -> World {
 
 fn setups() -> impl Iterator<Item = Setup> {
     let families = [false, true].into_iter().map(Setup::usual);
-    families.flat_map(|setup| [setup, Setup { strict: true, zero_checksum: true, ..setup }])
+    families.flat_map(|setup| [setup, Setup { strict: true, zero_checksum: true, remarking: true, ..setup }])
 }
 
 /// A station's frame as the first trunk receives it, of VLAN 100.
@@ -372,11 +372,12 @@ fn setup() -> impl Strategy<Value = Setup> {
         carry_tags,
         link_local,
     });
-    (any::<[bool; 3]>(), policy).prop_map(|([ipv6, strict, zero_checksum], policy)| Setup {
+    (any::<[bool; 4]>(), policy).prop_map(|([ipv6, strict, zero_checksum, remarking], policy)| Setup {
         ipv6,
         strict,
         zero_checksum,
         policy,
+        remarking,
     })
 }
 

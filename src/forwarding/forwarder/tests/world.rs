@@ -16,7 +16,8 @@ use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::quiescence::Quiescence;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, MemberTags, OuterDscp, Port, PortSide, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, MemberTags, OuterDscp, Port, PortSide, Remarking,
+    Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -47,19 +48,31 @@ pub struct Setup {
     pub strict: bool,
     pub zero_checksum: bool,
     pub policy: BridgePolicy,
+    /// Priorities are carried from each header to the others.
+    pub remarking: bool,
 }
 
 impl Setup {
     /// The schema's defaults.
     pub const fn usual(ipv6: bool) -> Self {
         let policy = BridgePolicy { learning: true, source_check: true, carry_tags: false, link_local: false };
-        Self { ipv6, strict: false, zero_checksum: false, policy }
+        Self { ipv6, strict: false, zero_checksum: false, policy, remarking: false }
     }
 }
 
 /// The address of the local VTEP (0) or of remote VTEP `n - 1`.
 pub fn vtep(ipv6: bool, n: u8) -> IpAddr {
     if ipv6 { Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n.into()).into() } else { Ipv4Addr::new(10, 0, 0, n).into() }
+}
+
+/// Every priority becomes another one.
+fn remarking() -> Remarking {
+    let to = |from: usize| (from * 5 + 1) as u8;
+    Remarking {
+        outer_from_pcp: Some(std::array::from_fn(|pcp| to(pcp) & 63)),
+        pcp_from_outer: Some(std::array::from_fn(|dscp| to(dscp) & 7)),
+        dscp_from_outer: Some(std::array::from_fn(|dscp| to(dscp) & 63)),
+    }
 }
 
 fn vlan(number: u16) -> VlanId {
@@ -124,6 +137,7 @@ fn snapshot(setup: &Setup) -> Snapshot {
         next_hops: vec![next_hop(setup.ipv6), NextHop::UNKNOWN],
         vnis: VniMap::new([0, 1].map(|bridge: u16| (vni(VNIS[usize::from(bridge)]), BridgeIndex(bridge)))),
         exception: ExceptionPath::default(),
+        remarking: setup.remarking.then(|| Box::new(remarking())),
         remotes: RemoteMap::new([0, 1].map(|n: u16| (vtep_of(1 + n as u8), TunnelIndex(n)))),
     }
 }
@@ -342,7 +356,7 @@ fn go_unusually(
         decide_unusual(&mut frame, &around);
     }
     twin.forwarder.frames[0] = frame;
-    twin.forwarder.emit(ingress, port, &mut burst, &around, &mut egress);
+    twin.forwarder.send(ingress, port, &mut burst, &around, &mut egress);
     let sent = egress.0.len() as u64 - (told(twin) - before.1);
     if twin.telemetry.events(Event::FloodedFrame) == before.2 {
         assert_eq!(sent + twin.dropped() - before.0, 1, "one packet has one fate");
