@@ -117,9 +117,8 @@ impl<'t> Cursor<'t> {
         } else {
             let digits = self.pass(|byte| byte.is_ascii_digit());
             // TOML has no leading zeros.
-            let number =
-                digits.parse().ok().filter(|number| digits.starts_with('0') == (*number == 0) && digits.len() < 19);
-            from_number(key.kind, Some(number?))
+            let is_plain = (digits == "0" || !digits.starts_with('0')) && digits.len() < 19;
+            from_number(key.kind, Some(digits.parse().ok().filter(|_| is_plain)?))
         };
         Some((value.ok()?, start..self.at))
     }
@@ -179,6 +178,7 @@ mod tests {
             ("[[static]]", " [[static]]"),
             ("100", "16777216"),
             ("100", "0100"),
+            ("100", "00"),
             ("100", "1_00"),
             ("100", "0x64"),
             ("100", "\"100\""),
