@@ -6,9 +6,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 DURATION ?=
 QUICK ?=
 OVS ?=
+ROWS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build lint unit e2e fuzz-smoke bench bench-kernel install-packages clean
+.PHONY: help run test build lint unit e2e conformance fuzz-smoke bench bench-kernel install-packages clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +37,10 @@ unit: ## Unit, fixture, property and loom tests, and DPDK's software drivers
 e2e: build ## End to end in network namespaces against the kernel's vxlan (root)
 	@dpdk-config/install run test
 	@tests/run e2e
+
+conformance: build ## Every row of the conformance table against the gateway and the kernel; writes docs/conformance.* (root)
+	@dpdk-config/install run test
+	@cd tests/e2e && $(if $(filter 0,$(shell id -u)),,sudo) /usr/bin/python3 -m conformance $(if $(ROWS),--only $(ROWS))
 
 fuzz-smoke: ## Slow: each fuzz target for a minute
 	@tests/run fuzz

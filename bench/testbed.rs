@@ -71,6 +71,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         descriptors: 1024,
         tpid: ETHERTYPE_VLAN,
         kernel_interface: None,
+        link_local: None,
     };
     let mut bridges = Vec::with_capacity(population.bridges.len());
     for bridge in &population.bridges {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use vtepd::config::model::{
-    AccessVlan, BridgePort, Dscp, Idle, PortRole, Qos, StaticPlace, Tags, UdpChecksum, Underlay,
+    AccessVlan, BridgePort, Dscp, Idle, LinkLocal, PortRole, Qos, StaticPlace, Tags, UdpChecksum, Underlay,
 };
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
@@ -147,6 +147,10 @@ fn every_key_is_taken_over() {
     assert_eq!((config.vtep.udp_checksum, config.vtep.dscp), (UdpChecksum::Zero, Dscp::Fixed(46)));
     assert_eq!(config.vtep.underlay, Underlay::Static);
     assert_eq!(config.ports[0].kernel_interface.as_deref(), Some("fabric0"));
+    assert_eq!(
+        config.ports.iter().map(|port| port.link_local).collect::<Vec<_>>(),
+        [Some(LinkLocal::Drop), Some(LinkLocal::Punt), None]
+    );
     assert!(!config.dpdk.hugepages);
     assert_eq!((config.dpdk.memory_mib, config.dpdk.packet_buffers), (1024, 32_768));
     assert_eq!(config.dpdk.eal_arguments, ["--log-level=lib.eal:debug", "-v"]);
@@ -158,7 +162,7 @@ fn every_key_is_taken_over() {
     assert_eq!((bridge.ports[0].vlan, bridge.tags, bridge.max_macs), (AccessVlan::Untagged, Tags::Carry, Some(7)));
     let station = |last| MacAddr([2, 0, 0, 0xcc, 0, last]);
     assert_eq!((config.static_entries[0].mac, config.static_entries[1].mac), (station(1), station(2)));
-    assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(1)));
+    assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(2)));
     assert_eq!(config.static_entries[1].place, StaticPlace::Remote("2001:db8::2".parse().expect("an address")));
     let qos = &config.qos;
     let at = |map: &[u8; 64]| [0, 34, 40, 46, 48, 63].map(|dscp: usize| map[dscp]);

@@ -9,9 +9,11 @@ mod fixtures {
 
     mod b1_b2_learning;
     mod b4_b5_addresses;
+    mod b5_link_local;
     mod b8_floods;
     mod ecn_dscp;
     mod exception;
+    mod m2_path_mtu;
     mod m3_jumbo;
     mod own_address;
     mod qos_priorities;

@@ -72,6 +72,7 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .route("/v1/workers", get(async |State(shared): Shares| ask(shared, |view| Ok(workers(view))).await))
         .route("/v1/config", get(config))
         .route("/v1/version", get(async |State(shared): Shares| ask(shared, |view| Ok(version(view))).await))
+        .route("/v1/check", get(check))
         .route("/v1/reload", post(reload))
         .fallback(async |uri: Uri| Refusal(StatusCode::NOT_FOUND, format!("there is no {}", uri.path())))
         .method_not_allowed_fallback(async |uri: Uri| {
@@ -190,10 +191,17 @@ async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             next_hops: remote.next_hops,
             missing: remote.missing.map(str::to_owned),
             bridges: remote.bridges,
+            mtu: remote.mtu,
+            path_mtu_seconds: remote.path_mtu_seconds,
         });
         Ok(Vteps { local: view.local_vtep(), remotes })
     })
     .await
+}
+
+async fn check(State(shared): Shares) -> Result<Response, Refusal> {
+    let unreadable = |error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error);
+    ask(shared, move |view| view.check().map_err(unreadable)).await
 }
 
 async fn config(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {

@@ -339,6 +339,11 @@ pub struct RemoteVtep {
     pub missing: Option<String>,
     /// In how many bridges it is.
     pub bridges: usize,
+    /// The largest IP packet that goes there, outer headers included, in bytes; absent where there is no way.
+    pub mtu: Option<u16>,
+    /// For how many seconds more that is believed, where it is what a router said of the path; absent where it is the
+    /// uplink's or the route's.
+    pub path_mtu_seconds: Option<u64>,
     /// Its traffic.
     pub traffic: RemoteTotal,
 }
@@ -413,6 +418,32 @@ pub struct BurstDurations {
     pub p999: f64,
     /// The longest.
     pub max: f64,
+}
+
+/// `GET /v1/check`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What is wrong; empty where nothing is.
+    pub findings: Vec<Finding>,
+    /// How many bridges have their remote side from the kernel.
+    pub bridges: usize,
+    /// How many stations the kernel has behind remote VTEPs.
+    pub stations: usize,
+    /// How many remote VTEPs are reached as the kernel has it.
+    pub remotes: usize,
+    /// Who follows the kernel's FDB and may be its control plane: processes by name.
+    pub followers: Vec<String>,
+}
+
+/// Something that is wrong between the gateway, the kernel and the control plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What kind of thing.
+    pub name: String,
+    /// What is wrong, and what comes of it.
+    pub what: String,
+    /// What to do.
+    pub remedy: String,
 }
 
 /// `POST /v1/reload`, where it succeeded.

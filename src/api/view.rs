@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::types::{BridgeMember, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
+use super::types::{BridgeMember, Check, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
 
@@ -23,6 +23,12 @@ pub trait GatewayView: MetricsSource {
 
     /// The running config as TOML, with every default filled in.
     fn config_toml(&self) -> String;
+
+    /// What is wrong between the gateway, the kernel and the control plane. The kernel is read anew for it.
+    ///
+    /// # Errors
+    /// Why the kernel could not be read.
+    fn check(&self) -> Result<Check, String>;
 
     /// Reads the config file again and applies it, or refuses it as a whole. Calls are made one at a time.
     ///
@@ -67,4 +73,8 @@ pub struct RemoteState {
     pub missing: Option<&'static str>,
     /// In how many bridges it is.
     pub bridges: usize,
+    /// The largest IP packet that goes there, in bytes, where there is a way.
+    pub mtu: Option<u16>,
+    /// For how many seconds more that is believed, where it is what a router said of the path.
+    pub path_mtu_seconds: Option<u64>,
 }

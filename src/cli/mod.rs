@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::client::{Client, ClientError};
 use crate::api::types::{
-    Bridge, DEFAULT_PAGE, Drops, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded, Version, Vteps, Worker,
+    Bridge, Check, DEFAULT_PAGE, Drops, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded, Version, Vteps, Worker,
 };
 use crate::wire::{MacAddr, Vni};
 
@@ -41,6 +41,12 @@ enum Command {
 
         #[command(subcommand)]
         what: Subject,
+    },
+    /// Say what is wrong between the gateway, the kernel and the control plane, and what to do; status 1 if anything is.
+    Check {
+        /// Print the answer as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Read the config file again and apply it, or refuse it as a whole.
     Reload,
@@ -134,15 +140,33 @@ pub fn run() -> ExitCode {
     let client = Client::new(arguments.socket);
     let answer = match arguments.command {
         Command::Show { json, what } => show(&client, &what, json),
+        Command::Check { json } => return check(&client, json),
         Command::Reload => client.post::<Reloaded>("/v1/reload").map(|reloaded| with_line_end(reloaded.summary)),
         Command::Version => client.get::<Version>("/v1/version").map(|version| render::version(&version)),
     };
     match answer {
         Ok(text) => print(&text),
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "{error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &ClientError) -> ExitCode {
+    // Nobody is left to be told where even this cannot be printed.
+    let _ = writeln!(io::stderr(), "{error}");
+    ExitCode::FAILURE
+}
+
+/// Prints what is wrong. The status says whether anything is.
+fn check(client: &Client, json: bool) -> ExitCode {
+    let checked: Check = match client.get("/v1/check") {
+        Ok(checked) => checked,
+        Err(error) => return fail(&error),
+    };
+    let text = if json { format!("{:#}\n", serde_json::json!(checked)) } else { render::check(&checked) };
+    match print(&text) {
+        printed if printed != ExitCode::SUCCESS => printed,
+        _ if checked.findings.is_empty() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
 }
 

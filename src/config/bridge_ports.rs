@@ -171,6 +171,11 @@ impl VlanRange {
         })
     }
 
+    /// Whether the port's untagged frames are among them.
+    pub(super) fn has_untagged(&self) -> bool {
+        matches!(self, Self::Untagged | Self::PriorityTagged | Self::Native(_))
+    }
+
     /// How many bridges they are for.
     pub(super) fn count(&self) -> u32 {
         let count = match self {

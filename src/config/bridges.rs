@@ -28,7 +28,7 @@ pub(super) struct BridgeDraft<'t> {
     learning: Option<bool>,
     source_check: Option<bool>,
     tags: Option<Tags>,
-    link_local: Option<bool>,
+    link_local: Option<Located<bool>>,
     max_macs: Option<Option<u32>>,
     control: Option<Located<Cow<'t, str>>>,
 }
@@ -52,7 +52,7 @@ impl<'t> BridgeDraft<'t> {
             learning: reader.get("learning", findings).value(),
             source_check: reader.get("source_check", findings).value(),
             tags: reader.get("tags", findings).value().map(tags),
-            link_local: reader.get("link_local", findings).value(),
+            link_local: reader.get("link_local", findings).located(),
             max_macs: reader.get("max_macs", findings).optional(),
             control: reader.get("control", findings).located(),
         }
@@ -244,6 +244,25 @@ impl<'t> Bridges<'t> {
         }
     }
 
+    /// Refuses a bridge that tunnels the link-local frames of a port which keeps them: it would get those of others.
+    pub(super) fn check_link_local(&self, ports: &Ports<'_>, findings: &mut Findings) {
+        for (draft, places) in self.drafts.iter().zip(&self.places) {
+            let Some(tunnelled) = draft.link_local.filter(|tunnelled| tunnelled.value) else { continue };
+            let untagged = places.iter().filter(|place| place.vlans.is_some_and(|vlans| vlans.has_untagged()));
+            let mut untagged = untagged.filter_map(|place| place.port);
+            let keeper = untagged.find_map(|port| Some((ports.link_local(port)?, port)));
+            if let Some((kept, port)) = keeper {
+                let port = quoted(ports.name(port));
+                findings.push(
+                    Diagnostic::error(tunnelled.span, format!("port {port} keeps the link-local frames of its link"))
+                        .label("tunnelled here")
+                        .related(kept.span, "kept here")
+                        .remedy("a link has one answer: remove `link_local` from the port or from the bridge"),
+                );
+            }
+        }
+    }
+
     /// All remote VTEPs of all bridges, repeats included.
     pub(super) fn remotes(&self) -> impl Iterator<Item = Located<IpAddr>> {
         self.drafts.iter().flat_map(|draft| draft.remotes.iter().copied())
@@ -261,7 +280,7 @@ impl<'t> Bridges<'t> {
                 learning: draft.learning?,
                 source_check: draft.source_check?,
                 tags: draft.tags?,
-                link_local: draft.link_local?,
+                link_local: draft.link_local?.value,
                 max_macs: draft.max_macs?,
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
             };

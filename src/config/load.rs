@@ -131,7 +131,9 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
     let remotes = distinct(remotes);
     if asks_kernel == Some(false) {
         bridges.check_control(findings);
+        ports.check_punting_uplinks(findings);
     }
+    bridges.check_link_local(&ports, findings);
     neighbours.check_remotes(&remotes, asks_kernel.unwrap_or(true), findings);
     if let Some(remote) = remotes.first().filter(|_| ports.lacks_uplink()) {
         findings.push(

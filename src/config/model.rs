@@ -171,8 +171,11 @@ pub struct Port {
     pub descriptors: u16,
     /// The EtherType of the tags that name an access port's VLANs, 0x8100 (the default) or 0x88a8: of two, the outer one.
     pub tpid: u16,
-    /// The name of an uplink's interface in the kernel; the port's name where absent.
+    /// The name of the port's interface in the kernel, where it has one; the port's name where absent.
     pub kernel_interface: Option<String>,
+    /// What happens to untagged frames to reserved link-local group addresses. Where absent, an uplink's are the
+    /// kernel's, and an access port's what their bridge says.
+    pub link_local: Option<LinkLocal>,
 }
 
 impl Port {
@@ -182,11 +185,20 @@ impl Port {
         *self == Self { tpid: self.tpid, ..other.clone() }
     }
 
-    /// What an uplink's interface in the kernel is called.
+    /// What the port's interface in the kernel is called.
     #[must_use]
     pub fn interface(&self) -> &str {
         self.kernel_interface.as_ref().unwrap_or(&self.name)
     }
+}
+
+/// What happens to the frames of a port's own link: those to reserved link-local group addresses (IEEE 802.1Q, 8.6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkLocal {
+    /// They are dropped.
+    Drop,
+    /// The kernel gets them, by an interface of the port's.
+    Punt,
 }
 
 /// What is on a port's other side.

@@ -118,7 +118,8 @@ impl<'t> Cursor<'t> {
             let digits = self.pass(|byte| byte.is_ascii_digit());
             // TOML has no leading zeros.
             let is_plain = (digits == "0" || !digits.starts_with('0')) && digits.len() < 19;
-            from_number(key.kind, Some(digits.parse().ok().filter(|_| is_plain)?))
+            let number = digits.parse().ok().filter(|_| is_plain);
+            from_number(key.kind, Some(number?))
         };
         Some((value.ok()?, start..self.at))
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rustc_hash::FxHashMap;
 
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
-use super::model::{Port, PortRole};
+use super::model::{LinkLocal, Port, PortRole};
 use super::reader::Reader;
 use super::schema::MAX_PORTS;
 use super::singles::is_of_a_name;
@@ -26,6 +26,7 @@ pub(super) struct PortDraft<'t> {
     descriptors: Option<u16>,
     tpid: Option<Located<u16>>,
     kernel_interface: Option<Option<Located<Cow<'t, str>>>>,
+    link_local: Option<Option<Located<LinkLocal>>>,
 }
 
 impl<'t> PortDraft<'t> {
@@ -51,6 +52,7 @@ impl<'t> PortDraft<'t> {
                 .get("kernel_interface", findings)
                 .checked(is_an_interface, findings)
                 .optional_located(),
+            link_local: reader.get("link_local", findings).optional_located().map(|given| given.map(link_local)),
         }
     }
 
@@ -64,8 +66,28 @@ impl<'t> PortDraft<'t> {
             descriptors: self.descriptors?,
             tpid: self.tpid?.value,
             kernel_interface: self.kernel_interface?.map(|name| name.value.into_owned()),
+            link_local: self.link_local?.map(|given| given.value),
         })
     }
+
+    /// Where it says that the kernel gets the frames of its link.
+    fn punts(&self) -> Option<Span> {
+        let given = self.link_local.flatten().filter(|given| given.value == LinkLocal::Punt);
+        given.map(|given| given.span)
+    }
+
+    fn drops(&self) -> bool {
+        self.link_local.flatten().is_some_and(|given| given.value == LinkLocal::Drop)
+    }
+
+    fn has_role(&self, role: PortRole) -> bool {
+        self.role.is_some_and(|found| found.value == role)
+    }
+}
+
+fn link_local(word: Located<Cow<'_, str>>) -> Located<LinkLocal> {
+    let value = if word.value == "punt" { LinkLocal::Punt } else { LinkLocal::Drop };
+    Located { value, span: word.span }
 }
 
 fn is_a_name(name: &Located<Cow<'_, str>>) -> Result<(), Diagnostic> {
@@ -95,10 +117,10 @@ fn tpid_of_uplink(tpid: Span, role: Span) -> Diagnostic {
 }
 
 fn interface_of_access_port(interface: Span, role: Span) -> Diagnostic {
-    Diagnostic::error(interface, "an access port has no interface in the kernel")
-        .label("for uplinks only")
+    Diagnostic::error(interface, "this access port has no interface in the kernel")
+        .label("for uplinks, and access ports that punt")
         .related(role, "its role")
-        .remedy("remove `kernel_interface`")
+        .remedy("remove `kernel_interface`, or add `link_local = \"punt\"` to have the kernel get LLDP and its like")
 }
 
 /// A PCI address, or the name of a virtual device with arguments behind a comma.
@@ -184,7 +206,8 @@ impl<'t> Ports<'t> {
                     let remedy = "give each uplink an interface of its own";
                     findings.push(twice(interface.span, first, message).remedy(remedy));
                 }
-                if let Some(role) = draft.role.filter(|role| role.value == PortRole::Access) {
+                let role = draft.role.filter(|role| role.value == PortRole::Access);
+                if let Some(role) = role.filter(|_| matches!(draft.link_local, Some(None)) || draft.drops()) {
                     findings.push(interface_of_access_port(interface.span, role.span));
                 }
             }
@@ -270,8 +293,24 @@ impl<'t> Ports<'t> {
 
     /// True if no port is an uplink, and none is that could not be read.
     pub(super) fn lacks_uplink(&self) -> bool {
-        let access = |draft: &PortDraft<'_>| draft.role.is_some_and(|role| role.value == PortRole::Access);
-        self.complete && self.drafts.iter().all(access)
+        self.complete && self.drafts.iter().all(|draft| draft.has_role(PortRole::Access))
+    }
+
+    /// Refuses uplinks that are to punt where none has an interface in the kernel.
+    pub(super) fn check_punting_uplinks(&self, findings: &mut Findings) {
+        let uplinks = self.drafts.iter().filter(|draft| draft.has_role(PortRole::Uplink));
+        for span in uplinks.filter_map(PortDraft::punts) {
+            findings.push(
+                Diagnostic::error(span, "an uplink cannot punt to a kernel where it has no interface")
+                    .label("`vtep.underlay` is \"static\"")
+                    .remedy("set `underlay = \"kernel\"` in `[vtep]`, or `link_local = \"drop\"` here"),
+            );
+        }
+    }
+
+    /// What a port says of the frames of its own link, and where, if it says anything.
+    pub(super) fn link_local(&self, index: PortIndex) -> Option<Located<LinkLocal>> {
+        self.drafts.get(usize::from(index.0))?.link_local.flatten()
     }
 
     /// How many packet buffers the descriptors of all queues can hold, if each port has a receive and a transmit

@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write};
 
 use super::model::{
-    AccessVlan, Bridge, BridgePort, Config, Control, Dscp, Idle, Neighbour, Port, PortRole, Qos, StaticEntry,
-    StaticPlace, Tags, UdpChecksum, Underlay,
+    AccessVlan, Bridge, BridgePort, Config, Control, Dscp, Idle, LinkLocal, Neighbour, Port, PortRole, Qos,
+    StaticEntry, StaticPlace, Tags, UdpChecksum, Underlay,
 };
 use crate::tables::PortIndex;
 
@@ -181,6 +181,11 @@ fn write_port(file: &mut File, port: &Port) {
     if let Some(interface) = &port.kernel_interface {
         file.quoted("kernel_interface", interface);
     }
+    match port.link_local {
+        Some(LinkLocal::Drop) => file.quoted("link_local", "drop"),
+        Some(LinkLocal::Punt) => file.quoted("link_local", "punt"),
+        None => {}
+    }
 }
 
 /// The text so far.
@@ -268,9 +273,15 @@ mod tests {
         mac = "02:00:00:00:00:01"
         mtu = 9000
         kernel_interface = "fabric0"
+        link_local = "drop"
         [[port]]
         name = "trunk0"
         device = "net_tap1,iface=ac0"
+        role = "access"
+        link_local = "punt"
+        [[port]]
+        name = "trunk1"
+        device = "net_tap2,iface=ac1"
         role = "access"
         [[bridge]]
         vni = "100-102"

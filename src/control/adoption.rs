@@ -160,6 +160,11 @@ impl Adoption {
         }
     }
 
+    /// The vxlan device of each bridge that has one, by its index.
+    pub fn devices(&self) -> impl Iterator<Item = (Vni, u32)> {
+        self.devices.iter().map(|(vni, adopted)| (*vni, adopted.device))
+    }
+
     /// Flood lists and remote VTEPs of each bridge.
     #[must_use]
     pub fn said(&self) -> &KernelBridges {
@@ -197,6 +202,11 @@ impl Adoption {
     #[must_use]
     pub fn station(&self, vni: Vni, mac: MacAddr) -> Option<&Station> {
         self.stations.get(&(vni, mac))
+    }
+
+    /// Every station that the kernel has.
+    pub fn stations(&self) -> impl Iterator<Item = (Vni, MacAddr)> {
+        self.stations.keys().copied()
     }
 
     /// How many stations the kernel has, in all bridges.
@@ -284,7 +294,7 @@ impl Adoption {
     }
 
     /// The destination has the UDP port and the VNI that the gateway sends with.
-    fn is_plain(&self, destination: Destination, vni: Vni) -> bool {
+    pub(super) fn is_plain(&self, destination: Destination, vni: Vni) -> bool {
         match destination {
             Destination::Remote { port, vni: other, .. } => {
                 port.is_none_or(|port| port == self.udp_port) && other.is_none_or(|other| other == vni.get())

@@ -13,8 +13,8 @@ use crate::tables::exception_path::ExceptionPath;
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, MemberTags, OuterDscp, Port, PortSide, Remarking,
-    Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, MemberTags, OuterDscp, Port, PortSide,
+    Remarking, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -295,12 +295,21 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep
             }
         }
     }
-    let port = |(map, facts): (Option<AccessMap>, &PortFacts)| Port {
+    let port = |((map, facts), port): ((Option<AccessMap>, &PortFacts), &model::Port)| Port {
         mac: facts.mac,
         mtu: facts.mtu,
         side: map.map_or_else(|| PortSide::Uplink(Box::new(OuterPattern::new(vtep, facts.mac))), PortSide::Access),
+        link_local: link_local(port),
     };
-    maps.into_iter().zip(facts).map(port).collect()
+    maps.into_iter().zip(facts).zip(&config.ports).map(port).collect()
+}
+
+fn link_local(port: &model::Port) -> LinkLocal {
+    match (port.link_local, port.role) {
+        (Some(model::LinkLocal::Drop), _) => LinkLocal::Drop,
+        (Some(model::LinkLocal::Punt), _) | (None, PortRole::Uplink) => LinkLocal::Punt,
+        (None, PortRole::Access) => LinkLocal::AsBridge,
+    }
 }
 
 fn attach(map: &mut AccessMap, vlan: AccessVlan, member: MemberIndex, bridge: BridgeIndex) {

@@ -1,6 +1,7 @@
 //! The gateway's state and its rounds: what the control thread runs.
 
 mod following;
+mod paths;
 
 use std::collections::HashSet;
 use std::io;
@@ -11,6 +12,7 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tracing::warn;
 
+use self::paths::PathState;
 use super::compile::{PortFacts, compile};
 use super::kernel::Kernel;
 use super::learning::{Learning, Limits};
@@ -74,6 +76,8 @@ pub struct Gateway {
     kernel: Option<Kernel>,
     /// What of that people see.
     reach: Arc<ArcSwap<Reach>>,
+    /// What is known of the paths to remote VTEPs.
+    paths: PathState,
     /// When the last snapshot with the kernel's flood lists and remote VTEPs was ready, and how long it took.
     reshaped: (Instant, Duration),
     /// Stations that the kernel says are missing in the FDB for want of room, and that was logged.
@@ -109,6 +113,7 @@ impl Gateway {
             retired: Vec::new(),
             kernel: None,
             reach: Arc::default(),
+            paths: PathState::new(now),
             reshaped: (now, Duration::ZERO),
             stations_missing: false,
             static_missing: false,
@@ -147,6 +152,7 @@ impl Gateway {
         snapshot.exception = self.tables.snapshot.load().exception;
         let running = Arc::new(Running { config: Arc::new(config), ports: before.ports.clone(), registry });
         self.lead(&mut snapshot, &running);
+        self.paths.mtus.apply(&mut snapshot, &running.registry);
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::clone(&running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
@@ -225,6 +231,7 @@ impl Gateway {
         }
         let now_tick = self.tables.age.now();
         let followed = self.follow_on(now);
+        self.follow_paths(now);
         let events = self.learning.drain(&self.tables.snapshot.load(), now_tick);
         if let Some(ageing) = self.learning.ageing() {
             // The whole table once a tick, evenly spread over the rounds. A tick that has begun counts as passed.

@@ -122,6 +122,8 @@ impl Kernel {
         self.underlay.set_remotes(remotes, Instant::now());
         self.ask(usize::MAX);
         self.settle();
+        // A next hop that nobody has spoken to yet is to be resolved before the first packet wants to go there.
+        self.look_after();
     }
 
     /// Which bridges' remote side is wanted.

@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 use tracing::{info, warn};
 
 use crate::tables::fdb::{AgeTick, FdbKey, FdbValue, FdbWriter, InsertError, Inserted};
-use crate::tables::learning::{LearnEvent, LearnRing};
+use crate::tables::learning::{LearnEvent, LearnRing, PathMtu};
 use crate::tables::snapshot::Bridge;
 use crate::tables::{BridgeIndex, Location, LocationKind, Snapshot, TunnelIndex};
 use crate::telemetry::{ControlTelemetry, FdbEvent};
@@ -94,6 +94,11 @@ impl Learning {
             }
         }
         taken
+    }
+
+    /// What a worker was told of a path, if there is something.
+    pub fn take_path_mtu(&self) -> Option<PathMtu> {
+        self.rings.iter().find_map(|ring| ring.take_path_mtu())
     }
 
     /// Learns one address, or moves it at once to where it was seen last (conformance row B1).

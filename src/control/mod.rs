@@ -4,10 +4,12 @@
 //! snapshots; workers and the stats thread only read.
 
 pub mod adoption;
+pub mod check;
 pub mod compile;
 pub mod gateway;
 pub mod kernel;
 pub mod learning;
+pub mod path_mtu;
 pub mod registry;
 pub mod slots;
 mod static_entries;

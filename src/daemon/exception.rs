@@ -1,4 +1,4 @@
-//! Puts the exception path together: an interface in the kernel for each uplink that is to have one.
+//! Puts the exception path together: an interface in the kernel for each port that is to have one.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use tracing::warn;
 use super::ports::RunningPort;
 use super::run::DaemonError;
 use crate::config::Config;
-use crate::config::model::{self, PortRole, Underlay};
+use crate::config::model::{self, LinkLocal, PortRole, Underlay};
 use crate::dpdk::Port;
-use crate::exception::{ExceptionThread, Groups, Nic, TapError, ThreadEnd, Uplink, Watch};
+use crate::exception::{ExceptionThread, Groups, Nic, PortInterface, TapError, ThreadEnd, Traffic, Watch};
 use crate::tables::{ExceptionPath, PortIndex, Tables};
 use crate::telemetry::ExceptionTelemetry;
 use crate::wire::MacAddr;
@@ -40,34 +40,35 @@ impl Nic for PortNic {
     }
 }
 
-/// The uplinks' interfaces, as the config wants them.
+/// The ports' interfaces, as the config wants them.
 ///
 /// # Errors
-/// [`TapError`], where one cannot be had and the config asks for it; where it does not, that is a warning.
-pub fn open(config: &Config, ports: &[RunningPort]) -> Result<Vec<Uplink>, TapError> {
-    let mut uplinks = Vec::new();
-    if config.vtep.underlay == Underlay::Static {
-        return Ok(uplinks);
-    }
+/// [`DaemonError::Tap`] and [`DaemonError::AccessTap`], where one cannot be had and the config asks for it; where it does
+/// not, that is a warning.
+pub fn open(config: &Config, ports: &[RunningPort]) -> Result<Vec<PortInterface>, DaemonError> {
+    let mut interfaces = Vec::new();
     for (index, (port, running)) in config.ports.iter().zip(ports).enumerate() {
-        if port.role != PortRole::Uplink {
-            continue;
-        }
-        match open_one(PortIndex(index as u16), port, running) {
-            Ok(uplink) => uplinks.push(uplink),
-            Err(error) if config.vtep.underlay == Underlay::Kernel => return Err(error),
+        let traffic = match port.role {
+            PortRole::Uplink if config.vtep.underlay != Underlay::Static => Traffic::AllButVxlan,
+            PortRole::Access if port.link_local == Some(LinkLocal::Punt) => Traffic::LinkLocal,
+            PortRole::Uplink | PortRole::Access => continue,
+        };
+        match open_one((PortIndex(index as u16), traffic), port, running) {
+            Ok(interface) => interfaces.push(interface),
+            Err(error) if traffic == Traffic::LinkLocal => return Err(DaemonError::AccessTap(error)),
+            Err(error) if config.vtep.underlay == Underlay::Kernel => return Err(error.into()),
             Err(error) => warn!(
                 "{error}. The port works without, as with `underlay = \"static\"` in [vtep]: write that there if it is \
                  what you want"
             ),
         }
     }
-    Ok(uplinks)
+    Ok(interfaces)
 }
 
-fn open_one(index: PortIndex, port: &model::Port, running: &RunningPort) -> Result<Uplink, TapError> {
+fn open_one(place: (PortIndex, Traffic), port: &model::Port, running: &RunningPort) -> Result<PortInterface, TapError> {
     let nic = PortNic { port: running.port.clone(), mac: port.mac };
-    Uplink::open(index, &port.name, port.interface(), (running.facts.mac, running.facts.mtu), Box::new(nic))
+    PortInterface::open(place, &port.name, port.interface(), (running.facts.mac, running.facts.mtu), Box::new(nic))
 }
 
 /// The exception path at work.
@@ -77,22 +78,22 @@ pub struct Exceptions {
 }
 
 impl Exceptions {
-    /// Starts the thread. None where no uplink has an interface.
+    /// Starts the thread. None where no port has an interface.
     ///
     /// # Errors
     /// [`DaemonError::System`], where there is no thread to be had.
     pub fn start(
-        mut uplinks: Vec<Uplink>,
+        mut interfaces: Vec<PortInterface>,
         ends: ThreadEnd,
         telemetry: &Arc<ExceptionTelemetry>,
         tables: &Arc<Tables>,
     ) -> Result<Option<Self>, DaemonError> {
-        if uplinks.is_empty() {
+        if interfaces.is_empty() {
             return Ok(None);
         }
-        let watch = Watch::new(tables.snapshot.load().vtep.address, &mut uplinks);
+        let watch = Watch::new(tables.snapshot.load().vtep.address, &mut interfaces);
         let published = watch.published();
-        let thread = ExceptionThread::spawn(uplinks, watch, ends, Arc::clone(telemetry), Arc::clone(tables))
+        let thread = ExceptionThread::spawn(interfaces, watch, ends, Arc::clone(telemetry), Arc::clone(tables))
             .map_err(|source| DaemonError::System { what: "the thread of the exception path", source })?;
         Ok(Some(Self { thread, published }))
     }

@@ -24,7 +24,7 @@ use crate::control::gateway::StartError;
 use crate::control::underlay::Uplink;
 use crate::control::{Gateway, Kernel};
 use crate::dpdk::{Eal, EalError, EalOptions, PacketPool, PoolError, PortError, WorkerThread};
-use crate::exception::{TapError, Uplink as KernelInterface, WorkerEnd, connect};
+use crate::exception::{PortInterface, TapError, Traffic, WorkerEnd, connect};
 use crate::netlink::{Listener, SocketError};
 use crate::tables::Tables;
 use crate::tables::learning::LearnRing;
@@ -54,6 +54,9 @@ pub enum DaemonError {
     /// An uplink gets no interface in the kernel.
     #[error("{0}; or let the kernel have nothing to do with the uplinks: `underlay = \"static\"` in [vtep]")]
     Tap(#[from] TapError),
+    /// An access port gets no interface in the kernel.
+    #[error("{0}; or leave the frames of its link to its bridge: no `link_local` in its [[port]]")]
+    AccessTap(#[source] TapError),
     /// The tables could not be made.
     #[error(transparent)]
     Gateway(#[from] StartError),
@@ -110,16 +113,16 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let rings: Vec<Arc<LearnRing>> = cores.iter().map(|_| Arc::default()).collect();
     let control = Arc::new(ControlTelemetry::new());
     let facts = ports.iter().map(|port| port.facts).collect();
-    let uplinks = exception::open(&config, &ports)?;
+    let interfaces = exception::open(&config, &ports)?;
     info!("running {} of {}", describe(&config), file.display());
     let mut gateway = Gateway::start(config, facts, rings.clone(), Arc::clone(&control))?;
-    follow_kernel(&mut gateway, underlay, &uplinks, &control)?;
+    follow_kernel(&mut gateway, underlay, &interfaces, &control)?;
     let workers: Vec<WorkerHandle> =
         cores.iter().map(|core| WorkerHandle { core: *core, telemetry: Arc::new(WorkerTelemetry::new()) }).collect();
     let exception = Arc::new(ExceptionTelemetry::new());
     let (worker_ends, thread_end) = connect(workers.len());
     // The interfaces of the kernel come to life before the workers, which take what they are to know from the snapshot.
-    let exceptions = Exceptions::start(uplinks, thread_end, &exception, gateway.tables())?;
+    let exceptions = Exceptions::start(interfaces, thread_end, &exception, gateway.tables())?;
     if let Some(exceptions) = &exceptions {
         gateway.set_exception_path(exceptions.path());
     }
@@ -135,6 +138,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         tables: Arc::clone(gateway.tables()),
         running: Arc::clone(gateway.running()),
         reach: Arc::clone(gateway.reach()),
+        paths: Arc::clone(gateway.paths()),
         reload,
         ready: AtomicBool::new(false),
     });
@@ -164,14 +168,15 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
 fn follow_kernel(
     gateway: &mut Gateway,
     underlay: Underlay,
-    uplinks: &[KernelInterface],
+    interfaces: &[PortInterface],
     telemetry: &Arc<ControlTelemetry>,
 ) -> Result<(), SocketError> {
     if underlay == Underlay::Static {
         return Ok(());
     }
-    let uplink = |uplink: &KernelInterface| Uplink { port: uplink.port(), interface: uplink.interface().to_owned() };
-    let uplinks: Vec<Uplink> = uplinks.iter().map(uplink).collect();
+    let uplinks = interfaces.iter().filter(|interface| interface.traffic() == Traffic::AllButVxlan);
+    let uplink = |uplink: &PortInterface| Uplink { port: uplink.port(), interface: uplink.interface().to_owned() };
+    let uplinks: Vec<Uplink> = uplinks.map(uplink).collect();
     match Listener::start().and_then(|listener| Kernel::follow(listener, uplinks, Arc::clone(telemetry))) {
         Ok(kernel) => gateway.follow(kernel),
         Err(error) if underlay == Underlay::KernelIfPossible => warn!("{error}"),

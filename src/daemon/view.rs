@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::{RecvTimeoutError, Sender, TrySendError, bounded};
@@ -10,15 +10,20 @@ use tracing::debug;
 
 use super::ports::RunningPort;
 use crate::api::GatewayView;
-use crate::api::types::{BridgeMember, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
+use crate::api::types::{
+    BridgeMember, Check, EntryKind, FdbEntry, FdbFilter, Finding, LocalVtep, NextHop, Page, PageRange, Place,
+};
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
 use crate::config::model::{AccessVlan, PortRole};
 use crate::control::Running;
+use crate::control::check::{self, Checked, check};
 use crate::control::gateway::tick_length;
 use crate::control::learning::is_place_of;
+use crate::control::path_mtu::Paths;
 use crate::control::underlay::Reach;
 use crate::dpdk::clock;
+use crate::netlink::Follower;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::{LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
@@ -42,6 +47,8 @@ pub struct View {
     pub workers: Vec<WorkerHandle>,
     /// What the control thread counts.
     pub control: Arc<ControlTelemetry>,
+    /// What is known of the paths to remote VTEPs.
+    pub paths: Arc<ArcSwap<Paths>>,
     /// What the thread of the exception path counts.
     pub exception: Arc<ExceptionTelemetry>,
     /// The ports.
@@ -98,7 +105,13 @@ impl MetricsSource for View {
     }
 
     fn remote_labels(&self) -> Vec<RemoteLabel> {
-        self.remotes().into_iter().map(|remote| RemoteLabel { index: remote.index, address: remote.address }).collect()
+        let label = |remote: RemoteState| RemoteLabel {
+            index: remote.index,
+            address: remote.address,
+            mtu: remote.mtu,
+            is_path_mtu: remote.path_mtu_seconds.is_some(),
+        };
+        self.remotes().into_iter().map(label).collect()
     }
 }
 
@@ -182,11 +195,16 @@ impl GatewayView for View {
         }
         let all: std::collections::BTreeSet<_> =
             crate::control::compile::remotes(config).into_iter().chain(ways.keys().copied()).collect();
+        let (paths, now) = (self.paths.load(), Instant::now());
         let state = |address| {
             let index = running.registry.tunnel(address)?;
             let (next_hops, missing) = ways.remove(&address).unwrap_or_default();
             let bridges = bridges.get(&index).copied().unwrap_or(0);
-            Some(RemoteState { index, address, next_hops, missing, bridges })
+            let mtu = snapshot.next_hops.get(usize::from(index.0)).and_then(|way| way.mtu());
+            // A route may take less than the path does.
+            let known = paths.get(&address).filter(|known| mtu == Some(known.mtu));
+            let path_mtu_seconds = known.map(|known| known.until.saturating_duration_since(now).as_secs());
+            Some(RemoteState { index, address, next_hops, missing, bridges, mtu, path_mtu_seconds })
         };
         all.into_iter().filter_map(state).collect()
     }
@@ -207,6 +225,22 @@ impl GatewayView for View {
 
     fn config_toml(&self) -> String {
         self.running.load().config.to_toml()
+    }
+
+    fn check(&self) -> Result<Check, String> {
+        let (running, snapshot) = (self.running.load(), self.tables.snapshot.load());
+        let forwards = |vni, mac| {
+            let key = running.registry.bridge(vni).map(|bridge| FdbKey::new(bridge, mac));
+            key.is_some_and(|key| {
+                self.tables
+                    .fdb
+                    .lookup(&self.tables.fdb.probe(key))
+                    .is_some_and(|value| is_place_of(key, value.location(), &snapshot))
+            })
+        };
+        let checked = check(&running.config, &self.reach.load(), forwards)
+            .map_err(|error| format!("the kernel's tables cannot be read: {error}"))?;
+        Ok(shown(checked))
     }
 
     fn reload(&self) -> Result<String, String> {
@@ -273,6 +307,23 @@ fn member(port: &str, vlan: AccessVlan) -> BridgeMember {
         inner_vlan: vlan.inner().map(|vlan| vlan.get()),
         untagged: vlan.has_untagged(),
         priority_tag: vlan == AccessVlan::PriorityTagged,
+    }
+}
+
+/// A check as the control socket gives it.
+fn shown(checked: Checked) -> Check {
+    let finding =
+        |finding: check::Finding| Finding { name: finding.name.to_owned(), what: finding.what, remedy: finding.remedy };
+    let follower = |follower: Follower| match follower.process {
+        Some((process, name)) => format!("{name} ({process})"),
+        None => "a process of another container".to_owned(),
+    };
+    Check {
+        findings: checked.findings.into_iter().map(finding).collect(),
+        bridges: checked.bridges,
+        stations: checked.stations,
+        remotes: checked.remotes,
+        followers: checked.followers.into_iter().map(follower).collect(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! The exception path: each uplink has an interface in the kernel, a TAP, through which the kernel's own network stack
 //! and whatever runs on it (routing daemons, ping, ssh) use the uplink as if it were a NIC of theirs.
 //!
+//! An access port whose link's own protocols are the kernel's has such an interface, too. Nothing but frames to reserved
+//! link-local group addresses crosses there: LLDP, LACP, STP (IEEE 802.1Q, 8.6.3).
+//!
 //! # The way of a packet
 //!
 //! A worker gives up a packet for the kernel by copying it into a ring of its own, one for each class
@@ -29,13 +32,13 @@
 
 mod frame_ring;
 mod link;
+mod port_interface;
 mod tap;
 mod thread;
-mod uplink;
 mod watch;
 
 pub use frame_ring::{FrameReceiver, FrameSender, frame_ring};
+pub use port_interface::{Groups, Nic, PortInterface, Traffic};
 pub use tap::{ALIAS, TapError, TapFault};
 pub use thread::{ExceptionThread, ThreadEnd, WorkerEnd, connect};
-pub use uplink::{Groups, Nic, Uplink};
 pub use watch::Watch;

@@ -21,11 +21,11 @@ const CLONE_DEVICE: &str = "/dev/net/tun";
 /// The longest name of an interface, in bytes.
 const LONGEST_NAME: usize = libc::IFNAMSIZ - 1;
 
-/// Why an uplink has no interface in the kernel.
+/// Why a port has no interface in the kernel.
 #[derive(Debug, Error)]
 #[error("port `{port}` gets no interface `{interface}` in the kernel: {fault}")]
 pub struct TapError {
-    /// The uplink.
+    /// The port.
     pub port: String,
     /// The interface's name.
     pub interface: String,

@@ -10,12 +10,13 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::frame_ring::{FrameReceiver, FrameSender, frame_ring};
+use super::port_interface::{PortInterface, Traffic};
 use super::tap::has_gone;
-use super::uplink::Uplink;
 use super::watch::Watch;
 use crate::forwarding::classify::classify;
 use crate::tables::{PortIndex, Tables};
 use crate::telemetry::{ExceptionTelemetry, PuntClass};
+use crate::wire::ethernet::EthernetHeader;
 
 /// The bytes of a worker's ring of one class: 13 frames of the largest MTU, some hundred usual ones. A BGP session
 /// brings whole windows at once.
@@ -100,7 +101,7 @@ impl ExceptionThread {
     /// # Errors
     /// The system's, where it gives no thread.
     pub fn spawn(
-        uplinks: Vec<Uplink>,
+        interfaces: Vec<PortInterface>,
         watch: Watch,
         ends: ThreadEnd,
         telemetry: Arc<ExceptionTelemetry>,
@@ -109,7 +110,7 @@ impl ExceptionThread {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let buffer = vec![0; BUFFER];
-        let mut ferry = Ferry { uplinks, watch, ends, telemetry, tables, buffer };
+        let mut ferry = Ferry { interfaces, watch, ends, telemetry, tables, buffer };
         let body = move || ferry.run(&seen);
         let thread = std::thread::Builder::new().name("vtepd-exception".to_owned()).spawn(body)?;
         Ok(Self { stop, thread })
@@ -126,7 +127,7 @@ impl ExceptionThread {
 
 /// What the thread has.
 struct Ferry {
-    uplinks: Vec<Uplink>,
+    interfaces: Vec<PortInterface>,
     watch: Watch,
     ends: ThreadEnd,
     telemetry: Arc<ExceptionTelemetry>,
@@ -144,7 +145,7 @@ impl Ferry {
             };
             let moved = self.serve_workers() + self.read_interfaces(udp_port);
             let now = Instant::now();
-            self.watch.look(now, address, &mut self.uplinks);
+            self.watch.look(now, address, &mut self.interfaces);
             if moved > 0 {
                 active_until = now + ACTIVE;
             } else {
@@ -161,9 +162,10 @@ impl Ferry {
             for worker in 0..self.ends.to_kernel.len() {
                 for _ in 0..TURN {
                     let ring = self.ends.to_kernel.get_mut(worker).and_then(|rings| rings.get_mut(*class as usize));
-                    let uplinks = &mut self.uplinks;
+                    let interfaces = &mut self.interfaces;
                     let telemetry = &self.telemetry;
-                    let deliver = |port, first: &[u8], second: &[u8]| deliver(uplinks, telemetry, port, first, second);
+                    let deliver =
+                        |port, first: &[u8], second: &[u8]| deliver(interfaces, telemetry, port, first, second);
                     if ring.and_then(|ring| ring.take(deliver)).is_none() {
                         break;
                     }
@@ -178,17 +180,19 @@ impl Ferry {
     /// was.
     fn read_interfaces(&mut self, vxlan_port: u16) -> usize {
         let mut moved = 0;
-        for uplink in &mut self.uplinks {
-            let counters = self.telemetry.port(uplink.port);
-            let longest = uplink.longest_frame();
+        for interface in &mut self.interfaces {
+            let counters = self.telemetry.port(interface.port);
+            let longest = interface.longest_frame();
             for _ in 0..TURN {
-                let Some(tap) = uplink.tap.as_ref().filter(|_| self.ends.from_kernel.has_room(longest)) else { break };
+                let Some(tap) = interface.tap.as_ref().filter(|_| self.ends.from_kernel.has_room(longest)) else {
+                    break;
+                };
                 let frame = match tap.read(&mut self.buffer) {
                     Ok(Some(length)) => self.buffer.get(..length).unwrap_or_default(),
                     Ok(None) => break,
                     Err(error) => {
                         if has_gone(&error) {
-                            uplink.lose();
+                            interface.lose();
                         }
                         break;
                     }
@@ -196,9 +200,11 @@ impl Ferry {
                 moved += 1;
                 if frame.len() > longest {
                     counters.too_long.increment();
+                } else if interface.traffic() == Traffic::LinkLocal && !is_link_local(frame) {
+                    counters.not_link_local.increment();
                 } else if classify(frame, frame.len(), vxlan_port).is_none() {
                     counters.vxlan_refused.increment();
-                } else if self.ends.from_kernel.push(uplink.port, || std::iter::once(frame)) {
+                } else if self.ends.from_kernel.push(interface.port, || std::iter::once(frame)) {
                     counters.from_kernel.increment();
                 }
             }
@@ -208,8 +214,12 @@ impl Ferry {
 
     /// Sleeps until a frame of the kernel is there, at the most for so long.
     fn wait(&self, longest: Duration) {
-        let readable = |uplink: &Uplink| self.ends.from_kernel.has_room(uplink.longest_frame());
-        let taps = self.uplinks.iter().filter(|uplink| readable(uplink)).filter_map(|uplink| uplink.tap.as_ref());
+        let readable = |interface: &PortInterface| self.ends.from_kernel.has_room(interface.longest_frame());
+        let taps = self
+            .interfaces
+            .iter()
+            .filter(|interface| readable(interface))
+            .filter_map(|interface| interface.tap.as_ref());
         let mut descriptors: Vec<PollFd<'_>> =
             taps.map(|tap| PollFd::new(tap.descriptor(), PollFlags::POLLIN)).collect();
         // An interface that was removed is ready at once, and is given up when it is read. Whatever else ends the wait
@@ -218,17 +228,28 @@ impl Ferry {
     }
 }
 
+/// To a reserved link-local group address.
+fn is_link_local(frame: &[u8]) -> bool {
+    EthernetHeader::parse(frame).is_some_and(|header| header.destination.is_link_local_group())
+}
+
 /// Writes a frame to the interface of its port.
-fn deliver(uplinks: &mut [Uplink], telemetry: &ExceptionTelemetry, port: PortIndex, first: &[u8], second: &[u8]) {
+fn deliver(
+    interfaces: &mut [PortInterface],
+    telemetry: &ExceptionTelemetry,
+    port: PortIndex,
+    first: &[u8],
+    second: &[u8],
+) {
     let counters = telemetry.port(port);
-    let Some(uplink) = uplinks.iter_mut().find(|uplink| uplink.port == port) else {
+    let Some(interface) = interfaces.iter_mut().find(|interface| interface.port == port) else {
         return counters.not_taken.increment();
     };
-    match uplink.tap.as_ref().map(|tap| tap.write(first, second)) {
+    match interface.tap.as_ref().map(|tap| tap.write(first, second)) {
         Some(Ok(_)) => counters.to_kernel.increment(),
         Some(Err(error)) if has_gone(&error) => {
             counters.not_taken.increment();
-            uplink.lose();
+            interface.lose();
         }
         Some(Err(_)) | None => counters.not_taken.increment(),
     }

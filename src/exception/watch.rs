@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use nix::ifaddrs::getifaddrs;
 
-use super::uplink::Uplink;
+use super::port_interface::{PortInterface, Traffic};
 use crate::tables::ExceptionPath;
 use crate::wire::{MacAddr, nd};
 
@@ -18,7 +18,7 @@ const LINKS: Duration = Duration::from_millis(100);
 /// How often everything else is looked at.
 const REST: Duration = Duration::from_secs(1);
 
-/// Looks after the uplinks, and tells the control thread what the kernel gets.
+/// Looks after the interfaces, and tells the control thread what the kernel gets.
 pub struct Watch {
     published: Arc<ArcSwap<ExceptionPath>>,
     links_due: Instant,
@@ -28,10 +28,10 @@ pub struct Watch {
 impl Watch {
     /// A watch for a gateway with this VTEP address. It has looked once.
     #[must_use]
-    pub fn new(vtep: IpAddr, uplinks: &mut [Uplink]) -> Self {
+    pub fn new(vtep: IpAddr, interfaces: &mut [PortInterface]) -> Self {
         let now = Instant::now();
         let mut watch = Self { published: Arc::default(), links_due: now, rest_due: now };
-        watch.look(now, vtep, uplinks);
+        watch.look(now, vtep, interfaces);
         watch
     }
 
@@ -42,22 +42,24 @@ impl Watch {
     }
 
     /// Does what is due.
-    pub(super) fn look(&mut self, now: Instant, vtep: IpAddr, uplinks: &mut [Uplink]) {
+    pub(super) fn look(&mut self, now: Instant, vtep: IpAddr, interfaces: &mut [PortInterface]) {
         if now >= self.links_due {
             self.links_due = now + LINKS;
-            uplinks.iter_mut().for_each(Uplink::follow_link);
+            interfaces.iter_mut().for_each(PortInterface::follow_link);
         }
         if now >= self.rest_due {
             self.rest_due = now + REST;
             let memberships = memberships();
-            for uplink in uplinks.iter_mut() {
-                uplink.restore();
-                uplink.follow_nic();
-                if let Some(index) = uplink.index() {
-                    uplink.follow_groups(groups(index, vtep, &memberships));
+            for interface in interfaces.iter_mut() {
+                interface.restore();
+                interface.follow_nic();
+                // An access port hears everything anyway.
+                let listed = interface.index().filter(|_| interface.traffic() == Traffic::AllButVxlan);
+                if let Some(index) = listed {
+                    interface.follow_groups(groups(index, vtep, &memberships));
                 }
             }
-            let path = path(vtep, uplinks);
+            let path = path(vtep, interfaces);
             if **self.published.load() != path {
                 self.published.store(Arc::new(path));
             }
@@ -75,11 +77,11 @@ fn groups(index: u32, vtep: IpAddr, memberships: &[(u32, MacAddr)]) -> BTreeSet<
     joined.chain(own).collect()
 }
 
-fn path(vtep: IpAddr, uplinks: &[Uplink]) -> ExceptionPath {
+fn path(vtep: IpAddr, interfaces: &[PortInterface]) -> ExceptionPath {
     let owners = owners(vtep);
     let mut path = ExceptionPath::new(!owners.is_empty());
-    for uplink in uplinks.iter().filter(|uplink| uplink.tap.is_some()) {
-        path.add(uplink.port, owners.contains(uplink.interface()));
+    for interface in interfaces.iter().filter(|interface| interface.tap.is_some()) {
+        path.add(interface.port, owners.contains(interface.interface()));
     }
     path
 }

@@ -3,9 +3,11 @@
 use super::bridging::{Admission, check_front};
 use super::framing::{Addresses, FramePlace};
 use super::packet::PacketBuffer;
+use super::uplink::Refusal;
 use crate::tables::access_map::{AccessMap, Attachment};
-use crate::tables::snapshot::Snapshot;
+use crate::tables::snapshot::{LinkLocal, Snapshot};
 use crate::telemetry::DropReason;
+use crate::wire::MacAddr;
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_AT, ETHERTYPE_VLAN, VLAN_TAG, is_vlan_ethertype};
 use crate::wire::field::{field, read_u16};
 
@@ -35,26 +37,32 @@ pub fn admit_usual<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Option<Adm
     Some(Admission { bridge: attachment.bridge(), source: attachment.source(), addresses, place })
 }
 
-/// Admits any frame that an access port with these VLANs received: finds its bridge and how many access tags come off.
-/// Of a frame that [`admit_usual`] takes, it says the same.
+/// Admits any frame that an access port with these VLANs, and this word on the frames of its link, received: finds its
+/// bridge and how many access tags come off. Of a frame that [`admit_usual`] takes, it says the same.
 ///
 /// # Errors
-/// The reason why the frame is dropped.
+/// Why the frame is not bridged.
 pub fn admit_unusual<P: PacketBuffer>(
     packet: &P,
     vlans: &AccessMap,
+    link_local: LinkLocal,
     snapshot: &Snapshot,
-) -> Result<Admission, DropReason> {
+) -> Result<Admission, Refusal> {
     let head = packet.head();
     let front = head.first_chunk::<ETHERNET_HEADER>().ok_or_else(|| short(packet, ETHERNET_HEADER))?;
     let outermost = u16::from_be_bytes([front[ETHERTYPE_AT], front[ETHERTYPE_AT + 1]]);
-    let attachment = if outermost == vlans.tpid() { of_tagged(packet, vlans)? } else { vlans.get(0) };
-    let attachment = attachment.ok_or(DropReason::UnknownVlan)?;
-    let stripped = if outermost == vlans.tpid() { attachment.stripped() } else { 0 };
+    let is_tagged = outermost == vlans.tpid();
+    let attachment = if is_tagged { of_tagged(packet, vlans)? } else { vlans.get(0) };
+    let Some(attachment) = attachment else {
+        let destination = front.first_chunk().map_or(MacAddr::ZERO, |octets| MacAddr(*octets));
+        let is_ports = !is_tagged && link_local != LinkLocal::AsBridge && destination.is_link_local_group();
+        return Err(if is_ports { Refusal::LinkLocal } else { DropReason::UnknownVlan.into() });
+    };
+    let stripped = if is_tagged { attachment.stripped() } else { 0 };
     let place = FramePlace::without(stripped, packet);
-    let is_tagged = read_u16(head, place.start() + ETHERTYPE_AT).is_some_and(is_vlan_ethertype);
-    if is_tagged && !snapshot.policy(attachment.bridge()).carry_tags {
-        return Err(if stripped > 0 { DropReason::AccessDoubleTagged } else { DropReason::UnknownVlan });
+    let has_own = read_u16(head, place.start() + ETHERTYPE_AT).is_some_and(is_vlan_ethertype);
+    if has_own && !snapshot.policy(attachment.bridge()).carry_tags {
+        return Err(if stripped > 0 { DropReason::AccessDoubleTagged.into() } else { DropReason::UnknownVlan.into() });
     }
     check_front(packet, place)?;
     let addresses = front.first_chunk().map(Addresses::of).ok_or(DropReason::Truncated)?;

@@ -6,7 +6,7 @@ use super::packet::PacketBuffer;
 use super::uplink::Refusal;
 use crate::tables::fdb::{Fdb, FdbKey, FdbValue, Probe};
 use crate::tables::learning::LearnEvent;
-use crate::tables::snapshot::UNKNOWN_TUNNEL;
+use crate::tables::snapshot::{LinkLocal, UNKNOWN_TUNNEL};
 use crate::tables::{BridgeIndex, Location, LocationKind};
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
 use crate::wire::MacAddr;
@@ -38,6 +38,15 @@ pub enum Verdict {
     Refuse(Refusal),
     /// Drop it.
     Drop(DropReason),
+}
+
+impl From<Refusal> for Verdict {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Drop(reason) => Self::Drop(reason),
+            other => Self::Refuse(other),
+        }
+    }
 }
 
 /// What later stages may read of a frame's front: its header and tags, the longest IPv4 header, and two ports.
@@ -154,9 +163,9 @@ fn is_here(value: FdbValue, frame: &Frame, around: &Surroundings<'_>) -> bool {
 pub fn decide_unusual(frame: &mut Frame, around: &Surroundings<'_>) {
     let known = around.fdb.lookup(&frame.source_probe);
     if !known.is_some_and(|value| is_here(value, frame, around))
-        && let Err(reason) = meet_source(frame, known, around)
+        && let Err(refusal) = meet_source(frame, known, around)
     {
-        frame.verdict = Verdict::Drop(reason);
+        frame.verdict = refusal.into();
         return;
     }
     if frame.is_to_group() {
@@ -172,8 +181,8 @@ pub fn decide_unusual(frame: &mut Frame, around: &Surroundings<'_>) {
 
 /// Multicasts and broadcasts are flooded.
 fn decide_group(frame: &mut Frame, around: &Surroundings<'_>) {
-    if let Err(reason) = check_group(frame, around) {
-        frame.verdict = Verdict::Drop(reason);
+    if let Err(refusal) = check_group(frame, around) {
+        frame.verdict = refusal.into();
         return;
     }
     count_received(frame, around.telemetry);
@@ -203,10 +212,25 @@ fn count_received(frame: &Frame, telemetry: &WorkerTelemetry) {
 }
 
 /// Refuses reserved link-local destinations, unless the bridge forwards them (conformance row B5).
-fn check_group(frame: &Frame, around: &Surroundings<'_>) -> Result<(), DropReason> {
+fn check_group(frame: &Frame, around: &Surroundings<'_>) -> Result<(), Refusal> {
     let destination = frame.destination_probe.key().mac();
-    let refused = destination.is_link_local_group() && !around.snapshot.policy(frame.bridge()).link_local;
-    if refused { Err(DropReason::LinkLocal) } else { Ok(()) }
+    if !destination.is_link_local_group() {
+        Ok(())
+    } else if is_kept_by_port(frame, around) {
+        Err(Refusal::LinkLocal)
+    } else if around.snapshot.policy(frame.bridge()).link_local && !destination.is_mac_control_group() {
+        Ok(())
+    } else {
+        Err(DropReason::LinkLocal.into())
+    }
+}
+
+/// A frame of the link of an access port that keeps these: it had no tag that named its bridge.
+fn is_kept_by_port(frame: &Frame, around: &Surroundings<'_>) -> bool {
+    let LocationKind::Access(index) = frame.source.kind() else { return false };
+    let member = around.snapshot.members.get(index.0 as usize).filter(|_| frame.place.start() == 0);
+    let port = member.and_then(|member| around.snapshot.ports.get(usize::from(member.port.0)));
+    port.is_some_and(|port| port.link_local != LinkLocal::AsBridge)
 }
 
 /// The source is not known to be here, or was last heard of some ticks ago.
@@ -214,10 +238,10 @@ fn check_group(frame: &Frame, around: &Surroundings<'_>) -> Result<(), DropReaso
 /// What is checked of a source is checked here alone: one that no station can have is never in the FDB (row B4), and one
 /// whose entry names this very place was checked, its remote VTEP included, when it was learned. So known stations are
 /// spared all of it.
-fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>) -> Result<(), DropReason> {
+fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>) -> Result<(), Refusal> {
     let key = frame.source_probe.key();
     if !key.mac().is_station() {
-        return Err(DropReason::InvalidSourceMac);
+        return Err(DropReason::InvalidSourceMac.into());
     }
     check_group(frame, around)?;
     if let Some(value) = known.filter(|value| value.location() == frame.source) {
@@ -231,7 +255,7 @@ fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>
     if let LocationKind::Tunnel(tunnel) = frame.source.kind() {
         let domain = around.snapshot.domains.get(usize::from(frame.bridge().0));
         if policy.source_check && !domain.is_some_and(|domain| domain.accepts(tunnel)) {
-            return Err(DropReason::UnknownRemote);
+            return Err(DropReason::UnknownRemote.into());
         }
         learnable &= tunnel != UNKNOWN_TUNNEL;
     }

@@ -226,6 +226,7 @@ pub fn to_tunnel<P: PacketBuffer>(
 
 #[cold]
 fn too_big<P>(packet: P, index: TunnelIndex, around: &Surroundings<'_>) -> Undelivered<P> {
+    around.telemetry.too_big(index).increment();
     let way = around.snapshot.next_hops.get(usize::from(index.0));
     Undelivered::TooBig { packet, max_frame: way.map_or(0, NextHop::max_frame) }
 }

@@ -1,9 +1,12 @@
-//! What an uplink receives and the gateway does not bridge: who gets it, the gateway itself, the kernel, or nobody.
+//! What a port receives and the gateway does not bridge: who gets it, the gateway itself, the kernel, or nobody.
 //!
 //! Where the uplink has an interface in the kernel, the kernel gets what is not VXLAN: discovery, ICMP, BGP, whatever is
 //! addressed to the port's MAC address or to a group. The gateway answers for its VTEP address itself as long as the
 //! kernel has not that address; packets to the address that it does not answer then go to nobody, for a kernel that
 //! forwards would send them back out.
+//!
+//! An access port may have such an interface too, for the protocols of its link alone: frames to reserved link-local
+//! group addresses.
 //!
 //! The kernel is slow, and anyone can write to it. So each class of packets has a rate of its own, and a queue of its
 //! own behind [`Egress::punt`]: a flood of one class takes nothing from another.
@@ -13,11 +16,12 @@ use super::egress::Egress;
 use super::forwarder::Surroundings;
 use super::local;
 use super::packet::PacketBuffer;
+use super::path_mtu;
 use super::token_bucket::TokenBucket;
 use super::uplink::Refusal;
-use crate::tables::snapshot::Port;
+use crate::tables::snapshot::{LinkLocal, Port};
 use crate::tables::{PortIndex, Snapshot};
-use crate::telemetry::{DropReason, Punt, PuntClass};
+use crate::telemetry::{DropReason, Event, Punt, PuntClass};
 
 /// How many packets of a class a worker gives the kernel in one second. A tenth of it may come at once.
 #[must_use]
@@ -25,7 +29,7 @@ pub const fn per_second(class: PuntClass) -> u64 {
     match class {
         PuntClass::Bgp | PuntClass::Bfd => 20_000,
         PuntClass::ArpNd => 2000,
-        PuntClass::Icmp => 1000,
+        PuntClass::LinkLocal | PuntClass::Icmp => 1000,
         PuntClass::Other => 5000,
     }
 }
@@ -35,7 +39,12 @@ pub const fn per_second(class: PuntClass) -> u64 {
 pub struct Exceptions {
     /// By class.
     buckets: [TokenBucket; PuntClass::COUNT],
+    /// For what routers say of paths.
+    path_mtus: TokenBucket,
 }
+
+/// How many messages about paths a worker heeds in one second; the others are ICMP as any other.
+const PATH_MTUS_PER_SECOND: u64 = 100;
 
 impl Exceptions {
     /// With full buckets, for a clock of this many cycles a second.
@@ -45,7 +54,8 @@ impl Exceptions {
             let rate = PuntClass::ALL.get(class).map_or(1, |class| per_second(*class));
             TokenBucket::new(cycles_per_second, rate, rate / 10)
         };
-        Self { buckets: std::array::from_fn(bucket) }
+        let path_mtus = TokenBucket::new(cycles_per_second, PATH_MTUS_PER_SECOND, PATH_MTUS_PER_SECOND);
+        Self { buckets: std::array::from_fn(bucket), path_mtus }
     }
 
     /// Takes a packet that `ingress` received and that is not bridged: answers it, gives it to the kernel, or drops and
@@ -60,16 +70,23 @@ impl Exceptions {
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) {
+        if refusal == Refusal::Local && self.heed_path_mtu(&packet, around) {
+            return;
+        }
         let path = &around.snapshot.exception;
         let class = match path.has(ingress) {
             true => classify(packet.head(), packet.len(), around.snapshot.vtep.udp_port),
             false => None,
         };
+        if refusal == Refusal::LinkLocal && port.link_local == LinkLocal::Punt && class.is_some() {
+            return self.punt(&packet, PuntClass::LinkLocal, ingress, around, egress);
+        }
         if let Some(class) = class.filter(|class| is_kernels(refusal, *class, around.snapshot, ingress)) {
             return self.punt(&packet, class, ingress, around, egress);
         }
         let reason = match refusal {
             Refusal::Drop(reason) => reason,
+            Refusal::LinkLocal => DropReason::LinkLocal,
             Refusal::Local | Refusal::Discovery => match local::answer(&mut packet, port, around) {
                 Ok(()) => return egress.transmit(ingress, packet),
                 Err(reason) => reason,
@@ -82,6 +99,16 @@ impl Exceptions {
             }
             _ => around.telemetry.count_drop(reason),
         }
+    }
+
+    /// True where the packet said what a path takes, and the control thread is told.
+    fn heed_path_mtu<P: PacketBuffer>(&mut self, packet: &P, around: &Surroundings<'_>) -> bool {
+        let Some(path) = path_mtu::told_by(packet, around.snapshot) else { return false };
+        let heeded = self.path_mtus.take(around.now.cycles) && around.learn.send_path_mtu(path);
+        if heeded {
+            around.telemetry.event(Event::PathMtuTold);
+        }
+        heeded
     }
 
     fn punt<P: PacketBuffer>(
@@ -115,7 +142,7 @@ fn is_kernels(refusal: Refusal, class: PuntClass, snapshot: &Snapshot, ingress: 
         Refusal::Drop(DropReason::UplinkForeignAddress | DropReason::UplinkEtherType) => true,
         // To the gateway's own address.
         Refusal::Drop(DropReason::UplinkUnserved) => path.owns_address(),
-        Refusal::Drop(_) => false,
+        Refusal::Drop(_) | Refusal::LinkLocal => false,
         Refusal::Local | Refusal::Discovery => {
             let answers_discovery = snapshot.vtep.address.is_ipv4() || path.answers_nd(ingress);
             path.owns_address() && (class != PuntClass::ArpNd || answers_discovery)

@@ -177,7 +177,11 @@ impl<P: PacketBuffer> Payload<P> {
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) -> Result<(), DropReason> {
-        let way = way_to(index, self.length, around)?;
+        let way = way_to(index, self.length, around).inspect_err(|reason| {
+            if *reason == DropReason::TooBigForTunnel {
+                around.telemetry.too_big(index).increment();
+            }
+        })?;
         let vni = around.snapshot.bridges.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?.vni;
         let front = Front { vni, flow: self.flow, addresses: self.addresses, length: self.length };
         let copy = match way.header() {

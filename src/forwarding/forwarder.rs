@@ -15,7 +15,7 @@ use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
 use crate::tables::outer_pattern::OuterPattern;
-use crate::tables::snapshot::{Port, PortSide};
+use crate::tables::snapshot::{LinkLocal, Port, PortSide};
 use crate::tables::{LocationKind, PortIndex, Snapshot};
 use crate::telemetry::{DropReason, WorkerTelemetry};
 use crate::wire::ecn::Ecn;
@@ -84,7 +84,7 @@ impl Forwarder {
                 self.admit_from_uplink::<true, P>(port, pattern, burst, around)
             }
             PortSide::Uplink(pattern) => self.admit_from_uplink::<false, P>(port, pattern, burst, around),
-            PortSide::Access(vlans) => self.admit_from_access(vlans, burst, around),
+            PortSide::Access(vlans) => self.admit_from_access(port, vlans, burst, around),
         }
         self.decide(burst.len(), around);
         self.send(ingress, port, burst, around, egress);
@@ -130,11 +130,17 @@ impl Forwarder {
 
     /// Stage 1 of an access port.
     #[inline(never)]
-    fn admit_from_access<P: PacketBuffer>(&mut self, vlans: &AccessMap, burst: &[P], around: &Surroundings<'_>) {
+    fn admit_from_access<P: PacketBuffer>(
+        &mut self,
+        port: &Port,
+        vlans: &AccessMap,
+        burst: &[P],
+        around: &Surroundings<'_>,
+    ) {
         for (packet, frame) in burst.iter().zip(self.frames.iter_mut()) {
             match access::admit_usual(packet, vlans) {
                 Some(admission) => frame.admit(&admission, around.fdb),
-                None => admit_unusual_from_access(packet, frame, vlans, around),
+                None => admit_unusual_from_access(packet, frame, (vlans, port.link_local), around),
             }
         }
     }
@@ -223,12 +229,12 @@ fn admit_unusual_from_uplink<P: PacketBuffer>(
 fn admit_unusual_from_access<P: PacketBuffer>(
     packet: &P,
     frame: &mut Frame,
-    vlans: &AccessMap,
+    (vlans, link_local): (&AccessMap, LinkLocal),
     around: &Surroundings<'_>,
 ) {
-    match access::admit_unusual(packet, vlans, around.snapshot) {
+    match access::admit_unusual(packet, vlans, link_local, around.snapshot) {
         Ok(admission) => frame.admit(&admission, around.fdb),
-        Err(reason) => frame.verdict = Verdict::Drop(reason),
+        Err(refusal) => frame.verdict = refusal.into(),
     }
 }
 

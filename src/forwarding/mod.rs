@@ -30,6 +30,7 @@ pub mod framing;
 pub mod heap_packet;
 pub mod local;
 pub mod packet;
+pub mod path_mtu;
 pub mod remark;
 pub mod token_bucket;
 pub mod too_big;

@@ -30,6 +30,8 @@ pub enum Refusal {
     Local,
     /// It is ARP, or IPv6 to a group: perhaps a question for the gateway's own address.
     Discovery,
+    /// It is to a reserved link-local group address, and the port's own word on these counts.
+    LinkLocal,
 }
 
 impl From<DropReason> for Refusal {
@@ -387,6 +389,9 @@ fn sum_range<P: PacketBuffer>(packet: &P, range: std::ops::Range<usize>, mut sum
 fn not_ours(ethernet: &EthernetHeader) -> Refusal {
     if !ethernet.destination.is_group() {
         return DropReason::UplinkForeignMac.into();
+    }
+    if ethernet.destination.is_link_local_group() {
+        return Refusal::LinkLocal;
     }
     match ethernet.ethertype {
         ETHERTYPE_ARP | ETHERTYPE_IPV6 => Refusal::Discovery,

@@ -13,6 +13,7 @@
 mod abi;
 mod dump;
 mod event;
+mod followers;
 mod link;
 mod listener;
 mod mirror;
@@ -23,6 +24,7 @@ mod socket;
 
 pub use dump::{Dumped, Dumps, Table};
 pub use event::{Bridged, Destination, Event, Neighbour, NeighbourState, Origin};
+pub use followers::{Follower, followers};
 pub use link::{Link, Vxlan};
 pub use listener::{Listener, Received, Told};
 pub use mirror::{Change, Entries, Mirror, Place, Source};

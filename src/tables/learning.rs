@@ -1,9 +1,10 @@
-//! From the workers to the writer of the FDB: sources that are new, or seen in a new place.
+//! From the workers to the control thread: sources that are new, or seen in a new place; and what routers say of the
+//! paths to remote VTEPs.
 
 use crossbeam::queue::ArrayQueue;
 
-use super::Location;
 use super::fdb::FdbKey;
+use super::{Location, TunnelIndex};
 
 /// A source that a worker met and that the FDB does not know to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,31 +15,59 @@ pub struct LearnEvent {
     pub location: Location,
 }
 
-/// One worker's bounded ring of events. A full ring refuses the event: the source's next packet tries again.
+/// A path that takes less than was thought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathMtu {
+    /// The remote VTEP at its end.
+    pub tunnel: TunnelIndex,
+    /// The largest IP packet that it takes, in bytes.
+    pub mtu: u16,
+}
+
+/// One worker's bounded rings. A full one refuses what it is sent: the source's next packet tries again, and so does the
+/// next packet that does not fit.
 #[derive(Debug)]
-pub struct LearnRing(ArrayQueue<LearnEvent>);
+pub struct LearnRing {
+    events: ArrayQueue<LearnEvent>,
+    path_mtus: ArrayQueue<PathMtu>,
+}
 
 impl LearnRing {
     /// Events a ring holds. The writer looks every millisecond, so this is good for 8 million new sources a second.
     pub const CAPACITY: usize = 8192;
 
-    /// An empty ring.
+    /// Paths a ring holds.
+    pub const PATH_MTUS: usize = 64;
+
+    /// Empty rings.
     #[must_use]
     pub fn new() -> Self {
-        Self(ArrayQueue::new(Self::CAPACITY))
+        Self { events: ArrayQueue::new(Self::CAPACITY), path_mtus: ArrayQueue::new(Self::PATH_MTUS) }
     }
 
     /// Sends an event; false where the ring is full.
     #[inline]
     #[must_use]
     pub fn send(&self, event: LearnEvent) -> bool {
-        self.0.push(event).is_ok()
+        self.events.push(event).is_ok()
     }
 
     /// Takes the oldest event.
     #[must_use]
     pub fn take(&self) -> Option<LearnEvent> {
-        self.0.pop()
+        self.events.pop()
+    }
+
+    /// Sends what is known of a path; false where the ring is full.
+    #[must_use]
+    pub fn send_path_mtu(&self, path: PathMtu) -> bool {
+        self.path_mtus.push(path).is_ok()
+    }
+
+    /// Takes what was sent of a path first.
+    #[must_use]
+    pub fn take_path_mtu(&self) -> Option<PathMtu> {
+        self.path_mtus.pop()
     }
 }
 

@@ -132,6 +132,15 @@ impl RemoteMap {
         Self { ipv4: AddressTable::new(&ipv4), ipv6: AddressTable::new(&ipv6) }
     }
 
+    /// The remote VTEP with this address.
+    #[must_use]
+    pub fn get(&self, address: IpAddr) -> Option<TunnelIndex> {
+        match address {
+            IpAddr::V4(address) => self.get_ipv4(address),
+            IpAddr::V6(address) => self.get_ipv6(address),
+        }
+    }
+
     /// The remote VTEP with this IPv4 address.
     #[inline(always)]
     #[must_use]

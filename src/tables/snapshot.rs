@@ -130,6 +130,19 @@ pub struct Port {
     pub mtu: u16,
     /// What is on its other side.
     pub side: PortSide,
+    /// What happens to the frames of its own link.
+    pub link_local: LinkLocal,
+}
+
+/// What happens to untagged frames that a port receives for reserved link-local group addresses (IEEE 802.1Q, 8.6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkLocal {
+    /// Their bridge says.
+    AsBridge,
+    /// They are dropped.
+    Drop,
+    /// The kernel gets them, where the port has an interface there.
+    Punt,
 }
 
 /// What is on a port's other side.
@@ -150,7 +163,7 @@ pub struct BridgePolicy {
     pub source_check: bool,
     /// VLAN tags of the bridged frames are carried rather than refused.
     pub carry_tags: bool,
-    /// Frames to reserved link-local group addresses are bridged.
+    /// Frames to reserved link-local group addresses are bridged, but for what the port keeps.
     pub link_local: bool,
 }
 

@@ -74,6 +74,8 @@ pub struct NextHop {
     length: u8,
     ipv6: bool,
     header: [u8; OUTER_IPV6],
+    /// What `max_frame` is where nothing is known of the path behind the next hop.
+    own_max_frame: u16,
 }
 
 const _: () = assert!(std::mem::offset_of!(NextHop, header) + OUTER_IPV4 <= 64);
@@ -88,6 +90,7 @@ impl NextHop {
         length: 0,
         ipv6: false,
         header: [0; OUTER_IPV6],
+        own_max_frame: 0,
     };
 
     /// True where no way is known.
@@ -134,7 +137,25 @@ impl NextHop {
         };
         let overhead = (length - ETHERNET_HEADER) as u16;
         let max_frame = outer.mtu.saturating_sub(overhead);
-        Self { partial_sum, max_frame, port, length: length as u8, ipv6, header }
+        Self { partial_sum, max_frame, port, length: length as u8, ipv6, header, own_max_frame: max_frame }
+    }
+
+    /// The outer headers' share of an IP packet, in bytes.
+    fn overhead(&self) -> u16 {
+        u16::from(self.length).saturating_sub(ETHERNET_HEADER as u16)
+    }
+
+    /// The largest IP packet that is sent this way, in bytes; none where no way is known.
+    #[must_use]
+    pub fn mtu(&self) -> Option<u16> {
+        (!self.is_unknown()).then(|| self.max_frame.saturating_add(self.overhead()))
+    }
+
+    /// Sends no larger IP packet this way than the path to its end takes, in bytes; where that is not known, as large ones
+    /// as the uplink and the route take.
+    pub fn limit(&mut self, path_mtu: Option<u16>) {
+        let fits = path_mtu.map_or(u16::MAX, |mtu| mtu.saturating_sub(self.overhead()));
+        self.max_frame = self.own_max_frame.min(fits);
     }
 
     /// The uplink.

@@ -29,6 +29,8 @@ labelled_enum! {
         TooBigSent = "too_big_sent",
         /// ICMP messages about the usable MTU not sent because of the rate limit.
         TooBigSuppressed = "too_big_suppressed",
+        /// ICMP messages of routers that a VXLAN packet of the gateway's does not fit its path; they are heeded.
+        PathMtuTold = "path_mtu_told",
         /// Frames padded to the Ethernet minimum before an access port (IEEE 802.3, 4A.2.3.2.4).
         Padded = "padded",
         /// Packets handed to the worker that owns the port's transmit queue.

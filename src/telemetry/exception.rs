@@ -15,6 +15,8 @@ labelled_enum! {
         Bfd = "bfd",
         /// ARP (RFC 826) and IPv6 neighbour and router discovery (RFC 4861).
         ArpNd = "arp_nd",
+        /// LLDP, LACP, STP and whatever else is to a reserved link-local group address (IEEE 802.1Q, 8.6.3).
+        LinkLocal = "link_local",
         /// ICMP, and ICMPv6 but for neighbour discovery.
         Icmp = "icmp",
         /// Everything else.
@@ -47,7 +49,7 @@ impl PuntCounters {
     }
 }
 
-/// What the thread between the kernel's interfaces and the workers counts of one uplink. That thread writes it.
+/// What the thread between the kernel's interfaces and the workers counts of one port. That thread writes it.
 #[derive(Debug, Default)]
 pub struct KernelCounters {
     /// Packets the kernel's interface took.
@@ -60,9 +62,11 @@ pub struct KernelCounters {
     pub vxlan_refused: Counter,
     /// Packets of the kernel not sent because they are longer than the port's MTU allows.
     pub too_long: Counter,
+    /// Packets of the kernel not sent because the port is an access port, and they are not to a link-local group.
+    pub not_link_local: Counter,
 }
 
-/// What that thread counts, by uplink.
+/// What that thread counts, by port.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct ExceptionTelemetry {

@@ -74,6 +74,10 @@ pub struct RemoteLabel {
     pub index: TunnelIndex,
     /// The label: its address.
     pub address: IpAddr,
+    /// The largest IP packet that goes there, in bytes, where there is a way.
+    pub mtu: Option<u16>,
+    /// That is what a router said of the path.
+    pub is_path_mtu: bool,
 }
 
 /// A port as its driver tells it.

@@ -42,6 +42,9 @@ pub struct RemoteTotal {
     pub received: TrafficTotal,
     /// Frames sent to it.
     pub sent: TrafficTotal,
+    /// Frames not sent to it because they do not fit the way.
+    #[serde(default)]
+    pub too_big: u64,
 }
 
 /// The packets dropped for `reason`.
@@ -84,6 +87,7 @@ pub fn remote(workers: &[WorkerHandle], index: TunnelIndex) -> RemoteTotal {
         let counters = worker.telemetry.remote(index);
         total.received.add(counters.received());
         total.sent.add(counters.sent());
+        total.too_big = total.too_big.wrapping_add(worker.telemetry.too_big(index).get());
     }
     total
 }

@@ -141,6 +141,7 @@ pub struct WorkerTelemetry {
     events: [Counter; Event::COUNT],
     bridges: CounterTable<BridgeRow>,
     remotes: CounterTable<RemoteRow>,
+    too_big: CounterTable<Counter>,
     ports: [[Counter; 4]; MAX_PORTS],
     /// Packets for the kernel.
     pub punts: PuntCounters,
@@ -167,6 +168,7 @@ impl WorkerTelemetry {
             events: [const { Counter::new() }; Event::COUNT],
             bridges: CounterTable::new(),
             remotes: CounterTable::new(),
+            too_big: CounterTable::new(),
             ports: [const { [const { Counter::new() }; 4] }; MAX_PORTS],
             punts: PuntCounters::default(),
             burst_time: CycleHistogram::new(),
@@ -221,6 +223,13 @@ impl WorkerTelemetry {
     #[must_use]
     pub fn remote(&self, tunnel: TunnelIndex) -> RemoteCounters<'_> {
         RemoteCounters(&self.remotes.row(tunnel.0).0)
+    }
+
+    /// Frames that did not fit the way to a remote VTEP.
+    #[inline]
+    #[must_use]
+    pub fn too_big(&self, tunnel: TunnelIndex) -> &Counter {
+        self.too_big.row(tunnel.0)
     }
 
     /// A port's counters. The config has at most [`MAX_PORTS`] ports; an index beyond that wraps.

@@ -50,6 +50,14 @@ impl MacAddr {
         self.to_u64() & 0xffff_ffff_fff0 == 0x0180_c200_0000
     }
 
+    /// True for the reserved address that MAC control frames are sent to, PAUSE among them (IEEE 802.3, annex 31B): they
+    /// are between two MACs, and stop one of them from sending.
+    #[inline]
+    #[must_use]
+    pub const fn is_mac_control_group(self) -> bool {
+        self.to_u64() == 0x0180_c200_0001
+    }
+
     /// True for an address a station may use as its source: neither group nor zero.
     #[inline]
     #[must_use]

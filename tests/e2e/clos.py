@@ -9,35 +9,21 @@
 FRR's configs are those of `examples/leaf-frr`, with each node's own name, addresses and AS.
 """
 
+import itertools
 import json
-import os
-import re
 
+from examples import Example
 from frr import Frr
 from overlay import OVERLAY_MTU, UNDERLAY_MTU, Station
-from testbed import ROOT, Testbed, run, wait_until
+from testbed import Testbed, run, wait_until
 
-EXAMPLE = os.path.join(ROOT, "examples", "leaf-frr")
+EXAMPLE = Example("leaf-frr")
 VNI = 100
 SPINES = (1, 2)
 LEAVES = (1, 2, 3)
 CONVERGENCE_SECONDS = 30
 HASH_PORTS = {"net.ipv4.fib_multipath_hash_policy": 1, "net.ipv6.fib_multipath_hash_policy": 1}
 ROUTER = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1, **HASH_PORTS}
-
-
-def example(name):
-    """The text of one of the example's files."""
-    with open(os.path.join(EXAMPLE, name), encoding="utf-8") as file:
-        return file.read()
-
-
-def replaced(text, changes):
-    """The text with each name replaced; every name must be there, so that the test runs what the file says."""
-    for old, new in changes.items():
-        text, times = re.subn(rf"(?<![\w.:]){re.escape(old)}(?![\w:])", new, text)
-        assert times, f"{old} is not in the file"
-    return text
 
 
 class Node:
@@ -50,7 +36,7 @@ class Node:
         self.namespace = bed.namespace(name)
         # Link-local addresses on the interfaces to come: BGP unnumbered needs them.
         self.sysctl({"net.ipv6.conf.default.addr_gen_mode": 0, **ROUTER})
-        self.frr = Frr(bed, self.namespace, config, example("daemons"))
+        self.frr = Frr(bed, self.namespace, config, EXAMPLE.text("daemons"))
 
     def sysctl(self, settings):
         """Sets kernel parameters of the node."""
@@ -97,7 +83,7 @@ class Spine(Node):
 
     def __init__(self, bed, number):
         name = f"spine{number}"
-        config = replaced(example("spine-frr.conf"), {"spine1": name, "10.0.0.1": f"10.0.0.{number}"})
+        config = EXAMPLE.text("spine-frr.conf", {"spine1": name, "10.0.0.1": f"10.0.0.{number}"})
         super().__init__(bed, name, config)
 
     def fall_silent(self):
@@ -125,8 +111,8 @@ class Leaf(Node):
         self.addresses = {"ipv4": f"10.0.0.1{number}", "ipv6": f"fd00::1{number}"}
         self.address = self.addresses[family]
         name = f"leaf{number}"
-        config = replaced(example("frr.conf"), {"leaf1": name, "10.0.0.11": self.addresses["ipv4"],
-                                                "fd00::11": self.addresses["ipv6"], "65011": f"6501{number}"})
+        config = EXAMPLE.text("frr.conf", {"leaf1": name, "10.0.0.11": self.addresses["ipv4"],
+                                           "fd00::11": self.addresses["ipv6"], "65011": f"6501{number}"})
         if family == "ipv6":
             # FRR 8.4 would advertise the IPv6 VTEP's VNI with its router id, an IPv4 address, as the VTEP.
             config = config.replace("  advertise-all-vni\n", "")
@@ -207,8 +193,8 @@ class KernelLeaf(Leaf):
         return self.frr.show(f"evpn mac vni {VNI} mac {mac}").get(mac, {})
 
     def attach(self, number, namespace, device="eth0"):
-        """Joins a host's interface to the bridge, as port acNUMBER; returns the interface's name."""
-        port = f"ac{number}"
+        """Joins a host's interface to the bridge; returns the interface's name."""
+        port = f"h{number}-{device}"
         self.bed.veth(self.namespace, port, namespace, device, OVERLAY_MTU)
         self.ip("link", "set", port, "master", f"br{VNI}")
         return device
@@ -221,6 +207,7 @@ class Clos:
     def __init__(self, family="ipv4", leaf_types=None):
         self.bed = Testbed()
         self.leaves, self.spines = [], []
+        self.moves = itertools.count(1)
         try:
             self._build(family, leaf_types or {})
         except BaseException:
@@ -260,11 +247,12 @@ class Clos:
     def move(self, station, leaf):
         """The station goes behind another leaf, as a virtual machine does: with its addresses and no link down, so
         that the leaf it leaves is not told."""
-        # The interface that stays behind with the same MAC must not answer for the host: that would be a move back.
-        run("ip", "-n", station.namespace, "link", "set", station.device, "arp", "off")
+        # The interface that stays behind must be silent, or the host would move back; and deaf, or what is still
+        # delivered there would be answered.
         run("ip", "netns", "exec", station.namespace, "sysctl", "-qw", f"net/ipv6/conf/{station.device}/disable_ipv6=1")
+        run("ip", "-n", station.namespace, "link", "set", station.device, "arp", "off", "address", "02:00:00:cc:00:ee")
         run("ip", "-n", station.namespace, "addr", "flush", "dev", station.device)
-        station.device = f"eth-{leaf.name}"
+        station.device = f"eth{next(self.moves)}"
         self.attach(station, leaf)
 
     def missing(self):

@@ -109,7 +109,7 @@ class Capture:
             outgoing = address[2] == PACKET_OUTGOING
             if outgoing and not self.outgoing:
                 continue
-            self.seen.append(Seen(_with_tag(data, ancillary), address[0], outgoing, time.monotonic()))
+            self.seen.append(Seen(with_tag(data, ancillary), address[0], outgoing, time.monotonic()))
 
     def frames(self):
         """The frames so far."""
@@ -120,7 +120,7 @@ class Capture:
         return [seen for seen in list(self.seen) if marker in seen.frame]
 
 
-def _with_tag(data, ancillary):
+def with_tag(data, ancillary):
     # The kernel keeps a received tag beside the frame; a capture puts it back.
     for level, kind, value in ancillary:
         if level == SOL_PACKET and kind == PACKET_AUXDATA:

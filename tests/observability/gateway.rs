@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
-use vtepd::api::types::{BridgeMember, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place};
+use vtepd::api::types::{
+    BridgeMember, Check, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place,
+};
 use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
@@ -21,6 +23,8 @@ use vtepd::wire::MacAddr;
 pub const REMOTE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 pub const REMOTE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2));
 
+const ZEBRA: &str = "zebra (812)";
+
 /// One cycle is a nanosecond.
 const HERTZ: u64 = 1_000_000_000;
 
@@ -32,6 +36,7 @@ pub struct Gateway {
     pub remotes: Vec<RemoteState>,
     pub ports: Vec<PortReading>,
     pub entries: Vec<FdbEntry>,
+    pub check: Result<Check, String>,
     pub reload: Mutex<Result<String, String>>,
     pub ready: AtomicBool,
 }
@@ -47,6 +52,13 @@ impl Gateway {
             remotes: Vec::new(),
             ports: Vec::new(),
             entries: Vec::new(),
+            check: Ok(Check {
+                findings: Vec::new(),
+                bridges: 2,
+                stations: 1234,
+                remotes: 2,
+                followers: vec![ZEBRA.to_owned()],
+            }),
             reload: Mutex::new(Ok("Nothing changed.".to_owned())),
             ready: AtomicBool::new(true),
         }
@@ -141,6 +153,8 @@ fn remotes() -> Vec<RemoteState> {
             next_hops: vec![next_hop, second],
             missing: None,
             bridges: 1,
+            mtu: Some(1400),
+            path_mtu_seconds: Some(580),
         },
         RemoteState {
             index: TunnelIndex(65535),
@@ -148,6 +162,8 @@ fn remotes() -> Vec<RemoteState> {
             next_hops: vec![],
             missing: Some("no_route"),
             bridges: 1,
+            mtu: None,
+            path_mtu_seconds: None,
         },
     ]
 }
@@ -176,6 +192,7 @@ fn count(gateway: &Gateway) {
     second.bridge(BridgeIndex(65535)).tunnel_received().count(1500);
     first.remote(TunnelIndex(0)).sent().count_many(1100, 70_000);
     second.remote(TunnelIndex(65535)).received().count(1500);
+    second.too_big(TunnelIndex(0)).add(3);
     first.port(PortIndex(1)).received().count_many(1000, 64_000);
     first.count_drops(DropReason::UnknownVni, 40);
     second.count_drops(DropReason::UnknownVni, 2);
@@ -241,7 +258,13 @@ impl MetricsSource for Gateway {
     }
 
     fn remote_labels(&self) -> Vec<RemoteLabel> {
-        self.remotes.iter().map(|remote| RemoteLabel { index: remote.index, address: remote.address }).collect()
+        let label = |remote: &RemoteState| RemoteLabel {
+            index: remote.index,
+            address: remote.address,
+            mtu: remote.mtu,
+            is_path_mtu: remote.path_mtu_seconds.is_some(),
+        };
+        self.remotes.iter().map(label).collect()
     }
 }
 
@@ -264,6 +287,10 @@ impl GatewayView for Gateway {
 
     fn config_toml(&self) -> String {
         "[vtep]\naddress = \"10.0.0.1\"\nudp_port = 4789\n".to_owned()
+    }
+
+    fn check(&self) -> Result<Check, String> {
+        self.check.clone()
     }
 
     fn reload(&self) -> Result<String, String> {

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use vtepd::api::types::Finding;
 use vtepd::tables::BridgeIndex;
 use vtepd::telemetry::DropReason;
 
@@ -67,6 +68,38 @@ fn json_is_what_the_socket_says() {
         let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(told, crate::http::unix(&served.socket, &format!("GET /v1/{what}")).json(), "{what}");
     }
+}
+
+#[test]
+fn a_check_says_what_is_wrong_and_what_to_do_with_status_one() {
+    let mut gateway = Gateway::busy();
+    let well = serve(Gateway::busy());
+    assert_eq!(
+        printed(&well.socket, "check"),
+        "Nothing is wrong. Looked at: 2 bridges with `control = \"kernel\"`, 1,234 stations and 2 remote VTEPs of the \
+         kernel's; its FDB is followed by zebra (812).\n"
+    );
+    let finding = |name: &str| Finding {
+        name: name.to_owned(),
+        what: "It is broken.".to_owned(),
+        remedy: "`mend it`".to_owned(),
+    };
+    let check = gateway.check.as_mut().unwrap();
+    check.followers.clear();
+    check.findings = vec![finding("first"), finding("second")];
+    let ill = serve(gateway);
+    let output = vtepctl(&ill.socket, "check");
+    assert_eq!((output.status.code(), output.stderr.is_empty()), (Some(1), true));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("first\n  It is broken.\n  Remedy: `mend it`.\n\nsecond\n"), "{text}");
+    assert!(text.contains("2 things are wrong") && text.ends_with("followed by nobody.\n"), "{text}");
+    let output = vtepctl(&ill.socket, "check --json");
+    assert_eq!(output.status.code(), Some(1));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told, crate::http::unix(&ill.socket, "GET /v1/check").json());
+    let mut gateway = Gateway::busy();
+    gateway.check = Err("the kernel's tables cannot be read: no".to_owned());
+    assert!(complained(&serve(gateway).socket, "check", 1).contains("cannot be read"));
 }
 
 #[test]

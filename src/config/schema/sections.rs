@@ -209,14 +209,24 @@ pub static PORT: Section = Section {
             Kind::Text(15),
             Means("the name of the port"),
             "\"fabric0\"",
-            "What an uplink's interface in the kernel is called, where `vtep.underlay` is \"kernel\". Letters, digits, \
-             `_`, `-` and `.`; no two alike.",
+            "What the port's interface in the kernel is called: an uplink's, where `vtep.underlay` is \"kernel\"; an \
+             access port's, where `link_local` is \"punt\". Letters, digits, `_`, `-` and `.`; no two alike.",
+        ),
+        key(
+            "link_local",
+            Kind::Choice(&["drop", "punt"]),
+            Means("an uplink: \"punt\" where it has an interface in the kernel; an access port: as its bridge says"),
+            "\"punt\"",
+            "What happens to frames to the reserved addresses 01:80:c2:00:00:00 to 0f that arrive here without the tag \
+             of a VLAN, as LLDP, LACP, STP and EAPOL have it (IEEE 802.1Q, 8.6.3). \"drop\": dropped and counted. \
+             \"punt\": the port's interface in the kernel gets them, which an access port then has, too; whatever runs \
+             there, lldpd for one, sends its own by it. Nothing else crosses between an access port and the kernel.",
         ),
     ],
     example: "[[port]]\nname = \"uplink0\"\ndevice = \"0000:01:10.0\"\nrole = \"uplink\"\nmtu = 9000\nkernel_interface = \"fabric0\"\n\n\
               [[port]]\n\
               name = \"trunk0\"\ndevice = \"net_tap1,iface=ac0\"\nrole = \"access\"\nmac = \"02:00:00:aa:00:01\"\n\
-              descriptors = 1024\n\n[[port]]\nname = \"trunk1\"\ndevice = \"net_tap2,iface=ac1\"\nrole = \"access\"\n\n\
+              descriptors = 1024\nlink_local = \"punt\"\nkernel_interface = \"lldp0\"\n\n[[port]]\nname = \"trunk1\"\ndevice = \"net_tap2,iface=ac1\"\nrole = \"access\"\n\n\
               [[port]]\nname = \"server0\"\ndevice = \"net_tap3,iface=ac2\"\nrole = \"access\"\n\n\
               # A provider's network: service tags outside.\n[[port]]\nname = \"metro0\"\n\
               device = \"net_tap4,iface=ac3\"\nrole = \"access\"\ntpid = \"0x88a8\"\n",
@@ -292,7 +302,9 @@ pub static BRIDGE: Section = Section {
             Kind::Boolean,
             boolean(false),
             "false",
-            "Forward frames to the reserved addresses 01:80:c2:00:00:00 to 0f (IEEE 802.1Q, 8.6.3).",
+            "Tunnel frames to the reserved addresses 01:80:c2:00:00:00 to 0f (IEEE 802.1Q, 8.6.3): they are bridged as \
+             other groups are. Otherwise they are dropped, and so are always those to 01, which stop a MAC from \
+             sending. What a port's own `link_local` says comes first.",
         ),
         key(
             "max_macs",

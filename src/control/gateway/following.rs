@@ -104,6 +104,7 @@ impl Gateway {
         let running = Running { config: Arc::clone(&before.config), ports: before.ports.clone(), registry };
         kernel.set_remotes(&left_to_the_kernel(&running.config, kernel));
         set_ways(&mut snapshot, &running, kernel);
+        self.paths.mtus.apply(&mut snapshot, &running.registry);
         self.reach.store(Arc::new(kernel.underlay().reach()));
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::new(running));
@@ -152,6 +153,7 @@ impl Gateway {
     fn publish_ways(&mut self, running: &Running, kernel: &Kernel) {
         let mut snapshot = Snapshot::clone(&self.tables.snapshot.load());
         set_ways(&mut snapshot, running, kernel);
+        self.paths.mtus.apply(&mut snapshot, &running.registry);
         self.publish(snapshot);
     }
 }

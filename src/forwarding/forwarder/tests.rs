@@ -11,7 +11,7 @@ use self::world::{
     Kind, Known, LOCATIONS, PROVIDER, Setup, TRUNK, UDP_PORT, UPLINK, UPLINK_MAC, VLAN, VNIS, World, vtep,
 };
 use crate::forwarding::{BURST, ChecksumVerdict, HeapPacket, ReceiveChecksums};
-use crate::tables::snapshot::BridgePolicy;
+use crate::tables::snapshot::{BridgePolicy, LinkLocal};
 use crate::tables::{BridgeIndex, PortIndex};
 use crate::telemetry::DropReason;
 use crate::wire::MacAddr;
@@ -372,13 +372,17 @@ fn setup() -> impl Strategy<Value = Setup> {
         carry_tags,
         link_local,
     });
-    (any::<[bool; 4]>(), policy).prop_map(|([ipv6, strict, zero_checksum, remarking], policy)| Setup {
-        ipv6,
-        strict,
-        zero_checksum,
-        policy,
-        remarking,
-    })
+    let link_local = prop::sample::select(vec![LinkLocal::AsBridge, LinkLocal::Drop, LinkLocal::Punt]);
+    (any::<[bool; 4]>(), policy, link_local).prop_map(
+        |([ipv6, strict, zero_checksum, remarking], policy, link_local)| Setup {
+            ipv6,
+            strict,
+            zero_checksum,
+            policy,
+            remarking,
+            link_local,
+        },
+    )
 }
 
 proptest! {

@@ -73,6 +73,19 @@ impl Mirror {
         self.stations.range((device, MacAddr::ZERO)..=(device, MacAddr::BROADCAST)).map(|((_, mac), _)| *mac)
     }
 
+    /// How many stations a control plane has put into a vxlan device.
+    #[must_use]
+    pub fn external_stations(&self, device: u32) -> usize {
+        let all = self.stations.range((device, MacAddr::ZERO)..=(device, MacAddr::BROADCAST));
+        all.filter(|(_, found)| found.origin.external()).count()
+    }
+
+    /// The stations that a bridge has, its ports' own addresses left out.
+    pub fn bridge_stations(&self, bridge: u32) -> impl Iterator<Item = MacAddr> {
+        let all = (bridge, MacAddr::ZERO, 0)..=(bridge, MacAddr::BROADCAST, u16::MAX);
+        self.bridged.range(all).filter(|(_, bridged)| !bridged.origin.permanent()).map(|((_, mac, _), _)| *mac)
+    }
+
     /// True for a station that a vxlan device has as one that may not move.
     #[must_use]
     pub fn is_sticky(&self, device: u32, mac: MacAddr) -> bool {

@@ -1,15 +1,14 @@
-//! Metrics of the exception path: what crosses between the uplinks and the kernel.
+//! Metrics of the exception path: what crosses between the ports and the kernel.
 
 use std::fmt;
 
 use super::families::{Families, labels};
-use crate::config::model::PortRole;
 use crate::telemetry::counter::Counter;
 use crate::telemetry::exception::{ExceptionTelemetry, KernelCounters, Punt, PuntClass};
 use crate::telemetry::source::{PortReading, WorkerHandle};
 use crate::telemetry::totals;
 
-/// Which counter of an uplink.
+/// Which counter of a port.
 type Field = fn(&KernelCounters) -> &Counter;
 
 pub(super) fn encode(
@@ -28,9 +27,8 @@ pub(super) fn encode(
             })
         }),
     )?;
-    let uplinks = || ports.iter().filter(|port| port.role == PortRole::Uplink);
     let by_label = |fields: &'static [(&'static str, Field)], key: &'static str| {
-        uplinks().flat_map(move |port| {
+        ports.iter().flat_map(move |port| {
             fields.iter().map(move |(value, field)| {
                 (labels([("port", &*port.name), (key, value)]), field(telemetry.port(port.index)).get())
             })
@@ -39,15 +37,20 @@ pub(super) fn encode(
     const CROSSED: &[(&str, Field)] = &[("to_kernel", |c| &c.to_kernel), ("from_kernel", |c| &c.from_kernel)];
     families.counters(
         "vtepd_exception_packets",
-        "Packets that crossed between the uplink and its kernel interface.",
+        "Packets that crossed between the port and its kernel interface.",
         by_label(CROSSED, "direction"),
     )?;
-    const REFUSED: &[(&str, Field)] =
-        &[("not_taken", |c| &c.not_taken), ("vxlan", |c| &c.vxlan_refused), ("too_long", |c| &c.too_long)];
+    const REFUSED: &[(&str, Field)] = &[
+        ("not_taken", |c| &c.not_taken),
+        ("vxlan", |c| &c.vxlan_refused),
+        ("too_long", |c| &c.too_long),
+        ("not_link_local", |c| &c.not_link_local),
+    ];
     families.counters(
         "vtepd_exception_refused_packets",
         "Packets that did not cross: the interface does not take them (it is down); the kernel sends VXLAN, or \
-         fragments of UDP, which may be VXLAN; the kernel sends more than the port's MTU.",
+         fragments of UDP, which may be VXLAN; the kernel sends more than the port's MTU; or it sends through an access \
+         port what is not to a link-local group.",
         by_label(REFUSED, "cause"),
     )
 }

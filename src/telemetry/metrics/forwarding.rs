@@ -66,7 +66,24 @@ pub(super) fn encode_remotes(
         });
         families.counters(name, help, samples)?;
     }
-    Ok(())
+    families.counters(
+        "vtepd_remote_too_big_packets",
+        "Frames not sent to the remote VTEP because they do not fit the way after encapsulation.",
+        totals.iter().map(|(remote, total)| (labels([("remote", &**remote)]), total.too_big)),
+    )?;
+    let with_address = || remotes.iter().zip(&totals).map(|(remote, (address, _))| (remote, &**address));
+    let mtu = |(remote, address): (&RemoteLabel, _)| Some((labels([("remote", address)]), u64::from(remote.mtu?)));
+    families.gauges(
+        "vtepd_remote_mtu_bytes",
+        "The largest IP packet that goes to the remote VTEP, outer headers included: the least of the uplink's, the \
+         route's and the path's MTU. Absent where there is no way.",
+        with_address().filter_map(mtu),
+    )?;
+    families.gauges(
+        "vtepd_remote_path_mtu_bytes",
+        "The same, where it is what a router said of the path; absent where it is not, and ten minutes after.",
+        with_address().filter(|(remote, _)| remote.is_path_mtu).filter_map(mtu),
+    )
 }
 
 pub(super) fn encode_drops_and_events(families: &mut Families<'_>, workers: &[WorkerHandle]) -> fmt::Result {

@@ -16,8 +16,8 @@ use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::quiescence::Quiescence;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LocalVtep, Member, MemberTags, OuterDscp, Port, PortSide, Remarking,
-    Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, MemberTags, OuterDscp, Port, PortSide,
+    Remarking, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -50,13 +50,15 @@ pub struct Setup {
     pub policy: BridgePolicy,
     /// Priorities are carried from each header to the others.
     pub remarking: bool,
+    /// Of the trunks.
+    pub link_local: LinkLocal,
 }
 
 impl Setup {
     /// The schema's defaults.
     pub const fn usual(ipv6: bool) -> Self {
         let policy = BridgePolicy { learning: true, source_check: true, carry_tags: false, link_local: false };
-        Self { ipv6, strict: false, zero_checksum: false, policy, remarking: false }
+        Self { ipv6, strict: false, zero_checksum: false, policy, link_local: LinkLocal::AsBridge, remarking: false }
     }
 }
 
@@ -107,10 +109,12 @@ fn snapshot(setup: &Setup) -> Snapshot {
         if setup.policy.carry_tags {
             map.attach_rest_to_untagged();
         }
-        Port { mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]), mtu: 150, side: PortSide::Access(map) }
+        let link_local = setup.link_local;
+        Port { mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]), mtu: 150, side: PortSide::Access(map), link_local }
     };
     let pattern = Box::new(OuterPattern::new(&local, UPLINK_MAC));
-    let uplink = Port { mac: UPLINK_MAC, mtu: 180, side: PortSide::Uplink(pattern) };
+    let link_local = LinkLocal::Punt;
+    let uplink = Port { mac: UPLINK_MAC, mtu: 180, side: PortSide::Uplink(pattern), link_local };
     let tag = |port: u16| VlanTag::new(TPIDS[usize::from(port) - 1], vlan(VLAN));
     let member =
         |bridge: u16, port, tags| Member { port: PortIndex(port), bridge: BridgeIndex(bridge), tags, mtu: 150 };
@@ -350,7 +354,9 @@ fn go_unusually(
     let mut frame = Frame::NONE;
     match &port.side {
         PortSide::Uplink(_) => admit_unusual_from_uplink(&mut burst[0], &mut frame, port, &around),
-        PortSide::Access(vlans) => admit_unusual_from_access(&burst[0], &mut frame, vlans, &around),
+        PortSide::Access(vlans) => {
+            admit_unusual_from_access(&burst[0], &mut frame, (vlans, port.link_local), &around);
+        }
     }
     if frame.verdict == Verdict::Undecided {
         decide_unusual(&mut frame, &around);

@@ -1,4 +1,4 @@
-//! An uplink as the exception path sees it: a NIC on one side, an interface of the kernel on the other.
+//! A port as the exception path sees it: a NIC on one side, an interface of the kernel on the other.
 
 use std::collections::BTreeSet;
 
@@ -29,9 +29,19 @@ pub trait Nic: Send {
     fn receive_groups(&self, groups: &[MacAddr]) -> Groups;
 }
 
-/// An uplink and its interface.
-pub struct Uplink {
+/// What crosses between a port and its interface in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// An uplink: all but VXLAN.
+    AllButVxlan,
+    /// An access port: frames to reserved link-local group addresses.
+    LinkLocal,
+}
+
+/// A port and its interface.
+pub struct PortInterface {
     pub(super) port: PortIndex,
+    traffic: Traffic,
     name: String,
     interface: String,
     nic: Box<dyn Nic>,
@@ -46,13 +56,13 @@ pub struct Uplink {
     lost_because: Option<String>,
 }
 
-impl Uplink {
-    /// Takes over or makes the interface of the port `name`, which has this MAC address and MTU.
+impl PortInterface {
+    /// Takes over or makes the interface of the port `name`, which has this MAC address and MTU, for this traffic.
     ///
     /// # Errors
     /// [`TapError`], with what to do.
     pub fn open(
-        port: PortIndex,
+        (port, traffic): (PortIndex, Traffic),
         name: &str,
         interface: &str,
         (mac, mtu): (MacAddr, u16),
@@ -60,10 +70,11 @@ impl Uplink {
     ) -> Result<Self, TapError> {
         let wrong = |fault| TapError { port: name.to_owned(), interface: interface.to_owned(), fault };
         let tap = Tap::open(interface, mac, mtu).map_err(wrong)?;
-        info!(port = name, interface, "the kernel has an interface for the uplink");
+        info!(port = name, interface, "the kernel has an interface for the port");
         let (name, interface) = (name.to_owned(), interface.to_owned());
-        let mut uplink = Self {
+        let mut opened = Self {
             port,
+            traffic,
             name,
             interface,
             nic,
@@ -75,14 +86,20 @@ impl Uplink {
             told: None,
             lost_because: None,
         };
-        uplink.follow_link();
-        Ok(uplink)
+        opened.follow_link();
+        Ok(opened)
     }
 
     /// The port.
     #[must_use]
     pub fn port(&self) -> PortIndex {
         self.port
+    }
+
+    /// What crosses.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// The interface's name.
@@ -101,7 +118,7 @@ impl Uplink {
         usize::from(self.mtu) + 14 + 8
     }
 
-    /// Gives the interface up, because it has been removed. It is made again by [`Uplink::restore`].
+    /// Gives the interface up, because it has been removed. It is made again by [`PortInterface::restore`].
     pub(super) fn lose(&mut self) {
         if self.tap.take().is_some() {
             warn!(port = self.name, interface = self.interface, "the interface was removed; it will be made again");

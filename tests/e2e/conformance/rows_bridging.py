@@ -1,0 +1,128 @@
+"""The rows of bridging (IEEE 802.1Q)."""
+
+import time
+
+from .desk import ACCESS, SENTINELS, expect, expected_flood
+from .packets import BROADCAST, frame, marker
+from .table import row
+
+HOST, OTHER, PINNED = "02:30:00:00:00:01", "02:30:00:00:00:02", "02:30:00:00:00:03"
+UNKNOWN = "02:30:ff:00:00:01"
+LLDP, SLOW = 0x88CC, 0x8809
+
+b1 = row("B1", "Stations are learned, refreshed, aged and moved at once; static entries are never overwritten",
+         "IEEE 802.1Q, 8.7, 8.8")
+b2 = row("B2", "Beyond a limit of stations frames still pass, and nobody is forgotten for a newcomer", "-")
+b4 = row("B4", "Frames from a group or from the zero address are dropped, and these never learned", "IEEE 802.1Q, 8.7")
+b5 = row("B5", "Frames to reserved link-local groups are not bridged unless it is configured", "IEEE 802.1Q, 8.6.3")
+b8 = row("B8", "A flood reaches each member once", "RFC 7348, 4.2")
+
+
+def goes_to(desk, mac, asker="access1"):
+    """Where a frame for a station comes out."""
+    mark = marker()
+    return desk.exchange(asker, frame(mac, SENTINELS[asker], mark)).places(mark)
+
+
+@b1
+def a_station_is_learned_and_moves_at_once(desk):
+    for place in ("access0", "remote1", "remote2", "access0"):
+        desk.teach(place, HOST)
+    # One frame from the new place is enough.
+    desk.send_from("remote1", frame(BROADCAST, HOST))
+    end = time.monotonic() + 1
+    while goes_to(desk, HOST) != {"remote1": 1}:
+        expect(time.monotonic() < end, "a move is not learned from one frame")
+    return 5
+
+
+@b1
+def a_station_that_is_silent_is_forgotten_and_one_that_talks_is_not(desk):
+    desk.configure(ageing=1)
+    desk.teach("access0", HOST)
+    desk.teach("access0", OTHER)
+    begin = time.monotonic()
+    while time.monotonic() - begin < 2.5:
+        desk.send_from("access0", frame(BROADCAST, OTHER))
+        time.sleep(0.1)
+    expect(goes_to(desk, OTHER) == {"access0": 1}, "a station that talks is forgotten")
+    expect(goes_to(desk, HOST) == expected_flood("access1"), "a station that has been silent is not forgotten")
+    return 2
+
+
+@b1
+def a_static_entry_stays(desk):
+    desk.configure(statics=[(PINNED, "access0"), (OTHER, "remote2")])
+    for mac, place, elsewhere in ((PINNED, "access0", "remote1"), (OTHER, "remote2", "access0")):
+        for _ in range(3):
+            desk.send_from(elsewhere, frame(BROADCAST, mac))
+            time.sleep(0.02)
+        expect(goes_to(desk, mac) == {place: 1}, f"a static entry is overwritten by a frame from {elsewhere}")
+    return 2
+
+
+@b2
+def stations_beyond_the_limit(desk):
+    limit = 8
+    desk.configure(max_macs=limit)
+    macs = [f"02:31:00:00:00:{number:02x}" for number in range(32)]
+    for mac in macs:
+        mark = marker()
+        seen = desk.send_from("access0", frame(BROADCAST, mac, mark))
+        expect(seen.places(mark) == expected_flood("access0"), "a frame from a station beyond the limit does not pass")
+        time.sleep(0.01)
+    known = [mac for mac in macs if goes_to(desk, mac) == {"access0": 1}]
+    flooded = [mac for mac in macs if goes_to(desk, mac) == expected_flood("access1")]
+    expect(len(known) + len(flooded) == len(macs), "a frame to a station beyond the limit is not flooded")
+    expect(0 < len(known) <= limit, f"{len(known)} stations are known where {limit} may be")
+    expect(known == macs[:len(known)], "a station is forgotten for a newcomer")
+    return len(macs)
+
+
+@b4
+def sources_that_no_station_can_have(desk):
+    cases = 0
+    for source in ("00:00:00:00:00:00", BROADCAST, "01:00:5e:00:00:01", "33:33:00:00:00:01"):
+        for place in ("access0", "remote1"):
+            sent = frame(BROADCAST, source, marker())
+            wire, packet = (place, sent) if place in ACCESS else ("uplink", desk.outer(sent).build())
+            cases += desk.refuse(wire, [packet], ["invalid_source_mac"], f"a frame from {source} is bridged")
+    return cases
+
+
+@b5
+def reserved_groups_are_dropped(desk):
+    cases = 0
+    for last in range(16):
+        sent = frame(f"01:80:c2:00:00:{last:02x}", HOST, marker(), LLDP if last == 0x0E else SLOW)
+        for wire, packet in (("access0", sent), ("uplink", desk.outer(sent).build())):
+            cases += desk.refuse(wire, [packet], ["link_local"], f"a frame to 01:80:c2:00:00:{last:02x} is bridged")
+    mark = marker()
+    seen = desk.send_from("access0", frame("01:80:c2:00:00:10", HOST, mark))
+    expect(seen.places(mark) == expected_flood("access0"), "a frame to 01:80:c2:00:00:10, which is not reserved, is dropped")
+    return cases + 1
+
+
+@b5
+def reserved_groups_are_tunnelled_where_it_is_configured(desk):
+    desk.configure(link_local=True)
+    for last in (0x00, 0x02, 0x03, 0x0E):
+        for place in ("access0", "remote1"):
+            mark = marker()
+            seen = desk.send_from(place, frame(f"01:80:c2:00:00:{last:02x}", HOST, mark, LLDP if last == 0x0E else SLOW))
+            expect(seen.places(mark) == expected_flood(place), f"a frame to 01:80:c2:00:00:{last:02x} is not tunnelled")
+    pause = frame("01:80:c2:00:00:01", HOST, marker(), 0x8808)
+    return 8 + desk.refuse("access0", [pause], ["link_local"], "PAUSE is tunnelled")
+
+
+@b8
+def copies_of_a_flood(desk):
+    for size in (60, 1514, 8900):
+        for place in ("access0", "remote1"):
+            mark = marker()
+            sent = frame(BROADCAST, HOST if place == "access0" else OTHER, mark, size=size)
+            seen = desk.send_from(place, sent)
+            expect(seen.places(mark) == expected_flood(place), f"a flood from {place} reaches {seen.places(mark)}")
+            got = [packet.inner for packet in seen.tunnelled(mark)] + seen.at("access1", mark)
+            expect(all(inner == sent for inner in got), "the copies of a flood differ")
+    return 6
