@@ -16,7 +16,7 @@ use crate::measure::measure_rig;
 use crate::measurement::{Case, Direction, Means};
 use crate::rig::Rig;
 use crate::scenarios::{Aim, Figure, case, config_for, figure};
-use crate::testbed::{self, Fallible};
+use crate::testbed::{self, Fallible, age_after};
 use crate::traffic::{Captures, Frames, Population, Set, UPLINK_MAC, Underlay};
 
 /// Ageing as short as the config allows, so that it is seen.
@@ -26,7 +26,7 @@ const AGEING: Duration = Duration::from_secs(10);
 pub fn learning(means: &Means) -> Fallible<Vec<Figure>> {
     let case = case(Set::Large, Frames::Short, Direction::Both);
     let (mut config, population) = config_for(&case, means, &[means.core])?;
-    config.fdb.ageing = Some(AGEING);
+    age_after(&mut config, AGEING);
     let stations = population.station_count();
     let mut rig = Rig::start(config, means, |_| true, |_, _| Ok(()))?;
     let (began, packets) = (Instant::now(), rig.workers.first().map_or(0, |worker| worker.telemetry.run.packets.get()));
@@ -72,7 +72,7 @@ const PER_SECOND: &str = "million per second";
 /// How long the control rounds take that learn every station, and the one that ages all out, with no worker around.
 fn rounds_alone(case: &Case, population: &Population, means: &Means) -> Fallible<(Duration, Duration)> {
     let mut config = config_without_devices(case, population, means)?;
-    config.fdb.ageing = Some(AGEING);
+    age_after(&mut config, AGEING);
     let (ring, telemetry) = (Arc::new(LearnRing::new()), Arc::new(ControlTelemetry::new()));
     let mut gateway = Gateway::start(config, facts(), vec![Arc::clone(&ring)], telemetry)?;
     let running = gateway.running().load_full();

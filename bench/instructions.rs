@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use vtepd::config::Config;
@@ -12,7 +13,7 @@ use vtepd::dpdk::{Burst, Mbuf};
 use vtepd::forwarding::{BURST, Egress, Forwarder, Moment, Surroundings};
 use vtepd::tables::fdb::HashSeed;
 use vtepd::tables::learning::LearnRing;
-use vtepd::tables::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, PortIndex, Quiescence, Snapshot};
+use vtepd::tables::{AgeTick, BindingTable, Fdb, FdbKey, FdbValue, FdbWriter, PortIndex, Quiescence, Snapshot};
 use vtepd::telemetry::WorkerTelemetry;
 use vtepd::wire::ethernet::{ETHERTYPE_AT, ETHERTYPE_VLAN, VLAN_TAG};
 use vtepd::wire::{MacAddr, VlanId};
@@ -124,6 +125,7 @@ impl Egress<Mbuf> for Sink {
 struct Pipeline {
     snapshot: Snapshot,
     writer: FdbWriter,
+    bindings: Arc<BindingTable>,
     telemetry: Box<WorkerTelemetry>,
     learn: LearnRing,
     forwarder: Forwarder,
@@ -183,6 +185,7 @@ impl Pipeline {
         Ok(Self {
             snapshot,
             writer,
+            bindings: BindingTable::with_writer(1)?.0,
             telemetry: Box::default(),
             learn: LearnRing::new(),
             forwarder: Forwarder::new(1_000_000),
@@ -193,6 +196,7 @@ impl Pipeline {
         let around = Surroundings {
             snapshot: &self.snapshot,
             fdb: self.writer.fdb(),
+            bindings: &self.bindings,
             telemetry: &self.telemetry,
             learn: &self.learn,
             now: Moment { tick: AgeTick(1), cycles: 1_000_000_000 },

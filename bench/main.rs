@@ -234,9 +234,17 @@ fn compare(mut run: Run) -> Fallible<()> {
     let means = Means { core, seed: run.seed, milliseconds: run.milliseconds, hugepages: reserved.is_some() };
     let mut report = Report { machine: Machine::here(), cases: Vec::new() };
     let mut progress = Progress::new(cases.len());
+    let mut ended = Ok(());
     for case in cases {
         progress.begin(&case);
-        report.cases.push(rounds::run(case, &run.variants, &means, run.rounds)?);
+        match rounds::run(case, &run.variants, &means, run.rounds) {
+            Ok(result) => report.cases.push(result),
+            // What was measured so far is worth its table.
+            Err(error) => {
+                ended = Err(error);
+                break;
+            }
+        }
     }
     let folder = report::folder();
     report.write(&folder)?;
@@ -248,7 +256,7 @@ fn compare(mut run: Run) -> Fallible<()> {
     println!("packets in {}; cycles of the time-stamp counter per packet\n", memory_kind(means.hugepages));
     println!("{}\n\nalso in {}", report.table(), folder.display());
     match report.failures().as_slice() {
-        [] => Ok(()),
+        [] => ended,
         failures => Err(failures.join("\n").into()),
     }
 }

@@ -15,7 +15,7 @@ use crate::measure::introduce_all;
 use crate::measurement::{Direction, Means, median};
 use crate::rig::{Losses, Rig};
 use crate::scenarios::{Aim, Figure, case, config_for, figure};
-use crate::testbed::{ACCESS, Fallible, UPLINK};
+use crate::testbed::{ACCESS, Fallible, UPLINK, age_after};
 use crate::traffic::{Frames, Set, name_of};
 
 /// New sources.
@@ -85,7 +85,7 @@ impl Meanwhile {
         let stations = population.station_count();
         // The newcomers fill it.
         config.fdb.max_entries = stations as u32 + REGULARS + NEWCOMERS;
-        config.fdb.ageing = Some(AGEING[0]);
+        age_after(&mut config, AGEING[0]);
         let mut ends = None;
         let rig = Rig::start_with(
             config,
@@ -179,7 +179,7 @@ impl Meanwhile {
     fn age(&mut self, time: Duration) -> Fallible<()> {
         self.rates(0.0, SETTLING)?;
         let mut config = self.rig.gateway.running().load().config.as_ref().clone();
-        config.fdb.ageing = Some(AGEING[1]);
+        age_after(&mut config, AGEING[1]);
         self.rig.gateway.apply(config)?;
         let all = self.rig.gateway.tables().fdb.len();
         let aged = |bench: &Self| bench.rig.control.fdb.events(FdbEvent::Aged);
@@ -204,7 +204,7 @@ impl Meanwhile {
     /// Every bridge has as many addresses as it may, and unknown sources go on.
     fn limit(&mut self, time: Duration) -> Fallible<()> {
         let mut config = self.rig.gateway.running().load().config.as_ref().clone();
-        config.fdb.ageing = Some(AGEING[0]);
+        age_after(&mut config, AGEING[0]);
         self.rig.gateway.apply(config.clone())?;
         self.third.choose(NEWCOMERS..NEWCOMERS + REGULARS);
         self.await_entries(self.stations + REGULARS as usize)?;

@@ -19,6 +19,8 @@ pub const UPLINK: PortIndex = PortIndex(0);
 /// The second port.
 pub const ACCESS: PortIndex = PortIndex(1);
 /// What fits a 1500-byte frame and outer headers.
+/// How long what is learned is kept.
+const AGEING: Duration = Duration::from_secs(300);
 const MTU: u16 = 1600;
 /// Buffers besides those that hold the captures: bursts, caches, what control sends.
 const SPARE_BUFFERS: u32 = 16383;
@@ -71,6 +73,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         descriptors: 1024,
         tpid: ETHERTYPE_VLAN,
         kernel_interface: None,
+        max_macs: None,
         link_local: None,
     };
     let mut bridges = Vec::with_capacity(population.bridges.len());
@@ -84,7 +87,9 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             tags: Tags::Refuse,
             link_local: false,
             max_macs: None,
+            ageing: Some(AGEING),
             control: model::Control::Static,
+            neighbour_suppression: false,
         });
     }
     let neighbour =
@@ -117,7 +122,10 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         qos: model::Qos::default(),
         fdb: model::Fdb {
             max_entries: (population.station_count() as u32).next_power_of_two(),
-            ageing: Some(Duration::from_secs(300)),
+            ageing: Some(AGEING),
+            damping: None,
+            max_bindings: 1,
+            binding_ageing: None,
         },
         static_entries: model::StaticEntries::default(),
         stats: model::Stats { listen: ([127, 0, 0, 1], 0).into() },
@@ -185,4 +193,10 @@ pub fn check_uplink(mac: Option<MacAddr>) -> Fallible<()> {
         Some(UPLINK_MAC) => Ok(()),
         other => Err(format!("net_pcap calls the first port {other:?}, and the traffic is for {UPLINK_MAC}").into()),
     }
+}
+
+/// Changes the ageing time of all bridges of a config.
+pub fn age_after(config: &mut Config, ageing: Duration) {
+    config.fdb.ageing = Some(ageing);
+    config.bridges.iter_mut().for_each(|bridge| bridge.ageing = Some(ageing));
 }

@@ -387,13 +387,17 @@ fn ipv4(source: Ipv4Addr, destination: Ipv4Addr, udp_length: u16) -> [u8; 20] {
 }
 
 /// A capture file under way. It has its name only once it is whole.
-struct Capture {
+pub struct Capture {
     file: BufWriter<File>,
     unfinished: PathBuf,
 }
 
 impl Capture {
-    fn create(path: &Path) -> io::Result<Self> {
+    /// Begins a file of this name.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn create(path: &Path) -> io::Result<Self> {
         let unfinished = path.with_extension(format!("{}", std::process::id()));
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&unfinished)?);
         // libpcap's file header: magic, version 2.4, zone, accuracy, snapshot length, Ethernet.
@@ -410,7 +414,11 @@ impl Capture {
         self.file.write_all(frame)
     }
 
-    fn finish(mut self, path: &Path) -> io::Result<()> {
+    /// Ends it.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn finish(mut self, path: &Path) -> io::Result<()> {
         self.file.flush()?;
         fs::rename(&self.unfinished, path)
     }

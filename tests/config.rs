@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use vtepd::config::model::{
-    AccessVlan, BridgePort, Dscp, Idle, LinkLocal, PortRole, Qos, StaticPlace, Tags, UdpChecksum, Underlay,
+    AccessVlan, BridgePort, Dscp, Idle, LinkLocal, MoveDamping, PortRole, Qos, StaticPlace, Tags, UdpChecksum, Underlay,
 };
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
@@ -136,6 +136,8 @@ fn the_minimal_config_means_what_it_says() {
     assert_eq!(neighbour.mac, MacAddr([2, 0, 0, 0xbb, 0, 1]));
     assert_eq!((config.fdb.max_entries, config.fdb.ageing), (65_536, Some(Duration::from_secs(300))));
     assert_eq!(config.qos, Qos::default());
+    let (window, freeze) = (Duration::from_secs(180), Some(Duration::from_secs(180)));
+    assert_eq!(config.fdb.damping, Some(MoveDamping { max_moves: 5, window, freeze }));
     assert_eq!(config.stats.listen.to_string(), "127.0.0.1:9478");
     assert_eq!(config.api.socket, Path::new("/run/vtepd/demo.sock"));
 }
@@ -157,9 +159,12 @@ fn every_key_is_taken_over() {
     assert_eq!((config.workers.cores.as_slice(), config.workers.idle), (&[2, 3][..], Idle::Adaptive));
     let port = &config.ports[1];
     assert_eq!((port.mac, port.mtu, port.descriptors), (Some(MacAddr([2, 0, 0, 0xaa, 0, 1])), Some(9000), 512));
+    assert_eq!((config.ports[0].max_macs, port.max_macs), (None, Some(20)));
     let bridge = &config.bridges[0];
     assert!(!bridge.learning && !bridge.source_check && bridge.link_local);
     assert_eq!((bridge.ports[0].vlan, bridge.tags, bridge.max_macs), (AccessVlan::Untagged, Tags::Carry, Some(7)));
+    assert_eq!((bridge.ageing, config.bridges[1].ageing), (Some(Duration::from_secs(30)), None));
+    assert_eq!([0, 1].map(|entry| config.static_entries[entry].pinned), [false, true]);
     let station = |last| MacAddr([2, 0, 0, 0xcc, 0, last]);
     assert_eq!((config.static_entries[0].mac, config.static_entries[1].mac), (station(1), station(2)));
     assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(2)));
@@ -172,6 +177,8 @@ fn every_key_is_taken_over() {
     assert_eq!(at(&qos.dscp_from_outer), [0, 34, 0, 10, 48, 63]);
     assert!(qos.carry_pcp && qos.rewrite_dscp);
     assert_eq!((config.fdb.max_entries, config.fdb.ageing), (1000, None));
+    let damping = MoveDamping { max_moves: 9, window: Duration::from_secs(90), freeze: None };
+    assert_eq!(config.fdb.damping, Some(damping));
     assert_eq!(config.stats.listen.to_string(), "[::1]:9000");
     assert_eq!(config.api.socket, Path::new("/tmp/vtepd.sock"));
 }

@@ -10,6 +10,7 @@ mod fixtures {
     mod b1_b2_learning;
     mod b4_b5_addresses;
     mod b5_link_local;
+    mod b6_suppression;
     mod b8_floods;
     mod ecn_dscp;
     mod exception;

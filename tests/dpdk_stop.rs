@@ -50,7 +50,7 @@ fn owner(queue: TransmitQueue, ring: &HandoverRing, pool: &PacketPool) -> (Worke
     let telemetry = Arc::new(WorkerTelemetry::new());
     let ports = vec![Outlet::queue(queue)];
     let outlets = Outlets { ports, pool: pool.clone(), telemetry: Arc::clone(&telemetry), exception: None };
-    let (tables, _writer) = Tables::new(nothing(), 1).expect("memory");
+    let (tables, ..) = Tables::new(nothing(), 1, 1).expect("memory");
     let inlets = vec![(PORT, Arc::clone(ring))];
     (Worker::new(Vec::new(), inlets, outlets, Arc::default(), tables, Idle::Poll), telemetry)
 }

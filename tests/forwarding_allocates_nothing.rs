@@ -15,6 +15,7 @@ use std::rc::Rc;
 use arrayvec::ArrayVec;
 use vtepd::forwarding::{BURST, Egress, Forwarder, PacketBuffer, ReceiveChecksums, Surroundings};
 use vtepd::tables::PortIndex;
+use vtepd::tables::learning::LearnEvent;
 use vtepd::telemetry::{DropReason, Event};
 
 use frames::{
@@ -242,9 +243,13 @@ fn forwarding_bursts_allocates_nothing() {
             // A stale tick now and then, time for more answers, and a learn ring that fills up in between.
             gateway.now.tick.0 += round % 2;
             gateway.now.cycles += CYCLES_PER_SECOND / 50;
+            let other = LearnEvent { key: gateway.key(VNI, station(700)), location: here };
+            while round % 10 == 9 && gateway.learn.send(other) {}
+            while round % 10 == 0 && gateway.learn.take().is_some() {}
             let around = Surroundings {
                 snapshot: &gateway.snapshot,
                 fdb: &gateway.fdb,
+                bindings: gateway.bindings.table(),
                 telemetry: &gateway.telemetry,
                 learn: &gateway.learn,
                 now: gateway.now,
@@ -262,6 +267,7 @@ fn forwarding_bursts_allocates_nothing() {
             Event::FloodCopy,
             Event::LearnSent,
             Event::LearnLost,
+            Event::LearnRepeated,
             Event::AgeRefreshed,
             Event::Padded,
             Event::TooBigSent,

@@ -1,5 +1,6 @@
 //! What Open vSwitch says it did, and whether that was forwarding.
 
+use crate::measurement::Direction;
 use crate::testbed::Fallible;
 
 /// The share of what one port received that the other may not have sent: the counters are not read at one moment.
@@ -72,11 +73,12 @@ impl Tally {
         self.ports.iter().map(|port| port.sent).sum()
     }
 
-    /// Fails where it did anything since `before` but forward what each port received through the other.
+    /// Fails where it did anything since `before` but forward what each port of this direction received through the
+    /// other.
     ///
     /// # Errors
     /// Saying what it did.
-    pub fn refuse_losses(&self, before: &Self) -> Fallible<()> {
+    pub fn refuse_losses(&self, before: &Self, direction: Direction) -> Fallible<()> {
         let mut wrong = Vec::new();
         for ((name, now), (_, then)) in self.drops.iter().zip(&before.drops) {
             if now > then {
@@ -95,7 +97,12 @@ impl Tally {
                 wrong.push(format!("{} packets {what}", now - then));
             }
         }
-        for (from, to) in [(0, 1), (1, 0)] {
+        let ways: &[(usize, usize)] = match direction {
+            Direction::Both => &[(0, 1), (1, 0)],
+            Direction::Decap => &[(0, 1)],
+            Direction::Encap => &[(1, 0)],
+        };
+        for &(from, to) in ways {
             let grown = |of: fn(&Port) -> u64, place: usize| {
                 let at = |tally: &Self| tally.ports.get(place).map_or(0, of);
                 at(self).saturating_sub(at(before)) as f64

@@ -1,5 +1,6 @@
 //! The control socket and the scrape endpoint: their types, their server, and the seam to whoever owns the state.
 
+pub mod fdb;
 pub mod health;
 mod routes;
 pub mod server;

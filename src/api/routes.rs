@@ -14,12 +14,12 @@ use serde::de::DeserializeOwned;
 
 use super::health::Heartbeats;
 use super::types::{
-    Bridge, BridgeMember, BurstDurations, Count, DEFAULT_PAGE, Drops, EntryKind, Failure, FdbFilter, MAX_PAGE, Page,
-    PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Worker,
+    BindingFilter, Bridge, BridgeMember, BurstDurations, Count, DEFAULT_PAGE, Drops, EntryKind, Failure, FdbFilter,
+    MAX_PAGE, Page, PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Worker,
 };
 use super::view::GatewayView;
 use crate::telemetry::metrics::CONTENT_TYPE;
-use crate::telemetry::{DropReason, Event, Exposition, WorkerHandle, totals};
+use crate::telemetry::{DropReason, Event, Exposition, PortReading, WorkerHandle, totals};
 use crate::wire::MacAddr;
 
 /// How long the gateway may take for an answer.
@@ -67,6 +67,10 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .route("/v1/ports", get(async |State(shared): Shares| ask(shared, |view| Ok(ports(view))).await))
         .route("/v1/bridges", get(bridges))
         .route("/v1/fdb", get(fdb))
+        .route("/v1/fdb/history", get(super::fdb::history))
+        .route("/v1/fdb/unfreeze", post(super::fdb::unfreeze))
+        .route("/v1/fdb/flush", post(super::fdb::flush))
+        .route("/v1/bindings", get(bindings))
         .route("/v1/vteps", get(vteps))
         .route("/v1/drops", get(async |State(shared): Shares| ask(shared, |view| Ok(drops(view))).await))
         .route("/v1/workers", get(async |State(shared): Shares| ask(shared, |view| Ok(workers(view))).await))
@@ -81,7 +85,7 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-type Shares = State<Arc<Shared>>;
+pub(super) type Shares = State<Arc<Shared>>;
 
 async fn metrics(State(shared): Shares) -> Result<Response, Refusal> {
     let text = run(move || shared.exposition.encode()).await?;
@@ -136,6 +140,16 @@ struct FdbQuery {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct BindingQuery {
+    vni: Option<u32>,
+    mac: Option<String>,
+    address: Option<IpAddr>,
+    limit: Option<usize>,
+    offset: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ConfigQuery {
     format: Option<ConfigFormat>,
 }
@@ -162,6 +176,7 @@ async fn bridges(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             remotes: bridge.remotes,
             learning: bridge.learning,
             max_macs: bridge.max_macs,
+            ageing_seconds: bridge.ageing.map(|ageing| ageing.as_secs()),
         }))
     })
     .await
@@ -175,10 +190,20 @@ fn common_tag(members: &[BridgeMember]) -> Option<u16> {
 
 async fn fdb(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
     let query: FdbQuery = parse(&uri)?;
-    let mac = query.mac.map(|text| text.parse::<MacAddr>()).transpose();
-    let mac = mac.map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let filter = FdbFilter { vni: query.vni, mac, port: query.port, remote: query.remote, kind: query.kind };
+    let filter =
+        FdbFilter { vni: query.vni, mac: mac_of(query.mac)?, port: query.port, remote: query.remote, kind: query.kind };
     ask(shared, move |view| Ok(view.fdb(&filter, range(query.limit, query.offset)))).await
+}
+
+async fn bindings(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: BindingQuery = parse(&uri)?;
+    let filter = BindingFilter { vni: query.vni, mac: mac_of(query.mac)?, address: query.address };
+    ask(shared, move |view| Ok(view.bindings(&filter, range(query.limit, query.offset)))).await
+}
+
+fn mac_of(text: Option<String>) -> Result<Option<MacAddr>, Refusal> {
+    let mac = text.map(|text| text.parse::<MacAddr>()).transpose();
+    mac.map_err(|error| Refusal(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
@@ -232,7 +257,11 @@ async fn reload(State(shared): Shares) -> Result<Response, Refusal> {
 }
 
 fn ports(view: &dyn GatewayView) -> Vec<Port> {
-    view.port_readings().into_iter().map(Port::from).collect()
+    let port = |reading: PortReading| {
+        let learned_macs = view.control().fdb.port_learned(reading.index).get();
+        Port { learned_macs, ..Port::from(reading) }
+    };
+    view.port_readings().into_iter().map(port).collect()
 }
 
 fn version(view: &dyn GatewayView) -> Version {
@@ -284,7 +313,7 @@ fn worker_state(number: usize, worker: &WorkerHandle, hertz: f64) -> Worker {
 }
 
 /// A request that failed: the status and what to say.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -306,20 +335,20 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Re
 }
 
 /// Asks the gateway and answers with JSON.
-async fn ask<T: serde::Serialize + Send + 'static>(
+pub(super) async fn ask<T: serde::Serialize + Send + 'static>(
     shared: Arc<Shared>,
     question: impl FnOnce(&dyn GatewayView) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<Response, Refusal> {
     Ok(Json(run(move || question(&*shared.view)).await??).into_response())
 }
 
-fn parse<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
+pub(super) fn parse<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
     match Query::try_from_uri(uri) {
         Ok(Query(query)) => Ok(query),
         Err(refusal) => Err(Refusal(StatusCode::BAD_REQUEST, refusal.body_text())),
     }
 }
 
-fn range(limit: Option<usize>, offset: Option<usize>) -> PageRange {
+pub(super) fn range(limit: Option<usize>, offset: Option<usize>) -> PageRange {
     PageRange { limit: limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE), offset: offset.unwrap_or(0) }
 }

@@ -127,6 +127,10 @@ pub struct Port {
     pub sent_bytes: u64,
     /// Packets that failed to be sent.
     pub transmit_errors: u64,
+    /// MAC addresses learned behind an access port.
+    pub learned_macs: u64,
+    /// The most that may be, where there is a limit.
+    pub max_macs: Option<u32>,
 }
 
 impl From<PortReading> for Port {
@@ -153,6 +157,8 @@ impl From<PortReading> for Port {
             sent_packets: statistics.sent_packets,
             sent_bytes: statistics.sent_bytes,
             transmit_errors: statistics.transmit_errors,
+            learned_macs: 0,
+            max_macs: reading.max_macs,
         }
     }
 }
@@ -174,6 +180,8 @@ pub struct Bridge {
     pub learning: bool,
     /// The most addresses it learns, where there is a limit.
     pub max_macs: Option<u32>,
+    /// How long it keeps an address that is not heard of, in seconds; absent where it keeps it for ever.
+    pub ageing_seconds: Option<u64>,
     /// How many MAC addresses it has, learned and static.
     pub fdb_entries: u64,
     /// Its traffic.
@@ -273,6 +281,12 @@ pub struct FdbEntry {
     pub place: Place,
     /// How the entry came to be.
     pub kind: EntryKind,
+    /// Whether frames of the station from anywhere else are dropped.
+    #[serde(default)]
+    pub pinned: bool,
+    /// Whether the station moved too often and stays here for a while.
+    #[serde(default)]
+    pub frozen: bool,
     /// How long ago the station was last heard of, in seconds; absent for one that was not learned.
     pub age_seconds: Option<u64>,
 }
@@ -304,6 +318,68 @@ impl FdbFilter {
             && self.vni.is_none_or(|wanted| wanted == entry.vni)
             && self.mac.is_none_or(|wanted| wanted == entry.mac)
             && self.kind.is_none_or(|wanted| wanted == entry.kind)
+    }
+}
+
+/// One of `GET /v1/bindings`: which station has an IP address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The bridge's VNI.
+    pub vni: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// The station.
+    #[serde(with = "text")]
+    pub mac: MacAddr,
+    /// Where the station is; absent where the FDB does not have it, and questions for the address are flooded.
+    pub place: Option<Place>,
+    /// How the binding came to be.
+    pub kind: BindingKind,
+    /// The station has said that it is a router (RFC 4861, 4.4).
+    pub router: bool,
+    /// How long ago the station last said that it has the address, in seconds; absent where the kernel says so.
+    pub age_seconds: Option<u64>,
+}
+
+/// How a binding came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BindingKind {
+    /// From ARP or neighbour discovery of the station, on an access port.
+    Learned,
+    /// From the kernel's neighbours, where it controls the bridge.
+    Kernel,
+}
+
+impl BindingKind {
+    /// The word for it in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Learned => "learned",
+            Self::Kernel => "kernel",
+        }
+    }
+}
+
+/// Which bindings are asked for: those that match everything that is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BindingFilter {
+    /// Of the bridge with this VNI.
+    pub vni: Option<u32>,
+    /// Of this station.
+    pub mac: Option<MacAddr>,
+    /// Of this address.
+    pub address: Option<IpAddr>,
+}
+
+impl BindingFilter {
+    /// Whether a binding of the bridge with this VNI is asked for.
+    #[must_use]
+    pub fn matches(&self, vni: u32, mac: MacAddr, address: IpAddr) -> bool {
+        self.vni.is_none_or(|wanted| wanted == vni)
+            && self.mac.is_none_or(|wanted| wanted == mac)
+            && self.address.is_none_or(|wanted| wanted == address)
     }
 }
 
@@ -444,6 +520,8 @@ pub struct Finding {
     pub what: String,
     /// What to do.
     pub remedy: String,
+    /// The commands that do it, where it is to be done entry by entry.
+    pub commands: Vec<String>,
 }
 
 /// `POST /v1/reload`, where it succeeded.
@@ -485,7 +563,15 @@ mod tests {
     use super::*;
 
     fn entry(vni: u32, place: Place) -> FdbEntry {
-        FdbEntry { vni, mac: MacAddr([2, 0, 0, 0, 0, 1]), place, kind: EntryKind::Learned, age_seconds: Some(3) }
+        FdbEntry {
+            vni,
+            mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            place,
+            kind: EntryKind::Learned,
+            pinned: false,
+            frozen: false,
+            age_seconds: Some(3),
+        }
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! The seam between the server and whoever owns the gateway's state.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use super::types::{BridgeMember, Check, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange};
+use super::fdb::{FdbChange, StationQuery};
+use super::types::{
+    Binding, BindingFilter, BridgeMember, Check, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange,
+};
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
 
@@ -20,6 +24,28 @@ pub trait GatewayView: MetricsSource {
 
     /// FDB entries that match `filter`. The range's limit is at most [`super::types::MAX_PAGE`].
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry>;
+
+    /// What became of stations, the newest first. The range's limit is at most [`super::types::MAX_PAGE`].
+    ///
+    /// # Errors
+    /// Why there is no answer, as a sentence.
+    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String>;
+
+    /// Ends the freeze of stations that moved too often, and gives how many there were.
+    ///
+    /// # Errors
+    /// Why not, as a sentence.
+    fn unfreeze(&self, query: &StationQuery) -> Result<u64, String>;
+
+    /// Forgets learned stations, and gives how many there were. From then on no packet is forwarded by what was known of
+    /// them.
+    ///
+    /// # Errors
+    /// Why not, as a sentence: also where there is no such bridge, port or remote VTEP.
+    fn flush(&self, query: &StationQuery) -> Result<u64, String>;
+
+    /// MAC+IP bindings that match `filter`, by VNI and address. The range's limit is at most [`super::types::MAX_PAGE`].
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding>;
 
     /// The running config as TOML, with every default filled in.
     fn config_toml(&self) -> String;
@@ -58,6 +84,8 @@ pub struct BridgeState {
     pub learning: bool,
     /// The most addresses it learns, where there is a limit.
     pub max_macs: Option<u32>,
+    /// How long it keeps an address that is not heard of; `None` is for ever.
+    pub ageing: Option<Duration>,
 }
 
 /// A remote VTEP of the running config.

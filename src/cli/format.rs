@@ -44,6 +44,22 @@ pub(super) fn long_duration(seconds: u64) -> String {
     }
 }
 
+/// A point in time, given in milliseconds since the Unix epoch, as date and time in UTC.
+pub(super) fn utc_time(unix_ms: u64) -> String {
+    let (seconds, milliseconds) = (unix_ms / 1000, unix_ms % 1000);
+    let (hours, minutes) = (seconds / 3600 % 24, seconds / 60 % 60);
+    // Days are counted from 0000-03-01, so that a leap day is the last of its year; an era has 400 years.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02}:{:02}.{milliseconds:03}", seconds % 60)
+}
+
 /// `part` of `whole` in percent.
 pub(super) fn percent(part: f64, whole: f64) -> String {
     if whole > 0.0 { format!("{:.1} %", 100.0 * part / whole) } else { "-".to_owned() }
@@ -119,6 +135,22 @@ mod tests {
         assert_eq!(told, ["0 s", "59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
         assert_eq!([speed(100), speed(2500), speed(100_000)], ["100 Mbit/s", "2.5 Gbit/s", "100 Gbit/s"]);
         assert_eq!([percent(1.0, 3.0), percent(0.0, 0.0)], ["33.3 %", "-"]);
+    }
+
+    #[test]
+    fn times_are_dates_also_around_leap_days() {
+        let told = [0, 951_782_399_999, 951_782_400_000, 951_868_800_000, 1_700_000_000_500, 4_107_542_399_000];
+        assert_eq!(
+            told.map(utc_time),
+            [
+                "1970-01-01 00:00:00.000",
+                "2000-02-28 23:59:59.999",
+                "2000-02-29 00:00:00.000",
+                "2000-03-01 00:00:00.000",
+                "2023-11-14 22:13:20.500",
+                "2100-02-28 23:59:59.000",
+            ]
+        );
     }
 
     #[test]

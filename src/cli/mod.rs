@@ -1,6 +1,7 @@
 //! `vtepctl`: what an operator asks the gateway, over the control socket, and how the answer is printed.
 
 mod client;
+mod fdb;
 mod format;
 mod render;
 
@@ -12,8 +13,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::client::{Client, ClientError};
+use self::fdb::FdbCommand;
 use crate::api::types::{
-    Bridge, Check, DEFAULT_PAGE, Drops, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded, Version, Vteps, Worker,
+    Binding, Bridge, Check, DEFAULT_PAGE, Drops, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded, Version, Vteps,
+    Worker,
 };
 use crate::wire::{MacAddr, Vni};
 
@@ -41,6 +44,11 @@ enum Command {
 
         #[command(subcommand)]
         what: Subject,
+    },
+    /// What became of stations in the forwarding database, and to forget or free them.
+    Fdb {
+        #[command(subcommand)]
+        what: FdbCommand,
     },
     /// Say what is wrong between the gateway, the kernel and the control plane, and what to do; status 1 if anything is.
     Check {
@@ -92,6 +100,20 @@ enum Subject {
         #[command(flatten)]
         range: Range,
     },
+    /// MAC+IP bindings: which station has which IP address.
+    Bindings {
+        /// Only bindings of the bridge with this VNI.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(..=i64::from(Vni::MAX)))]
+        vni: Option<u32>,
+        /// Only bindings of this station.
+        #[arg(long)]
+        mac: Option<MacAddr>,
+        /// Only the binding of this address.
+        #[arg(long)]
+        address: Option<IpAddr>,
+        #[command(flatten)]
+        range: Range,
+    },
     /// This gateway and the remote VTEPs: next hops and traffic.
     Vteps {
         #[command(flatten)]
@@ -140,6 +162,7 @@ pub fn run() -> ExitCode {
     let client = Client::new(arguments.socket);
     let answer = match arguments.command {
         Command::Show { json, what } => show(&client, &what, json),
+        Command::Fdb { what } => fdb::run(&client, &what),
         Command::Check { json } => return check(&client, json),
         Command::Reload => client.post::<Reloaded>("/v1/reload").map(|reloaded| with_line_end(reloaded.summary)),
         Command::Version => client.get::<Version>("/v1/version").map(|version| render::version(&version)),
@@ -193,6 +216,7 @@ fn show(client: &Client, what: &Subject, json: bool) -> Result<String, ClientErr
         Subject::Ports => render::ports(&client.get::<Vec<Port>>(&path)?),
         Subject::Bridges { vni, .. } => render::bridges(&client.get::<Page<Bridge>>(&path)?, *vni),
         Subject::Fdb { .. } => render::fdb(&client.get::<Page<FdbEntry>>(&path)?, is_filtered(what)),
+        Subject::Bindings { .. } => render::bindings(&client.get::<Page<Binding>>(&path)?, is_filtered(what)),
         Subject::Vteps { .. } => render::vteps(&client.get::<Vteps>(&path)?),
         Subject::Drops { all } => render::drops(&client.get::<Drops>(&path)?, *all),
         Subject::Workers => render::workers(&client.get::<Vec<Worker>>(&path)?),
@@ -209,8 +233,13 @@ fn with_line_end(mut text: String) -> String {
 
 /// Whether the arguments leave entries out by what they are.
 fn is_filtered(what: &Subject) -> bool {
-    matches!(what, Subject::Fdb { vni, mac, port, remote, fixed, learned, kernel, .. }
-        if vni.is_some() || mac.is_some() || port.is_some() || remote.is_some() || *fixed || *learned || *kernel)
+    match what {
+        Subject::Fdb { vni, mac, port, remote, fixed, learned, kernel, .. } => {
+            vni.is_some() || mac.is_some() || port.is_some() || remote.is_some() || *fixed || *learned || *kernel
+        }
+        Subject::Bindings { vni, mac, address, .. } => vni.is_some() || mac.is_some() || address.is_some(),
+        _ => false,
+    }
 }
 
 /// The path and query that ask for `what`.
@@ -228,6 +257,10 @@ fn path(what: &Subject) -> String {
             query.add("vni", *vni).add("mac", *mac).add("port", port.as_ref()).add("remote", *remote);
             query.add("kind", kind.map(EntryKind::name)).add_range(range);
             "fdb"
+        }
+        Subject::Bindings { vni, mac, address, range } => {
+            query.add("vni", *vni).add("mac", *mac).add("address", *address).add_range(range);
+            "bindings"
         }
         Subject::Vteps { range } => {
             query.add_range(range);

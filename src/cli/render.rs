@@ -4,11 +4,12 @@ use std::fmt::Write;
 
 use super::format::{
     Column::{self, Left, Right},
-    bytes, count, long_duration, or_dash, percent, short_duration, speed, table,
+    bytes, count, long_duration, or_dash, percent, short_duration, speed, table, utc_time,
 };
+use crate::api::fdb::{Done, FdbChange};
 use crate::api::types::{
-    Bridge, BridgeMember, Check, Count, Drops, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep, Version,
-    Vteps, Worker,
+    Binding, Bridge, BridgeMember, Check, Count, Drops, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep,
+    Role, Version, Vteps, Worker,
 };
 use crate::telemetry::totals::TrafficTotal;
 
@@ -35,6 +36,7 @@ pub(super) fn ports(ports: &[Port]) -> String {
             Left("MAC"),
             Right("MTU"),
             Right("QUEUES"),
+            Right("MACS"),
             Left("DEVICE"),
         ],
         ports.iter().map(|port| {
@@ -46,6 +48,7 @@ pub(super) fn ports(ports: &[Port]) -> String {
                 port.mac.to_string(),
                 port.mtu.to_string(),
                 format!("{}/{}", port.receive_queues, port.transmit_queues),
+                or_dash((port.role == Role::Access).then(|| some_of_most(port.learned_macs, port.max_macs))),
                 port.device.clone(),
             ]
         }),
@@ -97,17 +100,13 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
         Right("TO TUNNEL"),
     ];
     let row = |bridge: &Bridge| {
-        let macs = match bridge.max_macs {
-            Some(most) => format!("{} of {}", count(bridge.fdb_entries), count(u64::from(most))),
-            None => count(bridge.fdb_entries),
-        };
         let (vlan, ports) = members(&bridge.members);
         vec![
             bridge.vni.to_string(),
             vlan,
             some_of(&ports),
             some_of(&bridge.remotes),
-            macs,
+            some_of_most(bridge.fdb_entries, bridge.max_macs),
             count(bridge.traffic.access_received.packets),
             count(bridge.traffic.access_sent.packets),
             count(bridge.traffic.tunnel_received.packets),
@@ -127,6 +126,14 @@ fn members(members: &[BridgeMember]) -> (String, Vec<String>) {
     ("by port".to_owned(), members.iter().map(each).collect())
 }
 
+/// How many there are, and of how many at most.
+fn some_of_most(some: u64, most: Option<u32>) -> String {
+    match most {
+        Some(most) => format!("{} of {}", count(some), count(u64::from(most))),
+        None => count(some),
+    }
+}
+
 pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
     match (page.total, filtered) {
         (0, true) => return "No entry of the forwarding database matches.\n".to_owned(),
@@ -136,16 +143,77 @@ pub(super) fn fdb(page: &Page<FdbEntry>, filtered: bool) -> String {
         _ => {}
     }
     let row = |entry: &FdbEntry| {
-        let place = match &entry.place {
-            Place::Port { port, vlan: Some(vlan), inner_vlan: Some(inner) } => format!("{port} vlan {vlan}.{inner}"),
-            Place::Port { port, vlan: Some(vlan), inner_vlan: None } => format!("{port} vlan {vlan}"),
-            Place::Port { port, vlan: None, .. } => format!("{port} untagged"),
-            Place::Remote { remote } => format!("remote {remote}"),
-        };
         let age = or_dash(entry.age_seconds.map(long_duration));
-        vec![entry.vni.to_string(), entry.mac.to_string(), place, entry.kind.name().to_owned(), age]
+        let mark = if entry.pinned {
+            ", pinned"
+        } else if entry.frozen {
+            ", frozen"
+        } else {
+            ""
+        };
+        let kind = format!("{}{mark}", entry.kind.name());
+        vec![entry.vni.to_string(), entry.mac.to_string(), place(&entry.place), kind, age]
     };
     page_table(&[Right("VNI"), Left("MAC"), Left("PLACE"), Left("KIND"), Right("AGE")], page, "entries", row)
+}
+
+/// What became of stations. The times are those of the gateway's clock, in UTC.
+pub(super) fn history(page: &Page<FdbChange>) -> String {
+    if page.total == 0 {
+        return "Nothing became of such a station lately.\n".to_owned();
+    }
+    let row = |change: &FdbChange| {
+        let station = change.mac.clone().unwrap_or_else(|| format!("{} entries", count(u64::from(change.entries))));
+        let places = [&change.from, &change.to].map(|at| or_dash(at.as_ref().map(place)));
+        let [from, to] = places;
+        let change_and_why = format!("{}: {}", change.change, change.why);
+        vec![utc_time(change.at_unix_ms), change.vni.to_string(), station, from, to, change_and_why]
+    };
+    let columns = [Left("TIME (UTC)"), Right("VNI"), Left("MAC"), Left("FROM"), Left("TO"), Left("WHAT AND WHY")];
+    page_table(&columns, page, "records", row)
+}
+
+/// How many entries something was done to.
+pub(super) fn done(done: Done, what: &str) -> String {
+    match done.entries {
+        1 => format!("1 entry {what}\n"),
+        entries => format!("{} entries {what}\n", count(entries)),
+    }
+}
+
+fn place(place: &Place) -> String {
+    match place {
+        Place::Port { port, vlan: Some(vlan), inner_vlan: Some(inner) } => format!("{port} vlan {vlan}.{inner}"),
+        Place::Port { port, vlan: Some(vlan), inner_vlan: None } => format!("{port} vlan {vlan}"),
+        Place::Port { port, vlan: None, .. } => format!("{port} untagged"),
+        Place::Remote { remote } => format!("remote {remote}"),
+    }
+}
+
+pub(super) fn bindings(page: &Page<Binding>, filtered: bool) -> String {
+    match (page.total, filtered) {
+        (0, true) => return "No MAC+IP binding matches.\n".to_owned(),
+        (0, false) => {
+            return "There is no MAC+IP binding: they are learned in bridges with `neighbour_suppression` or with \
+                    `control = \"kernel\"`.\n"
+                .to_owned();
+        }
+        _ => {}
+    }
+    let columns =
+        [Right("VNI"), Left("ADDRESS"), Left("MAC"), Left("PLACE"), Left("KIND"), Left("ROUTER"), Right("AGE")];
+    let row = |binding: &Binding| {
+        vec![
+            binding.vni.to_string(),
+            binding.address.to_string(),
+            binding.mac.to_string(),
+            or_dash(binding.place.as_ref().map(place)),
+            binding.kind.name().to_owned(),
+            if binding.router { "yes" } else { "no" }.to_owned(),
+            or_dash(binding.age_seconds.map(long_duration)),
+        ]
+    };
+    page_table(&columns, page, "bindings", row)
 }
 
 pub(super) fn vteps(vteps: &Vteps) -> String {
@@ -221,7 +289,7 @@ fn counts(number: &'static str, name: &'static str, list: &[Count], all: bool) -
 
 pub(super) fn check(check: &Check) -> String {
     let mut out = String::new();
-    for Finding { name, what, remedy } in &check.findings {
+    for Finding { name, what, remedy, .. } in &check.findings {
         // Writing to a String does not fail.
         let _ = writeln!(out, "{name}\n  {what}\n  Remedy: {remedy}.\n");
     }
@@ -233,8 +301,8 @@ pub(super) fn check(check: &Check) -> String {
     let followers = if check.followers.is_empty() { "nobody".to_owned() } else { check.followers.join(", ") };
     let _ = writeln!(
         out,
-        "{wrong}. Looked at: {} bridges with `control = \"kernel\"`, {} stations and {} remote VTEPs of the kernel's; \
-         its FDB is followed by {followers}.",
+        "{wrong}. Looked at, of what the kernel says: bridges {}, stations {}, remote VTEPs {}; its FDB is followed by \
+         {followers}.",
         count(check.bridges as u64),
         count(check.stations as u64),
         count(check.remotes as u64),

@@ -9,10 +9,11 @@ use super::addresses::remote_vtep;
 use super::bridge_ports::{BridgePortDraft, VlanFields, VlanRange};
 use super::clashes::{Clash, Clashes, Taken, UNTAGGED};
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
-use super::model::{AccessVlan, Bridge, BridgePort, Control, PortRole, Tags};
+use super::model::{AccessVlan, Bridge, BridgePort, Control, Fdb, PortRole, Tags};
 use super::ports::Ports;
-use super::reader::Reader;
-use super::schema::{MAX_BRIDGES, MAX_FLOOD_ENTRIES};
+use super::reader::{Field, Reader};
+use super::schema::{MAX_AGEING_RATIO, MAX_BRIDGES, MAX_FLOOD_ENTRIES};
+use super::singles::seconds_or_ever;
 use super::value::{Located, NameOrTable, Numbers};
 use super::wording::quoted;
 use crate::tables::PortIndex;
@@ -30,7 +31,9 @@ pub(super) struct BridgeDraft<'t> {
     tags: Option<Tags>,
     link_local: Option<Located<bool>>,
     max_macs: Option<Option<u32>>,
+    ageing: Field<u64>,
     control: Option<Located<Cow<'t, str>>>,
+    neighbour_suppression: Option<bool>,
 }
 
 impl<'t> BridgeDraft<'t> {
@@ -54,7 +57,9 @@ impl<'t> BridgeDraft<'t> {
             tags: reader.get("tags", findings).value().map(tags),
             link_local: reader.get("link_local", findings).located(),
             max_macs: reader.get("max_macs", findings).optional(),
+            ageing: reader.get("ageing", findings),
             control: reader.get("control", findings).located(),
+            neighbour_suppression: reader.get("neighbour_suppression", findings).value(),
         }
     }
 
@@ -244,6 +249,39 @@ impl<'t> Bridges<'t> {
         }
     }
 
+    /// Refuses ageing times so far apart that one clock of 16 bits is too coarse for the shortest or wraps within the
+    /// longest.
+    pub(super) fn check_ageing(&self, fdb: &Fdb, findings: &mut Findings) {
+        let inherited = Located { value: fdb.ageing.map_or(0, |ageing| ageing.as_secs()), span: Span::default() };
+        let time = |draft: &BridgeDraft<'_>| match draft.ageing {
+            Field::Given(own) => Some(own),
+            Field::Absent => Some(inherited),
+            Field::Bad => None,
+        };
+        let times = || self.drafts.iter().filter_map(time).filter(|time| time.value > 0);
+        let (Some(shortest), Some(longest)) = (times().min_by_key(by_value), times().max_by_key(by_value)) else {
+            return;
+        };
+        if longest.value <= shortest.value * MAX_AGEING_RATIO {
+            return;
+        }
+        // One of the two is a bridge's own, for two bridges that have none have the same.
+        let (at, other, label) = if shortest.span == Span::default() {
+            (longest.span, shortest, "this long")
+        } else {
+            (shortest.span, longest, "this short")
+        };
+        let found = Diagnostic::error(at, format!("ageing times of {} s and {} s are too far apart", shortest.value, longest.value))
+            .label(label)
+            .remedy(format!(
+                "the longest may be {MAX_AGEING_RATIO} times the shortest: choose at most {} s, at least {} s, or 0 for ever",
+                shortest.value * MAX_AGEING_RATIO,
+                longest.value.div_ceil(MAX_AGEING_RATIO),
+            ));
+        let related = other.span != Span::default();
+        findings.push(if related { found.related(other.span, "and here") } else { found });
+    }
+
     /// Refuses a bridge that tunnels the link-local frames of a port which keeps them: it would get those of others.
     pub(super) fn check_link_local(&self, ports: &Ports<'_>, findings: &mut Findings) {
         for (draft, places) in self.drafts.iter().zip(&self.places) {
@@ -269,7 +307,8 @@ impl<'t> Bridges<'t> {
     }
 
     /// The bridges, if all are right, ranges expanded.
-    pub(super) fn finish(self) -> Option<Vec<Bridge>> {
+    /// Those without an ageing time of their own have that of `fdb`.
+    pub(super) fn finish(self, fdb: &Fdb) -> Option<Vec<Bridge>> {
         let mut bridges = Vec::new();
         for (draft, places) in self.drafts.into_iter().zip(self.places) {
             let vni = draft.vni?.value;
@@ -282,7 +321,9 @@ impl<'t> Bridges<'t> {
                 tags: draft.tags?,
                 link_local: draft.link_local?.value,
                 max_macs: draft.max_macs?,
+                ageing: draft.ageing.optional()?.map_or(fdb.ageing, seconds_or_ever),
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
+                neighbour_suppression: draft.neighbour_suppression?,
             };
             for (number, vni) in (0..).zip(vni.first..=vni.last) {
                 let port =
@@ -293,6 +334,10 @@ impl<'t> Bridges<'t> {
         }
         Some(bridges)
     }
+}
+
+fn by_value(time: &Located<u64>) -> u64 {
+    time.value
 }
 
 /// What a bridge has of a port.

@@ -133,6 +133,9 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
         bridges.check_control(findings);
         ports.check_punting_uplinks(findings);
     }
+    if let Some(fdb) = &draft.fdb {
+        bridges.check_ageing(fdb, findings);
+    }
     bridges.check_link_local(&ports, findings);
     neighbours.check_remotes(&remotes, asks_kernel.unwrap_or(true), findings);
     if let Some(remote) = remotes.first().filter(|_| ports.lacks_uplink()) {
@@ -150,7 +153,7 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
         vtep: draft.vtep?.vtep?,
         dpdk: dpdk.dpdk,
         workers: workers.workers,
-        bridges: bridges.finish()?,
+        bridges: bridges.finish(draft.fdb.as_ref()?)?,
         ports: ports.finish()?,
         neighbours: neighbours.finish()?,
         qos: draft.qos?,

@@ -35,6 +35,13 @@ pub struct Config {
     pub api: Api,
 }
 
+impl Config {
+    /// The times after which bridges forget a learned address, that of each bridge which does.
+    pub fn ageing_times(&self) -> impl Iterator<Item = Duration> + '_ {
+        self.bridges.iter().filter_map(|bridge| bridge.ageing)
+    }
+}
+
 /// `[vtep]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vtep {
@@ -171,6 +178,8 @@ pub struct Port {
     pub descriptors: u16,
     /// The EtherType of the tags that name an access port's VLANs, 0x8100 (the default) or 0x88a8: of two, the outer one.
     pub tpid: u16,
+    /// The most MAC addresses learned behind an access port, in all its bridges together; no bound where absent.
+    pub max_macs: Option<u32>,
     /// The name of the port's interface in the kernel, where it has one; the port's name where absent.
     pub kernel_interface: Option<String>,
     /// What happens to untagged frames to reserved link-local group addresses. Where absent, an uplink's are the
@@ -179,16 +188,16 @@ pub struct Port {
 }
 
 impl Port {
-    /// True where the two need the same device, opened in the same way: what only says which frames are whose may differ.
-    #[must_use]
-    pub fn opens_as(&self, other: &Self) -> bool {
-        *self == Self { tpid: self.tpid, ..other.clone() }
-    }
-
     /// What the port's interface in the kernel is called.
     #[must_use]
     pub fn interface(&self) -> &str {
         self.kernel_interface.as_ref().unwrap_or(&self.name)
+    }
+
+    /// True where both ask for the same port of DPDK's, so that one need not be closed for the other.
+    #[must_use]
+    pub fn opens_as(&self, other: &Self) -> bool {
+        *self == Self { max_macs: self.max_macs, tpid: self.tpid, ..other.clone() }
     }
 }
 
@@ -227,10 +236,22 @@ pub struct Bridge {
     pub tags: Tags,
     /// Forward frames to reserved link-local group addresses (default false).
     pub link_local: bool,
-    /// The most MAC addresses learned, none where absent.
+    /// The most MAC addresses learned; no bound where absent.
     pub max_macs: Option<u32>,
+    /// How long a learned address that is not heard of is kept ([`Fdb::ageing`] where absent); `None` is for ever.
+    pub ageing: Option<Duration>,
     /// Who says where its remote stations are (default [`Control::Static`]).
     pub control: Control,
+    /// Answer address resolution in the place of stations whose address is known (default false; RFC 9161).
+    pub neighbour_suppression: bool,
+}
+
+impl Bridge {
+    /// Which station has an address is learned: to answer in its place, or to tell the kernel.
+    #[must_use]
+    pub fn learns_bindings(&self) -> bool {
+        self.learning && (self.neighbour_suppression || self.control == Control::Kernel)
+    }
 }
 
 /// A bridge's place on an access port.
@@ -323,6 +344,24 @@ pub struct Fdb {
     pub max_entries: u32,
     /// How long a learned address that is not heard of is kept (default 300 s); `None` is for ever.
     pub ageing: Option<Duration>,
+    /// What becomes of an address that moves too often; nothing where `None`.
+    pub damping: Option<MoveDamping>,
+    /// The most MAC+IP bindings in all bridges together, 1 to 4194304 (default 131072).
+    pub max_bindings: u32,
+    /// How long a binding is kept whose station does not say it again (default 1800 s); `None` is for as long as the station
+    /// is heard of at all.
+    pub binding_ageing: Option<Duration>,
+}
+
+/// When an address that moves is frozen where it is (RFC 7432, 15.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoveDamping {
+    /// With this many moves, 1 to 1000 (default 5),
+    pub max_moves: u32,
+    /// within this time from the first (default 180 s),
+    pub window: Duration,
+    /// for this long (default 180 s); for ever where `None`.
+    pub freeze: Option<Duration>,
 }
 
 /// `[[static]]`: a MAC address that is never learned elsewhere and never ages.
@@ -334,6 +373,8 @@ pub struct StaticEntry {
     pub mac: MacAddr,
     /// Where it is.
     pub place: StaticPlace,
+    /// Frames from this address are dropped that come from anywhere else (default false).
+    pub pinned: bool,
 }
 
 impl StaticEntry {

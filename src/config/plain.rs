@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use super::document::place;
 use super::reader::Field;
-use super::schema::STATIC;
+use super::schema::{Kind, STATIC};
 use super::static_entries::StaticDraft;
 use super::value::{FromValue, Located, Value, from_number, from_text};
 
@@ -20,7 +20,7 @@ const HEADER: &str = "[[static]]";
 /// header. `None` if there is none.
 pub(super) fn static_entry(text: &str, base: u32) -> Option<(StaticDraft<'_>, usize)> {
     let mut cursor = Cursor { text, at: text.starts_with(HEADER).then_some(HEADER.len())? };
-    let (mut vni, mut mac, mut port, mut remote) = (None, None, None, None);
+    let (mut vni, mut mac, mut port, mut remote, mut pinned) = (None, None, None, None, None);
     cursor.end_of_line()?;
     while let Some(name) = cursor.key()? {
         let (value, range) = cursor.value(name)?;
@@ -31,11 +31,13 @@ pub(super) fn static_entry(text: &str, base: u32) -> Option<(StaticDraft<'_>, us
             "mac" => fill(&mut mac, value, span),
             "port" => fill(&mut port, value, span),
             "remote" => fill(&mut remote, value, span),
+            "pinned" => fill(&mut pinned, value, span),
             _ => None,
         }?;
     }
     let header = place(base, 0..HEADER.len());
-    Some((StaticDraft::plain(header, vni?, mac?, field(port), field(remote))?, cursor.at))
+    let pinned = pinned.is_some_and(|pinned: Located<bool>| pinned.value);
+    Some((StaticDraft::plain(header, vni?, mac?, field(port), field(remote), pinned)?, cursor.at))
 }
 
 /// Keeps a value that was not there before.
@@ -110,7 +112,13 @@ impl<'t> Cursor<'t> {
     fn value(&mut self, name: &str) -> Option<(Value<'t>, std::ops::Range<usize>)> {
         let key = STATIC.key(name)?;
         let start = self.at;
-        let value = if self.byte(b'"').is_some() {
+        let value = if key.kind == Kind::Boolean {
+            match self.pass(|byte| byte.is_ascii_lowercase()) {
+                "true" => Ok(Value::Boolean(true)),
+                "false" => Ok(Value::Boolean(false)),
+                _ => return None,
+            }
+        } else if self.byte(b'"').is_some() {
             let text = self.pass(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\');
             self.byte(b'"')?;
             from_text(key.kind, Cow::Borrowed(text))
@@ -162,6 +170,8 @@ mod tests {
             format!("{both}port = \"trunk0\"\n\n"),
             format!("{both}remote = \"10.0.0.2\"\n\n  [[static]]\nvni = 1"),
             format!("{both}remote = \"fd00::2\"\n[fdb]\n"),
+            format!("{both}remote = \"fd00::2\"\npinned = true\n"),
+            format!("{both}pinned=false\nport = \"trunk0\"\n"),
             format!("{both}\t port\t=\t\"a b\" \n").replace('\n', "\r\n"),
             "[[static]] \n mac=\"02:00:00:CC:00:01\"\n\nport=\"x\"\nvni=0\n[[".to_owned(),
         ] {
@@ -202,6 +212,9 @@ mod tests {
             ("port = \"trunk0\"", "remote = \"10.0.0.256\""),
             ("port = \"trunk0\"", "port = \"trunk0\"\nremote = \"10.0.0.2\""),
             ("port = \"trunk0\"", ""),
+            ("port = \"trunk0\"", "port = \"trunk0\"\npinned = True"),
+            ("port = \"trunk0\"", "port = \"trunk0\"\npinned = \"true\""),
+            ("port = \"trunk0\"", "port = \"trunk0\"\npinned = 1"),
         ] {
             assert!(plain.contains(passage));
             let text = plain.replacen(passage, other, 1);
@@ -217,7 +230,7 @@ mod tests {
             right in Just(vec!["vni = 100", "mac = \"02:00:00:cc:00:01\"", "port = \"trunk0\""]).prop_shuffle(),
             others in proptest::collection::vec((0..4_usize, proptest::sample::select(&[
                 "vni=0", "vni = 007", "vni = \"7\"", "mac=\"02:00:00:CC:00:01\"  ", "port = \"\"", "remote = \"10.0.0.2\"",
-                "", "\t ", "# c", "[[static]]", " [fdb]", "[[static", "x = 1", "port = \"\"\"a", "\"\"\"", "port = 1",
+                "", "\t ", "# c", "[[static]]", " [fdb]", "[[static", "x = 1", "port = \"\"\"a", "pinned = true", "pinned = no", "\"\"\"", "port = 1",
             ][..])), 0..4),
             end in proptest::sample::select(&["\n", "\r\n", "\r"][..]),
             cut in 40..200_usize,

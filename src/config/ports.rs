@@ -26,6 +26,7 @@ pub(super) struct PortDraft<'t> {
     descriptors: Option<u16>,
     tpid: Option<Located<u16>>,
     kernel_interface: Option<Option<Located<Cow<'t, str>>>>,
+    max_macs: Option<Option<Located<u32>>>,
     link_local: Option<Option<Located<LinkLocal>>>,
 }
 
@@ -52,6 +53,7 @@ impl<'t> PortDraft<'t> {
                 .get("kernel_interface", findings)
                 .checked(is_an_interface, findings)
                 .optional_located(),
+            max_macs: reader.get("max_macs", findings).optional_located(),
             link_local: reader.get("link_local", findings).optional_located().map(|given| given.map(link_local)),
         }
     }
@@ -66,6 +68,7 @@ impl<'t> PortDraft<'t> {
             descriptors: self.descriptors?,
             tpid: self.tpid?.value,
             kernel_interface: self.kernel_interface?.map(|name| name.value.into_owned()),
+            max_macs: self.max_macs?.map(|limit| limit.value),
             link_local: self.link_local?.map(|given| given.value),
         })
     }
@@ -121,6 +124,13 @@ fn interface_of_access_port(interface: Span, role: Span) -> Diagnostic {
         .label("for uplinks, and access ports that punt")
         .related(role, "its role")
         .remedy("remove `kernel_interface`, or add `link_local = \"punt\"` to have the kernel get LLDP and its like")
+}
+
+fn limit_of_uplink(limit: Span, role: Span) -> Diagnostic {
+    Diagnostic::error(limit, "an uplink has no limit of MAC addresses")
+        .label("for access ports only")
+        .related(role, "its role")
+        .remedy("remove `max_macs`; that of a `[[bridge]]` bounds what is learned from remote VTEPs, too")
 }
 
 /// A PCI address, or the name of a virtual device with arguments behind a comma.
@@ -214,6 +224,11 @@ impl<'t> Ports<'t> {
             let tpid = draft.tpid.filter(|tpid| tpid.value != ETHERTYPE_VLAN);
             if let (Some(tpid), Some(role)) = (tpid, draft.role.filter(|role| role.value == PortRole::Uplink)) {
                 findings.push(tpid_of_uplink(tpid.span, role.span));
+            }
+            if let (Some(Some(limit)), Some(role)) = (draft.max_macs, draft.role)
+                && role.value == PortRole::Uplink
+            {
+                findings.push(limit_of_uplink(limit.span, role.span));
             }
             if let Some(device) = &draft.device {
                 let name = device_name(&device.value);

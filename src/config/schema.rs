@@ -17,6 +17,8 @@ pub const MAX_REMOTES: usize = 65_535;
 pub const MAX_FLOOD_ENTRIES: u64 = 4_194_304;
 /// The most FDB entries that can be configured.
 pub const MAX_FDB_ENTRIES: u64 = 4_194_304;
+/// How many times the shortest ageing time the longest may be.
+pub const MAX_AGEING_RATIO: u64 = 2048;
 /// The largest number of a core.
 pub const MAX_CORE: u64 = 1023;
 /// The longest path of a Unix socket, in bytes (`sun_path` less its closing zero, unix(7)).

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::addresses::underlay_host;
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces};
-use super::model::{Dpdk, Fdb, Idle, Stats, UdpChecksum, Underlay, Vtep, Workers};
+use super::model::{Dpdk, Fdb, Idle, MoveDamping, Stats, UdpChecksum, Underlay, Vtep, Workers};
 use super::reader::{Field, Reader};
 use super::schema::MAX_SOCKET_PATH;
 use super::value::Located;
@@ -142,8 +142,27 @@ fn no_core(cores: &Located<Vec<Located<usize>>>) -> Diagnostic {
 pub(super) fn fdb(reader: &mut Reader<'_>, findings: &mut Findings) -> Option<Fdb> {
     let max_entries = reader.get("max_entries", findings);
     let ageing = reader.get("ageing", findings);
-    let seconds: u64 = ageing.value()?;
-    Some(Fdb { max_entries: max_entries.value()?, ageing: (seconds > 0).then(|| Duration::from_secs(seconds)) })
+    let (max_moves, window, freeze) =
+        (reader.get("max_moves", findings), reader.get("move_window", findings), reader.get("freeze", findings));
+    let max_bindings = reader.get("max_bindings", findings);
+    let binding_ageing = reader.get("binding_ageing", findings);
+    let damping = MoveDamping {
+        max_moves: max_moves.value()?,
+        window: Duration::from_secs(window.value()?),
+        freeze: seconds_or_ever(freeze.value()?),
+    };
+    Some(Fdb {
+        max_entries: max_entries.value()?,
+        ageing: seconds_or_ever(ageing.value()?),
+        damping: (damping.max_moves > 0).then_some(damping),
+        max_bindings: max_bindings.value()?,
+        binding_ageing: seconds_or_ever(binding_ageing.value()?),
+    })
+}
+
+/// A time in seconds; 0 is for ever.
+pub(super) fn seconds_or_ever(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
 /// `[stats]`.

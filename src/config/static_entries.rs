@@ -20,6 +20,7 @@ pub(super) struct StaticDraft<'t> {
     mac: Option<Located<MacAddr>>,
     port: Field<Cow<'t, str>>,
     remote: Field<IpAddr>,
+    pinned: Option<bool>,
 }
 
 impl<'t> StaticDraft<'t> {
@@ -30,6 +31,7 @@ impl<'t> StaticDraft<'t> {
             mac: reader.get("mac", findings).checked(|mac| is_a_station(mac, "a station"), findings).located(),
             port: reader.get("port", findings),
             remote: reader.get("remote", findings),
+            pinned: reader.get("pinned", findings).value(),
         }
     }
 
@@ -40,11 +42,12 @@ impl<'t> StaticDraft<'t> {
         mac: Located<MacAddr>,
         port: Field<Cow<'t, str>>,
         remote: Field<IpAddr>,
+        pinned: bool,
     ) -> Option<Self> {
         let in_one_place =
             matches!((&port, &remote), (Field::Given(_), Field::Absent) | (Field::Absent, Field::Given(_)));
         let right = in_one_place && mac.value.is_station();
-        right.then_some(Self { span, vni: Some(vni), mac: Some(mac), port, remote })
+        right.then_some(Self { span, vni: Some(vni), mac: Some(mac), port, remote, pinned: Some(pinned) })
     }
 
     /// The remote VTEP that the station is behind, if it is behind one.
@@ -92,7 +95,7 @@ impl<'t> Surroundings<'_, 't> {
         let bridge = draft.vni.and_then(|vni| self.bridges.find(vni, findings));
         let place = self.place(draft, bridge, findings);
         let vni = Vni::new(draft.vni?.value).ok()?;
-        Some(StaticEntry { vni, mac: draft.mac?.value, place: place? })
+        Some(StaticEntry { vni, mac: draft.mac?.value, place: place?, pinned: draft.pinned? })
     }
 
     fn place(&self, draft: &StaticDraft<'t>, bridge: Option<usize>, findings: &mut Findings) -> Option<StaticPlace> {

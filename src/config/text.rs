@@ -69,6 +69,13 @@ impl Config {
         file.section("[fdb]");
         file.plain("max_entries", self.fdb.max_entries);
         file.plain("ageing", self.fdb.ageing.map_or(0, |ageing| ageing.as_secs()));
+        file.plain("max_moves", self.fdb.damping.map_or(0, |damping| damping.max_moves));
+        if let Some(damping) = self.fdb.damping {
+            file.plain("move_window", damping.window.as_secs());
+            file.plain("freeze", damping.freeze.map_or(0, |freeze| freeze.as_secs()));
+        }
+        file.plain("max_bindings", self.fdb.max_bindings);
+        file.plain("binding_ageing", self.fdb.binding_ageing.map_or(0, |ageing| ageing.as_secs()));
         file.section("[stats]");
         file.quoted("listen", self.stats.listen);
         file.section("[api]");
@@ -101,9 +108,11 @@ impl Config {
             Control::Kernel => "kernel",
         };
         file.quoted("control", control);
+        file.plain("neighbour_suppression", bridge.neighbour_suppression);
         if let Some(max_macs) = bridge.max_macs {
             file.plain("max_macs", max_macs);
         }
+        file.plain("ageing", bridge.ageing.map_or(0, |ageing| ageing.as_secs()));
     }
 
     fn write_neighbour(&self, file: &mut File, neighbour: &Neighbour) {
@@ -121,6 +130,7 @@ impl Config {
             StaticPlace::Port(port) => file.quoted("port", self.port_name(port)),
             StaticPlace::Remote(address) => file.quoted("remote", address),
         }
+        file.plain("pinned", entry.pinned);
     }
 
     /// The name of a port; empty for one that the config does not have.
@@ -180,6 +190,9 @@ fn write_port(file: &mut File, port: &Port) {
     }
     if let Some(interface) = &port.kernel_interface {
         file.quoted("kernel_interface", interface);
+    }
+    if let Some(max_macs) = port.max_macs {
+        file.plain("max_macs", max_macs);
     }
     match port.link_local {
         Some(LinkLocal::Drop) => file.quoted("link_local", "drop"),
@@ -278,6 +291,7 @@ mod tests {
         name = "trunk0"
         device = "net_tap1,iface=ac0"
         role = "access"
+        max_macs = 12
         link_local = "punt"
         [[port]]
         name = "trunk1"
@@ -289,8 +303,10 @@ mod tests {
         ports = ["trunk0"]
         remotes = ["fd00::2"]
         max_macs = 7
+        ageing = 70
         link_local = true
         control = "kernel"
+        neighbour_suppression = true
         [[bridge]]
         vni = 5
         ports = ["trunk0"]
@@ -341,6 +357,11 @@ mod tests {
         [fdb]
         max_entries = 1000
         ageing = 0
+        max_moves = 7
+        move_window = 70
+        freeze = 0
+        max_bindings = 500
+        binding_ageing = 0
         [[static]]
         vni = 100
         mac = "02:00:00:00:00:03"
@@ -349,6 +370,7 @@ mod tests {
         vni = 101
         mac = "02:00:00:00:00:04"
         remote = "fd00::2"
+        pinned = true
         [api]
         socket = "/tmp/a.sock"
     "#;

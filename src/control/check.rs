@@ -10,18 +10,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::adoption::Adoption;
 use super::underlay::Reach;
 use crate::config::Config;
 use crate::config::model::Control;
-use crate::netlink::{Dumped, Dumps, Follower, Link, Mirror, Place, Source, Table, followers};
+use crate::netlink::{Dumped, Dumps, Follower, Link, Mirror, Place, Source, Table, Written, followers, written};
 use crate::telemetry::RemoteState;
 use crate::wire::{MacAddr, Vni};
 
 /// How often a table is read again that changed meanwhile.
 const TRIES: u32 = 5;
+/// How many commands a finding has at most. When they have been given, the next check has the others.
+const COMMANDS: usize = 10_000;
+/// How long a zebra must have run before what it has not written is judged: sessions come up, and bring everything.
+const CONVERGED: Duration = Duration::from_secs(60);
 /// How many examples a finding names.
 const NAMED: usize = 3;
 
@@ -34,6 +38,8 @@ pub struct Finding {
     pub what: String,
     /// What to do.
     pub remedy: String,
+    /// The commands that do it, where it is to be done entry by entry; at most [`COMMANDS`].
+    pub commands: Vec<String>,
 }
 
 /// What was looked at, and what is wrong with it.
@@ -58,10 +64,18 @@ pub struct Checked {
 pub fn check(config: &Config, reach: &Reach, forwards: impl Fn(Vni, MacAddr) -> bool) -> io::Result<Checked> {
     let mut followers = followers()?;
     followers.retain(Follower::may_control);
-    Ok(judge(config, &read_kernel()?, followers, reach, forwards))
+    let kernel = Kernel { mirror: read_kernel()?, written: written()?, followers };
+    Ok(judge(config, kernel, reach, forwards))
 }
 
-/// Everything that the kernel has now.
+/// What was read.
+struct Kernel {
+    mirror: Mirror,
+    written: Vec<Written>,
+    followers: Vec<Follower>,
+}
+
+/// Everything that the kernel's tables have now.
 fn read_kernel() -> io::Result<Mirror> {
     let mut dumps = Dumps::open().map_err(io::Error::other)?;
     let mut mirror = Mirror::default();
@@ -89,13 +103,9 @@ fn read_kernel() -> io::Result<Mirror> {
 }
 
 /// Judges what was read. `forwards` says whether the gateway's own FDB has a station.
-fn judge(
-    config: &Config,
-    mirror: &Mirror,
-    followers: Vec<Follower>,
-    reach: &Reach,
-    forwards: impl Fn(Vni, MacAddr) -> bool,
-) -> Checked {
+fn judge(config: &Config, kernel: Kernel, reach: &Reach, forwards: impl Fn(Vni, MacAddr) -> bool) -> Checked {
+    let Kernel { mirror, written, followers } = kernel;
+    let mirror = &mirror;
     let mut adoption = Adoption::new();
     adoption.set_bridges(config, mirror, Instant::now());
     let wanted: Vec<Vni> =
@@ -111,6 +121,7 @@ fn judge(
         left_out(mirror, &adoption, &devices),
         halves(mirror, &devices),
         remains(mirror, &adoption, &devices),
+        earlier(&devices, &followers, &written),
         not_forwarded(&adoption, forwards),
     ];
     Checked {
@@ -139,9 +150,10 @@ fn control_plane(mirror: &Mirror, devices: &[Device<'_>], followers: &[Follower]
              gateway is advertised.",
             count(stations, "station", "stations"),
         ),
-        remedy: "restart all of it, `systemctl restart frr`: a zebra that is started alone hears from nobody what is \
-                 true now"
+        remedy: "restart all of it, `systemctl restart frr`, and check again when it has run for a minute: what was \
+                 withdrawn meanwhile is then told by name"
             .to_owned(),
+        commands: Vec::new(),
     })
 }
 
@@ -162,6 +174,7 @@ fn lost_messages(followers: &[Follower]) -> Option<Finding> {
             count(lost as usize, "message", "messages"),
         ),
         remedy: "`zebra_options=\"-s 90000000\"` in /etc/frr/daemons, then `systemctl restart frr`".to_owned(),
+        commands: Vec::new(),
     })
 }
 
@@ -184,6 +197,7 @@ fn absent_devices(config: &Config, wanted: &[Vni], adoption: &Adoption) -> Optio
             "`ip link add vx{first} type vxlan id {first} local {own} dstport {port} nolearning`, then `ip link set \
              vx{first} up`; for FRR also a bridge, as examples/leaf-frr/interfaces does it"
         ),
+        commands: Vec::new(),
     })
 }
 
@@ -201,6 +215,7 @@ fn devices_down(devices: &[Device<'_>]) -> Option<Finding> {
             named("", &down),
         ),
         remedy: format!("`ip link set {first} up`"),
+        commands: Vec::new(),
     })
 }
 
@@ -226,6 +241,7 @@ fn foreign_devices(config: &Config, devices: &[Device<'_>]) -> Option<Finding> {
             "make it anew with `local {own} dstport {port}` (`ip -d link show {name}` shows what it has), or change \
              `address` and `udp_port` in [vtep]; VNI {vni}'s stations stay unreachable until then"
         ),
+        commands: Vec::new(),
     })
 }
 
@@ -254,25 +270,20 @@ fn left_out(mirror: &Mirror, adoption: &Adoption, devices: &[Device<'_>]) -> Opt
             named("", &macs),
         ),
         remedy: format!("`bridge fdb show dev {name}` shows `port` and `vni`; one gateway sends with one UDP port"),
+        commands: Vec::new(),
     })
 }
 
 /// Stations of which the bridge knows that they are behind the tunnel, and the vxlan device not behind whom.
 fn halves(mirror: &Mirror, devices: &[Device<'_>]) -> Option<Finding> {
-    let mut macs = Vec::new();
-    let mut first = None;
+    let mut found: Vec<(&str, MacAddr)> = Vec::new();
     for device in devices {
         let Some(bridge) = device.link.master else { continue };
-        let before = macs.len();
-        macs.extend(
-            mirror.bridge_stations(bridge).filter(|mac| mirror.place(device.link.index, *mac) == Place::Flooded),
-        );
-        if macs.len() > before {
-            first = first.or(Some(&device.link.name));
-        }
+        let half = mirror.bridge_stations(bridge).filter(|mac| mirror.place(device.link.index, *mac) == Place::Flooded);
+        found.extend(half.map(|mac| (device.link.name.as_str(), mac)));
     }
-    let (name, mac) = (first?, macs.first()?);
-    Some(Finding {
+    let macs: Vec<MacAddr> = found.iter().map(|(_, mac)| *mac).collect();
+    (!found.is_empty()).then(|| Finding {
         name: "half_an_entry",
         what: format!(
             "The kernel's bridge has {} behind a tunnel, and its vxlan device does not say behind which VTEP: {}. \
@@ -281,16 +292,17 @@ fn halves(mirror: &Mirror, devices: &[Device<'_>]) -> Option<Finding> {
             named("", &macs),
         ),
         remedy: format!(
-            "`systemctl restart frr` writes both halves anew; one that nobody wants any more goes by `bridge fdb del \
-             {mac} dev {name} master`"
+            "`systemctl restart frr` writes both halves anew; those that nobody wants any more go by {}",
+            instruction(&found, &HALVES[..1])
         ),
+        commands: deletions(&found, &HALVES[..1]),
     })
 }
 
 /// Stations behind VTEPs that are in no flood list of theirs.
 fn remains(mirror: &Mirror, adoption: &Adoption, devices: &[Device<'_>]) -> Option<Finding> {
-    let mut gone: BTreeMap<IpAddr, usize> = BTreeMap::new();
-    let mut first = None;
+    let mut gone: BTreeSet<IpAddr> = BTreeSet::new();
+    let mut found: Vec<(&str, MacAddr)> = Vec::new();
     for device in devices {
         // Where floods go nowhere, as in flannel's networks, a list says nothing of who is there.
         let Some(said) = adoption.said().get(&device.vni).filter(|said| !said.flood_list.is_empty()) else { continue };
@@ -298,26 +310,72 @@ fn remains(mirror: &Mirror, adoption: &Adoption, devices: &[Device<'_>]) -> Opti
             if let Some(station) = adoption.station(device.vni, mac)
                 && !said.flood_list.contains(&station.remote)
             {
-                *gone.entry(station.remote).or_default() += 1;
-                first = first.or(Some((&device.link.name, mac)));
+                gone.insert(station.remote);
+                found.push((&device.link.name, mac));
             }
         }
     }
-    let (name, mac) = first?;
-    let remotes: Vec<&IpAddr> = gone.keys().collect();
-    Some(Finding {
+    let remotes: Vec<IpAddr> = gone.into_iter().collect();
+    (!found.is_empty()).then(|| Finding {
         name: "station_of_an_absent_vtep",
         what: format!(
             "{} behind VTEPs that are in no flood list of their bridge: {}. They have most likely left, and the entries \
              are remains.",
-            are(gone.values().sum(), "station"),
+            are(found.len(), "station"),
             named("", &remotes),
         ),
-        remedy: format!(
-            "`systemctl restart frr`; what is there afterwards nobody wants any more: `bridge fdb del {mac} dev {name} \
-             self`"
-        ),
+        remedy: format!("delete them, by {}", instruction(&found, &HALVES)),
+        commands: deletions(&found, &HALVES),
     })
+}
+
+/// Stations that zebra has not written since it started: an earlier one has, which died, and nobody has taken them back.
+fn earlier(devices: &[Device<'_>], followers: &[Follower], written: &[Written]) -> Option<Finding> {
+    let is_zebra = |follower: &&Follower| follower.process.as_ref().is_some_and(|(_, name)| name == "zebra");
+    let running = followers.iter().filter(is_zebra).filter_map(|follower| follower.running).min()?;
+    let names: BTreeMap<u32, &str> =
+        devices.iter().map(|device| (device.link.index, device.link.name.as_str())).collect();
+    let old = |entry: &&Written| running >= CONVERGED && entry.ago > running;
+    let remains: Vec<(&str, MacAddr)> =
+        written.iter().filter(old).filter_map(|entry| Some((*names.get(&entry.port)?, entry.mac))).collect();
+    let (name, _) = remains.first()?;
+    let macs: Vec<MacAddr> = remains.iter().map(|(_, mac)| *mac).collect();
+    Some(Finding {
+        name: "entry_of_an_earlier_zebra",
+        what: format!(
+            "{} in the kernel since before zebra started, and it has not written them since: {}. An earlier one did, and \
+             died; they were withdrawn meanwhile, and frames to them go where they were.",
+            are(macs.len(), "station"),
+            named("", &macs),
+        ),
+        remedy: format!(
+            "delete them, by {}; or all of a device's at once: `ip link del {name}`, and make it anew",
+            instruction(&remains, &HALVES)
+        ),
+        commands: deletions(&remains, &HALVES),
+    })
+}
+
+/// The halves of an entry, in iproute2's words.
+const HALVES: [&str; 2] = ["master", "self"];
+
+/// The commands that delete these halves of entries.
+fn deletions(entries: &[(&str, MacAddr)], halves: &[&str]) -> Vec<String> {
+    let of_entry = |(name, mac): &(&str, MacAddr)| {
+        let (name, mac) = (name.to_string(), *mac);
+        halves.iter().map(move |half| format!("bridge fdb del {mac} dev {name} {half}"))
+    };
+    entries.iter().flat_map(of_entry).take(COMMANDS).collect()
+}
+
+/// The commands for the first entry, and where the others' are.
+fn instruction(entries: &[(&str, MacAddr)], halves: &[&str]) -> String {
+    let first: Vec<String> = deletions(entries.get(..1).unwrap_or_default(), halves)
+        .into_iter()
+        .map(|command| format!("`{command}`"))
+        .collect();
+    let others = "`vtepctl check --json | jq -r '.findings[].commands[]' | sudo sh`";
+    format!("{}{}", first.join(" and "), if entries.len() > 1 { format!("; {others} for all") } else { String::new() })
 }
 
 /// Stations of the kernel's that the gateway's FDB does not have.
@@ -334,6 +392,7 @@ fn not_forwarded(adoption: &Adoption, forwards: impl Fn(Vni, MacAddr) -> bool) -
         remedy: "if the log says that stations have no place in the FDB, raise `max_entries` in [fdb] and start anew; \
                  else ask again, for they may just have come"
             .to_owned(),
+        commands: Vec::new(),
     })
 }
 
@@ -361,6 +420,7 @@ fn no_ways(reach: &Reach) -> impl Iterator<Item = Finding> {
                 remotes.first().map_or_else(String::new, ToString::to_string)
             ),
         },
+        commands: Vec::new(),
     })
 }
 

@@ -13,8 +13,8 @@ use crate::tables::exception_path::ExceptionPath;
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, MemberTags, OuterDscp, Port, PortSide,
-    Remarking, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, MemberTags, Neighbours, OuterDscp, Port,
+    PortSide, Remarking, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -259,7 +259,15 @@ fn compile_bridges(
         let place = usize::from(index.0);
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
             *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
-            *domain = BroadcastDomain { members, flood_list, sources: sources.into_iter().collect() };
+            *domain = BroadcastDomain {
+                members,
+                flood_list,
+                sources: sources.into_iter().collect(),
+                neighbours: Neighbours {
+                    learning: bridge.learns_bindings(),
+                    suppression: bridge.neighbour_suppression,
+                },
+            };
         }
     }
     (bridges, domains)

@@ -3,7 +3,6 @@
 mod following;
 mod paths;
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,10 +12,12 @@ use thiserror::Error;
 use tracing::warn;
 
 use self::paths::PathState;
+use super::bindings::{Against, Bindings};
 use super::compile::{PortFacts, compile};
 use super::kernel::Kernel;
-use super::learning::{Learning, Limits};
+use super::learning::{BridgeRules, Learning, Rules};
 use super::registry::{Exhausted, Registry};
+use super::requests::FdbRequest;
 use super::static_entries::StaticChanges;
 use super::underlay::Reach;
 use crate::config::Config;
@@ -42,11 +43,16 @@ pub enum StartError {
     /// More of something than there are indices.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
-    /// No memory for the FDB.
-    #[error("there is no memory for an FDB of {max_entries} entries ({source}); lower `[fdb] max_entries`")]
+    /// No memory for the FDB and the bindings.
+    #[error(
+        "there is no memory for an FDB of {max_entries} entries and {max_bindings} MAC+IP bindings ({source}); lower \
+         `max_entries` or `max_bindings` in [fdb]"
+    )]
     Memory {
         /// The entries asked for.
         max_entries: u32,
+        /// The bindings asked for.
+        max_bindings: u32,
         /// What the system said.
         source: io::Error,
     },
@@ -69,6 +75,7 @@ pub struct Gateway {
     tables: Arc<Tables>,
     running: Arc<ArcSwap<Running>>,
     learning: Learning,
+    bindings: Bindings,
     telemetry: Arc<ControlTelemetry>,
     /// Snapshots that workers may still hold. They are freed here, when nobody does.
     retired: Vec<Arc<Snapshot>>,
@@ -101,13 +108,14 @@ impl Gateway {
     ) -> Result<Self, StartError> {
         let mut registry = Registry::default();
         let snapshot = compile(&config, &ports, &mut registry)?;
-        let max_entries = config.fdb.max_entries;
-        let (tables, writer) =
-            Tables::new(snapshot, max_entries as usize).map_err(|source| StartError::Memory { max_entries, source })?;
+        let (max_entries, max_bindings) = (config.fdb.max_entries, config.fdb.max_bindings);
+        let (tables, writer, binding_writer) = Tables::new(snapshot, max_entries as usize, max_bindings as usize)
+            .map_err(|source| StartError::Memory { max_entries, max_bindings, source })?;
         let now = Instant::now();
         let running = Arc::new(Running { config: Arc::new(config), ports, registry });
         let mut gateway = Self {
             tables,
+            bindings: Bindings::new(binding_writer, rings.clone(), Arc::clone(&telemetry)),
             learning: Learning::new(writer, rings, Arc::clone(&telemetry)),
             telemetry,
             retired: Vec::new(),
@@ -118,7 +126,7 @@ impl Gateway {
             stations_missing: false,
             static_missing: false,
             running: Arc::new(ArcSwap::new(Arc::clone(&running))),
-            clock: Ticking { number: 0, since: now, length: tick_length(running.config.fdb.ageing) },
+            clock: Ticking { number: 0, since: now, length: tick_length(running.config.ageing_times()) },
             last_round: now,
         };
         gateway.settle(&running, &StaticChanges::all(&running));
@@ -156,6 +164,7 @@ impl Gateway {
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::clone(&running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
+        self.flush_bindings();
         self.retired.push(replaced);
         let mut changes = StaticChanges::between(&before, &running);
         if self.static_missing {
@@ -167,12 +176,34 @@ impl Gateway {
         Ok(())
     }
 
+    /// Does what somebody asks about the FDB.
+    pub fn serve(&mut self, request: FdbRequest) {
+        let snapshot = self.tables.snapshot.load();
+        // Whoever asked may have gone.
+        match request {
+            FdbRequest::History(filter, answer) => {
+                let _ = answer.send(self.learning.recorder().find(&filter));
+            }
+            FdbRequest::Unfreeze(filter, answer) => {
+                let _ = answer.send(self.learning.release_frozen(&filter, &snapshot) as u64);
+            }
+            FdbRequest::Flush(order, answer) => self.learning.order_flush(order, answer),
+        }
+    }
+
     /// Tells the workers what the kernel gets of what uplinks receive, if that has changed. Reloads keep it.
     pub fn set_exception_path(&mut self, path: ExceptionPath) {
         let current = self.tables.snapshot.load_full();
         if current.exception != path {
             self.publish(Snapshot { exception: path, ..Snapshot::clone(&current) });
         }
+    }
+
+    /// Forgets the bindings that the snapshot in force has no place for.
+    pub(super) fn flush_bindings(&mut self) {
+        let snapshot = self.tables.snapshot.load();
+        let against = Against { fdb: &self.tables.fdb, snapshot: &snapshot, now: self.tables.age.now() };
+        self.bindings.flush(against);
     }
 
     /// Puts a snapshot in force.
@@ -187,24 +218,10 @@ impl Gateway {
 
     /// Brings limits and static entries to what a config says.
     fn settle(&mut self, running: &Running, changes: &StaticChanges) {
-        let mut per_bridge = Vec::new();
-        let mut taught = HashSet::new();
-        for bridge in &running.config.bridges {
-            let Some(index) = running.registry.bridge(bridge.vni) else { continue };
-            if bridge.control == Control::Kernel {
-                taught.insert(index);
-            }
-            let index = usize::from(index.0);
-            if per_bridge.len() <= index {
-                per_bridge.resize(index + 1, None);
-            }
-            if let Some(limit) = per_bridge.get_mut(index) {
-                *limit = bridge.max_macs;
-            }
-        }
-        self.learning.set_limits(Limits { per_bridge, ageing: running.config.fdb.ageing, taught });
+        self.learning.set_rules(rules(running), &self.tables.snapshot.load());
+        self.bindings.set_ageing(running.config.fdb.binding_ageing);
         changes.gone.iter().for_each(|key| self.learning.remove_static(*key));
-        let refused = self.learning.install_static(&changes.due);
+        let refused = self.learning.install_static(&changes.due, &self.tables.snapshot.load());
         if let Some((count, error)) = refused {
             warn!(entries = count, %error, "static entries were not installed; raise `[fdb] max_entries`");
         }
@@ -222,7 +239,7 @@ impl Gateway {
     /// A [`Gateway::round`] at this time, which is not before that of the last one.
     pub fn round_at(&mut self, now: Instant) -> usize {
         self.telemetry.rounds.increment();
-        let tick = tick_length(self.learning.ageing());
+        let tick = self.learning.tick();
         let number = self.clock.number;
         self.clock.turn(now, tick);
         // Only when it changes: every worker reads it for every burst, and a store takes the line from all of them.
@@ -232,17 +249,22 @@ impl Gateway {
         let now_tick = self.tables.age.now();
         let followed = self.follow_on(now);
         self.follow_paths(now);
-        let events = self.learning.drain(&self.tables.snapshot.load(), now_tick);
-        if let Some(ageing) = self.learning.ageing() {
-            // The whole table once a tick, evenly spread over the rounds. A tick that has begun counts as passed.
-            let share = (now - self.last_round).as_secs_f64() / tick.as_secs_f64();
-            let limit = ageing.as_nanos().div_ceil(tick.as_nanos().max(1));
-            self.learning.age(share.min(1.0), now_tick, limit as u16);
-        }
+        self.bindings.take_reports();
+        let snapshot = self.tables.snapshot.load_full();
+        let events = self.learning.drain(&snapshot, now_tick, now);
+        self.learning.end_freezes(&snapshot, now);
+        let flushing = self.learning.flush_on(&snapshot);
+        let against = Against { fdb: &self.tables.fdb, snapshot: &snapshot, now: now_tick };
+        let reports = self.bindings.apply_reports(against);
+        self.bindings.sweep(now - self.last_round, tick, against);
+        // The whole table once a tick, evenly spread over the rounds.
+        let share = (now - self.last_round).as_secs_f64() / tick.as_secs_f64();
+        self.learning.age(share.min(1.0), now_tick, &snapshot);
+        drop(snapshot);
         self.learning.reclaim();
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.last_round = now;
-        events + followed
+        events + reports + followed + usize::from(flushing)
     }
 }
 
@@ -272,28 +294,50 @@ impl Ticking {
     }
 }
 
-/// How long an age tick is, by the ageing time: a thirty-second of it, but not so long that an age is coarse, not so
-/// short that workers write often, and not so short that 16 bits of ticks wrap within an age.
-#[must_use]
-pub fn tick_length(ageing: Option<Duration>) -> Duration {
-    let Some(ageing) = ageing else { return Duration::from_secs(4) };
-    let fine = (ageing / 32).clamp(Duration::from_millis(50), Duration::from_secs(4));
-    fine.max(ageing / 16384)
+/// How a running config has each bridge learn.
+fn rules(running: &Running) -> Rules<'_> {
+    let config = &running.config;
+    let tick = tick_length(config.ageing_times());
+    // A tick that has begun counts as passed.
+    let ticks = |ageing: Duration| ageing.as_nanos().div_ceil(tick.as_nanos().max(1)) as u16;
+    let mut bridges = Vec::new();
+    for bridge in &config.bridges {
+        let Some(index) = running.registry.bridge(bridge.vni).map(|index| usize::from(index.0)) else { continue };
+        if bridges.len() <= index {
+            bridges.resize(index + 1, BridgeRules::default());
+        }
+        if let Some(rules) = bridges.get_mut(index) {
+            let taught = bridge.control == Control::Kernel;
+            *rules = BridgeRules { max_macs: bridge.max_macs, ageing: bridge.ageing.map(ticks), taught };
+        }
+    }
+    Rules { tick, bridges, ports: &config.ports, damping: config.fdb.damping }
 }
 
-/// Whether both lists open the same ports.
-fn open_alike(before: &[Port], after: &[Port]) -> bool {
-    before.len() == after.len() && before.iter().zip(after).all(|(before, after)| before.opens_as(after))
+/// How long an age tick is, by the ageing times of all bridges: a thirty-second of the shortest, but not so long that an
+/// age is coarse, not so short that workers write often, and not so short that 16 bits of ticks wrap within the longest.
+#[must_use]
+pub fn tick_length(ageing: impl IntoIterator<Item = Duration>) -> Duration {
+    let both = |(shortest, longest): (Duration, Duration), next| (shortest.min(next), longest.max(next));
+    let Some((shortest, longest)) =
+        ageing.into_iter().map(|time| (time, time)).reduce(|so_far, next| both(so_far, next.0))
+    else {
+        return Duration::from_secs(4);
+    };
+    let fine = (shortest / 32).clamp(Duration::from_millis(50), Duration::from_secs(4));
+    fine.max(longest / 16384)
 }
 
 /// The first section that differs and is read only at the start.
 fn needs_restart(before: &Config, after: &Config) -> Option<&'static str> {
+    let opens_as = before.ports.iter().zip(&after.ports).all(|(port, other)| port.opens_as(other));
     let checks = [
         ("[vtep] underlay", before.vtep.underlay != after.vtep.underlay),
         ("[dpdk]", before.dpdk != after.dpdk),
         ("[workers]", before.workers != after.workers),
-        ("[[port]]", !open_alike(&before.ports, &after.ports)),
+        ("[[port]]", before.ports.len() != after.ports.len() || !opens_as),
         ("[fdb] max_entries", before.fdb.max_entries != after.fdb.max_entries),
+        ("[fdb] max_bindings", before.fdb.max_bindings != after.fdb.max_bindings),
         ("[stats]", before.stats != after.stats),
         ("[api]", before.api != after.api),
     ];

@@ -129,6 +129,7 @@ impl Kernel {
     /// Which bridges' remote side is wanted.
     pub fn set_bridges(&mut self, config: &Config) {
         self.adoption.set_bridges(config, &self.mirror, Instant::now());
+        self.count();
     }
 
     /// The bridges whose remote side the kernel says.

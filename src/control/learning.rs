@@ -1,28 +1,53 @@
 //! The FDB's only writer: learns what workers report, within the limits, and forgets what is not heard of any more.
 
-use std::collections::HashSet;
+mod damping;
+mod flushing;
+mod moves;
+mod occupancy;
+
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
+use rustc_hash::FxHashMap;
 use tracing::{info, warn};
 
+use self::damping::Damping;
+pub use self::flushing::FlushOrder;
+use self::flushing::Flushes;
+use self::moves::FreezeLog;
+use self::occupancy::{Occupancy, is_well_below};
+use super::flight_recorder::FlightRecorder;
+use crate::config::model::{MoveDamping, Port};
 use crate::tables::fdb::{AgeTick, FdbKey, FdbValue, FdbWriter, InsertError, Inserted};
 use crate::tables::learning::{LearnEvent, LearnRing, PathMtu};
 use crate::tables::snapshot::Bridge;
 use crate::tables::{BridgeIndex, Location, LocationKind, Snapshot, TunnelIndex};
-use crate::telemetry::{ControlTelemetry, FdbEvent};
+use crate::telemetry::{ControlTelemetry, FdbEvent, StationChange};
 
-/// The bounds of what is learned.
-#[derive(Clone, Debug, Default)]
-pub struct Limits {
-    /// The most addresses learned in each bridge, by its index.
-    pub per_bridge: Vec<Option<u32>>,
-    /// How long an address that is not heard of is kept; `None` is for ever.
-    pub ageing: Option<Duration>,
-    /// Bridges in which nothing is learned from remote VTEPs: the control plane says what is behind them.
-    pub taught: HashSet<BridgeIndex>,
+/// How a bridge learns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BridgeRules {
+    /// The most addresses learned.
+    pub max_macs: Option<u32>,
+    /// After how many ticks an address that is not heard of is forgotten; `None` is never.
+    pub ageing: Option<u16>,
+    /// Nothing is learned from remote VTEPs: the control plane says what is behind them.
+    pub taught: bool,
+}
+
+/// The rules of what is learned.
+#[derive(Debug)]
+pub struct Rules<'a> {
+    /// How long an age tick is.
+    pub tick: Duration,
+    /// Of each bridge, by its index.
+    pub bridges: Vec<BridgeRules>,
+    /// The ports, with the most addresses learned behind each.
+    pub ports: &'a [Port],
+    /// How moves are damped, if they are.
+    pub damping: Option<MoveDamping>,
 }
 
 /// The FDB's writer and what it goes by.
@@ -31,12 +56,14 @@ pub struct Learning {
     writer: FdbWriter,
     rings: Vec<Arc<LearnRing>>,
     telemetry: Arc<ControlTelemetry>,
-    limits: Limits,
-    /// Addresses learned, by bridge index: static ones do not count.
-    learned: Vec<u32>,
-    /// Bridges whose limit was logged, until they are well below it again.
-    full_bridges: HashSet<BridgeIndex>,
-    /// The same for the whole table.
+    tick: Duration,
+    bridges: Vec<BridgeRules>,
+    occupancy: Occupancy,
+    damping: Damping,
+    freeze_log: FreezeLog,
+    recorder: FlightRecorder,
+    flushes: Flushes,
+    /// That the whole table is full was logged, and it is not well below its limit since.
     full: bool,
     /// The bucket where ageing goes on.
     sweep_at: usize,
@@ -56,28 +83,35 @@ impl Learning {
         Self {
             writer,
             rings,
+            tick: Duration::ZERO,
+            bridges: Vec::new(),
+            occupancy: Occupancy::new(Arc::clone(&telemetry)),
+            damping: Damping::default(),
+            freeze_log: FreezeLog::default(),
+            recorder: FlightRecorder::default(),
+            flushes: Flushes::default(),
             telemetry,
-            limits: Limits::default(),
-            learned: Vec::new(),
-            full_bridges: HashSet::new(),
             full: false,
             sweep_at: 0,
         }
     }
 
-    /// Changes the limits. What is over a new one stays until it ages.
-    pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
-        let Self { full_bridges, limits, learned, .. } = self;
-        full_bridges.retain(|bridge| {
-            let index = usize::from(bridge.0);
-            let limit = limits.per_bridge.get(index).copied().flatten();
-            limit.is_some_and(|limit| !is_well_below(learned.get(index).copied().unwrap_or(0), limit))
-        });
+    /// Changes the rules, for the members of this snapshot. What is over a new limit stays until it ages.
+    pub fn set_rules(&mut self, rules: Rules<'_>, snapshot: &Snapshot) {
+        self.occupancy.set_limits(&rules.bridges, rules.ports);
+        self.occupancy.set_members(snapshot);
+        self.damping.set_policy(rules.damping);
+        (self.tick, self.bridges) = (rules.tick, rules.bridges);
+    }
+
+    /// What became of stations lately.
+    #[must_use]
+    pub fn recorder(&self) -> &FlightRecorder {
+        &self.recorder
     }
 
     /// Applies what the workers reported, and gives how many events that were.
-    pub fn drain(&mut self, snapshot: &Snapshot, now: AgeTick) -> usize {
+    pub fn drain(&mut self, snapshot: &Snapshot, tick: AgeTick, now: Instant) -> usize {
         let mut taken = 0;
         let mut batch = ArrayVec::<LearnEvent, BATCH>::new();
         for index in 0..self.rings.len() {
@@ -87,7 +121,7 @@ impl Learning {
                 taken += batch.len();
                 batch.iter().for_each(|event| self.writer.prefetch(event.key));
                 let was_full = batch.is_full();
-                batch.drain(..).for_each(|event| self.learn(event, snapshot, now));
+                batch.drain(..).for_each(|event| self.learn(event, snapshot, tick, now));
                 if !was_full {
                     break;
                 }
@@ -102,57 +136,38 @@ impl Learning {
     }
 
     /// Learns one address, or moves it at once to where it was seen last (conformance row B1).
-    fn learn(&mut self, event: LearnEvent, snapshot: &Snapshot, now: AgeTick) {
+    fn learn(&mut self, event: LearnEvent, snapshot: &Snapshot, tick: AgeTick, now: Instant) {
         let learns = |bridge: &Bridge| bridge.policy.learning;
         let learning = snapshot.bridges.get(usize::from(event.key.bridge().0)).is_some_and(learns);
         if !learning || !is_place_of(event.key, event.location, snapshot) {
             // The worker reported it by a snapshot that a reload has replaced since.
             return;
         }
-        if matches!(event.location.kind(), LocationKind::Tunnel(_)) && self.limits.taught.contains(&event.key.bridge())
-        {
+        if matches!(event.location.kind(), LocationKind::Tunnel(_)) && self.rules_of(event.key.bridge()).taught {
             return;
         }
         let probe = self.writer.fdb().probe(event.key);
-        let value = FdbValue::learned(event.location, now);
+        let value = FdbValue::learned(event.location, tick);
         match self.writer.fdb().lookup(&probe) {
             Some(known) if known.is_static() => {}
-            Some(known) if known.is_external() => self.move_external(event, known, value),
-            Some(known) => {
-                self.writer.set(event.key, value);
-                if known.location() != event.location {
-                    self.telemetry.fdb.event(FdbEvent::Moved);
-                }
+            Some(known) if known.location() == event.location && !known.is_external() => {
+                self.writer.set(event.key, known.with_tick(tick));
             }
+            Some(known) if known.is_frozen() => {}
+            Some(known) if known.is_external() => self.move_external(event, known, value, snapshot, now),
+            Some(known) => self.move_learned(event, known, value, snapshot, now),
             None => self.insert(event.key, value, snapshot),
         }
     }
 
-    /// A station of the control plane's is heard elsewhere. Behind another remote VTEP it is where the control plane says;
-    /// behind an access port it has moved there, unless it may not (RFC 7432, 15).
-    fn move_external(&mut self, event: LearnEvent, known: FdbValue, value: FdbValue) {
-        if known.is_sticky() || matches!(event.location.kind(), LocationKind::Tunnel(_)) {
-            return;
-        }
-        self.writer.set(event.key, value);
-        self.count(event.key.bridge(), 1, 0);
-        self.telemetry.fdb.event(FdbEvent::Moved);
-    }
-
     fn insert(&mut self, key: FdbKey, value: FdbValue, snapshot: &Snapshot) {
-        let bridge = key.bridge();
-        let limit = self.limit_of(bridge);
-        if limit.is_some_and(|limit| self.learned_in(bridge) >= limit) {
-            self.telemetry.fdb.event(FdbEvent::RefusedByBridgeLimit);
-            if self.full_bridges.insert(bridge) {
-                let vni = snapshot.bridges.get(usize::from(bridge.0)).map_or(0, |bridge| bridge.vni.get());
-                warn!(vni, max_macs = limit, "the bridge has learned all the addresses it may; frames to others flood");
-            }
+        if !self.occupancy.has_room(key, value.location(), snapshot) {
             return;
         }
         match self.writer.insert(key, value) {
             Ok(_) => {
-                self.count(bridge, 1, 1);
+                self.occupancy.add(key.bridge(), value.location());
+                self.count_entries(key.bridge(), 1);
                 self.telemetry.fdb.event(FdbEvent::Learned);
             }
             Err(error) => {
@@ -167,16 +182,18 @@ impl Learning {
 
     /// Installs static entries over whatever is there (conformance row B1), and gives how many the table had no room
     /// for, with the last reason; `None` where it had room for all.
-    pub fn install_static(&mut self, entries: &[(FdbKey, Location)]) -> Option<(u64, InsertError)> {
+    pub fn install_static(
+        &mut self,
+        entries: &[(FdbKey, FdbValue)],
+        snapshot: &Snapshot,
+    ) -> Option<(u64, InsertError)> {
         let mut refused = None;
         // The buckets of a batch come into the cache side by side.
         for batch in entries.chunks(BATCH) {
             batch.iter().for_each(|(key, _)| self.writer.prefetch(*key));
-            for (key, location) in batch {
-                match self.writer.insert(*key, FdbValue::fixed(*location)) {
-                    Ok(Inserted::New) => self.count(key.bridge(), 0, 1),
-                    Ok(Inserted::Replaced(old)) if is_given(old) => {}
-                    Ok(Inserted::Replaced(_)) => self.count(key.bridge(), -1, 0),
+            for (key, value) in batch {
+                match self.writer.insert(*key, *value) {
+                    Ok(inserted) => self.note_given(*key, *value, inserted, StationChange::MadeStatic, snapshot),
                     Err(error) => refused = Some((refused.map_or(0, |(count, _)| count) + 1, error)),
                 }
             }
@@ -197,19 +214,41 @@ impl Learning {
     ///
     /// # Errors
     /// [`InsertError`] where the table has no room.
-    pub fn install_external(&mut self, key: FdbKey, value: FdbValue, news: bool) -> Result<(), InsertError> {
+    pub fn install_external(
+        &mut self,
+        key: FdbKey,
+        value: FdbValue,
+        news: bool,
+        snapshot: &Snapshot,
+    ) -> Result<(), InsertError> {
         let fdb = self.writer.fdb();
         match fdb.lookup(&fdb.probe(key)) {
             Some(known) if known.is_static() || known == value => return Ok(()),
             Some(known) if !known.is_external() && !news => return Ok(()),
             _ => {}
         }
-        match self.writer.insert(key, value)? {
-            Inserted::New => self.count(key.bridge(), 0, 1),
-            Inserted::Replaced(old) if is_given(old) => {}
-            Inserted::Replaced(_) => self.count(key.bridge(), -1, 0),
-        }
+        let inserted = self.writer.insert(key, value)?;
+        self.note_given(key, value, inserted, StationChange::MovedByKernel, snapshot);
         Ok(())
+    }
+
+    /// An entry was installed that was not learned.
+    fn note_given(
+        &mut self,
+        key: FdbKey,
+        value: FdbValue,
+        inserted: Inserted,
+        change: StationChange,
+        snapshot: &Snapshot,
+    ) {
+        let Inserted::Replaced(old) = inserted else { return self.count_entries(key.bridge(), 1) };
+        if !is_given(old) {
+            self.occupancy.remove(key.bridge(), old.location());
+        }
+        self.forget_freeze(key, old);
+        if !old.is_static() && (old.location() != value.location() || value.is_static()) {
+            self.recorder.record(key, change, [Some(old.location()), Some(value.location())], snapshot);
+        }
     }
 
     /// Removes an entry of the control plane's. Another of that key stays.
@@ -230,17 +269,27 @@ impl Learning {
     /// has a place by the snapshot `before`, so only those of bridges that differ are looked at more closely, and none
     /// where no bridge does.
     pub fn flush(&mut self, before: &Snapshot, after: &Snapshot) {
+        self.flush_changed(before, after);
+        self.occupancy.set_members(after);
+    }
+
+    fn flush_changed(&mut self, before: &Snapshot, after: &Snapshot) {
         let changed = changed_bridges(before, after);
         if !changed.contains(&true) {
             return;
         }
         let fdb = Arc::clone(self.writer.fdb());
         let counted = self.telemetry.fdb.events(FdbEvent::Flushed);
+        let mut flushed_of = FxHashMap::<BridgeIndex, u32>::default();
         for (key, value) in fdb.iter() {
             let changed = changed.get(usize::from(key.bridge().0)).copied().unwrap_or(true);
             if changed && !is_place_of(key, value.location(), after) {
+                *flushed_of.entry(key.bridge()).or_default() += u32::from(!is_given(value));
                 self.remove(key);
             }
+        }
+        for (bridge, entries) in flushed_of.into_iter().filter(|(_, entries)| *entries > 0) {
+            self.recorder.record_many(bridge, StationChange::LeftConfig, (None, entries), None, before);
         }
         let flushed = self.telemetry.fdb.events(FdbEvent::Flushed) - counted;
         if flushed > 0 {
@@ -248,9 +297,12 @@ impl Learning {
         }
     }
 
-    /// Looks at `share` of the table (1.0 is all of it), and removes learned addresses that were not heard of for
-    /// `limit` ticks.
-    pub fn age(&mut self, share: f64, now: AgeTick, limit: u16) {
+    /// Looks at `share` of the table (1.0 is all of it), and removes learned addresses that were not heard of for as long
+    /// as their bridge keeps them.
+    pub fn age(&mut self, share: f64, now: AgeTick, snapshot: &Snapshot) {
+        if self.bridges.iter().all(|rules| rules.ageing.is_none()) {
+            return;
+        }
         let fdb = Arc::clone(self.writer.fdb());
         let count = fdb.bucket_count();
         let span = ((count as f64 * share).ceil() as usize).min(count);
@@ -258,9 +310,11 @@ impl Learning {
         // The table is swept round and round.
         for range in [self.sweep_at..end.min(count), 0..end.saturating_sub(count)] {
             for (key, value) in fdb.sweep(range) {
-                let old = !is_given(value) && now.since(value.tick()) > limit;
+                let age = now.since(value.tick());
+                let old = !is_given(value) && self.rules_of(key.bridge()).ageing.is_some_and(|limit| age > limit);
                 if old && self.writer.remove_if_unchanged(key, value) {
                     self.forget(key, value, FdbEvent::Aged);
+                    self.recorder.record(key, StationChange::Aged, [Some(value.location()), None], snapshot);
                 }
             }
         }
@@ -279,56 +333,36 @@ impl Learning {
         self.full &= !is_well_below(fdb.len() as u32, fdb.max_entries() as u32);
     }
 
-    /// How long an address that is not heard of is kept.
+    /// How long an age tick is.
     #[must_use]
-    pub fn ageing(&self) -> Option<Duration> {
-        self.limits.ageing
+    pub fn tick(&self) -> Duration {
+        self.tick
     }
 
     /// An entry was removed. `event` is what that is for a learned one.
     fn forget(&mut self, key: FdbKey, old: FdbValue, event: FdbEvent) {
-        if is_given(old) {
-            self.count(key.bridge(), 0, -1);
-        } else {
+        if !is_given(old) {
             self.telemetry.fdb.event(event);
-            self.count(key.bridge(), -1, -1);
+            self.occupancy.remove(key.bridge(), old.location());
         }
+        self.forget_freeze(key, old);
+        self.count_entries(key.bridge(), -1);
     }
 
-    /// Brings the numbers of a bridge up to date: of learned entries, and of all.
-    fn count(&mut self, bridge: BridgeIndex, learned: i32, all: i64) {
-        let index = usize::from(bridge.0);
-        if self.learned.len() <= index {
-            self.learned.resize(index + 1, 0);
-        }
-        if let Some(count) = self.learned.get_mut(index) {
-            *count = count.saturating_add_signed(learned);
-        }
-        if learned < 0 && self.limit_of(bridge).is_some_and(|limit| is_well_below(self.learned_in(bridge), limit)) {
-            self.full_bridges.remove(&bridge);
-        }
+    /// Brings the number of a bridge's entries up to date.
+    fn count_entries(&self, bridge: BridgeIndex, by: i64) {
         let entries = self.telemetry.fdb.bridge_entries(bridge);
-        entries.set(entries.get().saturating_add_signed(all));
+        entries.set(entries.get().saturating_add_signed(by));
     }
 
-    fn limit_of(&self, bridge: BridgeIndex) -> Option<u32> {
-        self.limits.per_bridge.get(usize::from(bridge.0)).copied().flatten()
-    }
-
-    fn learned_in(&self, bridge: BridgeIndex) -> u32 {
-        self.learned.get(usize::from(bridge.0)).copied().unwrap_or(0)
+    fn rules_of(&self, bridge: BridgeIndex) -> BridgeRules {
+        self.bridges.get(usize::from(bridge.0)).copied().unwrap_or_default()
     }
 }
 
 /// True for an entry that was not learned: it does not count against limits, and does not age.
 fn is_given(value: FdbValue) -> bool {
     value.is_static() || value.is_external()
-}
-
-/// True where a limit that was reached is worth another line in the log when it is reached again. With more stations
-/// than the limit, each that ages makes room for one that is learned at once: that is no news.
-fn is_well_below(count: u32, limit: u32) -> bool {
-    count < limit - limit / 8
 }
 
 /// True where a station of this bridge can be in this place by this snapshot.

@@ -4,13 +4,16 @@
 //! snapshots; workers and the stats thread only read.
 
 pub mod adoption;
+pub mod bindings;
 pub mod check;
 pub mod compile;
+pub mod flight_recorder;
 pub mod gateway;
 pub mod kernel;
 pub mod learning;
 pub mod path_mtu;
 pub mod registry;
+pub mod requests;
 pub mod slots;
 mod static_entries;
 pub mod underlay;
@@ -19,3 +22,4 @@ pub use compile::{PortFacts, compile};
 pub use gateway::{Gateway, Running};
 pub use kernel::Kernel;
 pub use registry::Registry;
+pub use requests::FdbRequest;

@@ -4,7 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::gateway::Running;
 use crate::config::model::{AccessVlan, BridgePort, StaticEntry, StaticPlace};
-use crate::tables::{BridgeIndex, FdbKey, Location, PortIndex};
+use crate::tables::{BridgeIndex, FdbKey, FdbValue, Location, PortIndex};
 use crate::wire::Vni;
 
 /// The difference between the static entries of two configs.
@@ -13,7 +13,7 @@ pub struct StaticChanges {
     /// Entries that are not in the new config.
     pub gone: Vec<FdbKey>,
     /// Entries that are new, or elsewhere.
-    pub due: Vec<(FdbKey, Location)>,
+    pub due: Vec<(FdbKey, FdbValue)>,
 }
 
 impl StaticChanges {
@@ -37,7 +37,7 @@ impl StaticChanges {
             while let Some(left) = old.next_if(|old| old.station() < new.station()) {
                 changes.gone.extend(old_bridges.key(left));
             }
-            let same = old.next_if(|old| old.station() == new.station()).is_some_and(|old| old.place == new.place);
+            let same = old.next_if(|old| old.station() == new.station()).is_some_and(|old| old == new);
             if !same || changed.contains(&new.vni) {
                 changes.due.extend(new_bridges.locate(new));
             }
@@ -75,14 +75,15 @@ impl<'a> Bridges<'a> {
         Some(FdbKey::new(self.by_vni.get(&entry.vni)?.0, entry.mac))
     }
 
-    fn locate(&self, entry: &StaticEntry) -> Option<(FdbKey, Location)> {
+    fn locate(&self, entry: &StaticEntry) -> Option<(FdbKey, FdbValue)> {
         let (bridge, ports) = *self.by_vni.get(&entry.vni)?;
         let registry = &self.running.registry;
         let location = match entry.place {
             StaticPlace::Port(port) => Location::access(registry.member(&(entry.vni, port, vlan_on(port, ports)?))?),
             StaticPlace::Remote(address) => Location::tunnel(registry.tunnel(address)?),
         };
-        Some((FdbKey::new(bridge, entry.mac), location))
+        let value = if entry.pinned { FdbValue::pinned(location) } else { FdbValue::fixed(location) };
+        Some((FdbKey::new(bridge, entry.mac), value))
     }
 }
 

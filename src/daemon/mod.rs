@@ -2,6 +2,7 @@
 
 pub mod cores;
 pub mod exception;
+mod fdb_requests;
 pub mod ports;
 pub mod run;
 pub mod summary;

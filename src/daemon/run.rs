@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::cores::{self, CoreMissing};
 use super::exception::{self, Exceptions};
+use super::fdb_requests;
 use super::ports::{self, WorkerQueues};
 use super::summary::summary;
 use super::view::{ReloadRequest, View, describe};
@@ -22,7 +23,7 @@ use crate::config::model::{Idle, Underlay};
 use crate::config::{Config, ConfigError, Loaded};
 use crate::control::gateway::StartError;
 use crate::control::underlay::Uplink;
-use crate::control::{Gateway, Kernel};
+use crate::control::{FdbRequest, Gateway, Kernel};
 use crate::dpdk::{Eal, EalError, EalOptions, PacketPool, PoolError, PortError, WorkerThread};
 use crate::exception::{PortInterface, TapError, Traffic, WorkerEnd, connect};
 use crate::netlink::{Listener, SocketError};
@@ -127,7 +128,8 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         gateway.set_exception_path(exceptions.path());
     }
     // One request waits while another is served; whoever asks beyond that is told so.
-    let (reload, requests) = bounded(1);
+    let (reload, reloads) = bounded(1);
+    let (fdb_requests, to_serve) = bounded(fdb_requests::MOST_WAITING);
     let view = Arc::new(View {
         dpdk_version: eal.version(),
         started: SystemTime::now(),
@@ -140,6 +142,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         reach: Arc::clone(gateway.reach()),
         paths: Arc::clone(gateway.paths()),
         reload,
+        fdb_requests,
         ready: AtomicBool::new(false),
     });
     let stats = StatsThread::spawn(&endpoints, Arc::clone(&view) as _)?;
@@ -151,7 +154,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         stats.metrics_address(),
         endpoints.socket.display()
     );
-    control_loop(&mut gateway, file, &signals, requests, exceptions.as_ref());
+    control_loop(&mut gateway, file, &signals, (reloads, to_serve), exceptions.as_ref());
     info!("stopping");
     view.ready.store(false, Ordering::Relaxed);
     // First, so that the workers send what the kernel has given.
@@ -263,14 +266,14 @@ fn control_loop(
     gateway: &mut Gateway,
     file: &Path,
     signals: &Signals,
-    requests: Receiver<ReloadRequest>,
+    (reloads, to_serve): (Receiver<ReloadRequest>, Receiver<FdbRequest>),
     exceptions: Option<&Exceptions>,
 ) {
     let mut reading: Option<Reading> = None;
     while !signals.stop.load(Ordering::Relaxed) {
         if reading.is_none() {
             let signalled = signals.reload.swap(false, Ordering::Relaxed);
-            let request = requests.try_recv().ok();
+            let request = reloads.try_recv().ok();
             if signalled || request.is_some() {
                 reading = Some(Reading::begin(file, request));
             }
@@ -280,6 +283,9 @@ fn control_loop(
         }
         if let Some(exceptions) = exceptions {
             gateway.set_exception_path(exceptions.path());
+        }
+        if let Ok(request) = to_serve.try_recv() {
+            gateway.serve(request);
         }
         if gateway.round() == 0 {
             std::thread::sleep(PAUSE);

@@ -8,28 +8,32 @@ use arc_swap::ArcSwap;
 use crossbeam::channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 use tracing::debug;
 
+use super::fdb_requests::filter_of;
 use super::ports::RunningPort;
 use crate::api::GatewayView;
+use crate::api::fdb::{FdbChange, StationQuery};
 use crate::api::types::{
-    BridgeMember, Check, EntryKind, FdbEntry, FdbFilter, Finding, LocalVtep, NextHop, Page, PageRange, Place,
+    Binding, BindingFilter, BindingKind, BridgeMember, Check, EntryKind, FdbEntry, FdbFilter, Finding, LocalVtep,
+    NextHop, Page, PageRange, Place,
 };
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
 use crate::config::model::{AccessVlan, PortRole};
-use crate::control::Running;
 use crate::control::check::{self, Checked, check};
 use crate::control::gateway::tick_length;
 use crate::control::learning::is_place_of;
 use crate::control::path_mtu::Paths;
 use crate::control::underlay::Reach;
+use crate::control::{FdbRequest, Running};
 use crate::dpdk::clock;
 use crate::netlink::Follower;
 use crate::tables::fdb::{FdbKey, FdbValue};
-use crate::tables::{LocationKind, PortIndex, Snapshot, Tables};
+use crate::tables::{BindingSource, LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
     RemoteLabel, WorkerHandle,
 };
+use crate::wire::nd::TargetFlags;
 
 /// How long a reload may take before whoever asked is told that it goes on without them.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(20);
@@ -61,6 +65,8 @@ pub struct View {
     pub reach: Arc<ArcSwap<Reach>>,
     /// The way to the control thread.
     pub reload: Sender<ReloadRequest>,
+    /// The way to it for what concerns the FDB.
+    pub fdb_requests: Sender<FdbRequest>,
     /// Set once the workers run.
     pub ready: AtomicBool,
 }
@@ -91,7 +97,10 @@ impl MetricsSource for View {
     }
 
     fn port_readings(&self) -> Vec<PortReading> {
-        self.ports.iter().enumerate().map(|(index, port)| reading(PortIndex(index as u16), port)).collect()
+        let running = self.running.load();
+        let limits = running.config.ports.iter().map(|port| port.max_macs).chain(std::iter::repeat(None));
+        let ports = self.ports.iter().zip(limits).enumerate();
+        ports.map(|(index, (port, limit))| reading(PortIndex(index as u16), port, limit)).collect()
     }
 
     fn bridge_labels(&self) -> Vec<BridgeLabel> {
@@ -116,7 +125,7 @@ impl MetricsSource for View {
 }
 
 /// Reads a port's driver. A port whose device has gone shows as down, with nothing counted.
-fn reading(index: PortIndex, running: &RunningPort) -> PortReading {
+fn reading(index: PortIndex, running: &RunningPort, max_macs: Option<u32>) -> PortReading {
     let port = &running.port;
     let link = port.link().ok();
     let statistics = port.statistics().inspect_err(|error| debug!(%error, "a port tells no statistics"));
@@ -132,6 +141,7 @@ fn reading(index: PortIndex, running: &RunningPort) -> PortReading {
         transmit_queues: running.plan.transmit,
         link_up: link.is_some_and(|link| link.up),
         link_mbps: link.and_then(|link| link.speed_mbps),
+        max_macs,
         statistics: PortStatistics {
             received_packets: counted.rx_packets,
             received_bytes: counted.rx_bytes,
@@ -158,6 +168,7 @@ impl GatewayView for View {
                 remotes: bridge.remotes.clone(),
                 learning: bridge.learning,
                 max_macs: bridge.max_macs,
+                ageing: bridge.ageing,
             })
         };
         let mut bridges: Vec<_> = config.bridges.iter().filter_map(state).collect();
@@ -211,7 +222,8 @@ impl GatewayView for View {
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
         let (snapshot, running) = (self.tables.snapshot.load(), self.running.load());
-        let entry = |(key, value)| self.entry(key, value, &snapshot, &running);
+        let tick = tick_length(running.config.ageing_times());
+        let entry = |(key, value)| self.entry(key, value, &snapshot, &running, tick);
         let wanted = |found: &(FdbKey, FdbValue)| entry(*found).is_some_and(|entry| filter.matches(&entry));
         let mut matching: Vec<_> = self.tables.fdb.iter().filter(wanted).collect();
         matching.sort_unstable_by_key(|(key, _)| (vni_of(*key, &snapshot), key.mac()));
@@ -221,6 +233,48 @@ impl GatewayView for View {
         let page = matching.into_iter().skip(range.offset).take(range.limit);
         let items = page.filter_map(entry).collect();
         Page { total, offset: range.offset, items }
+    }
+
+    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String> {
+        self.history(query, range)
+    }
+
+    fn unfreeze(&self, query: &StationQuery) -> Result<u64, String> {
+        self.ask_control(|answer| FdbRequest::Unfreeze(filter_of(query), answer))
+    }
+
+    fn flush(&self, query: &StationQuery) -> Result<u64, String> {
+        let order = self.flush_order(query)?;
+        self.ask_control(|answer| FdbRequest::Flush(order, answer))
+    }
+
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {
+        let (snapshot, running) = (self.tables.snapshot.load(), self.running.load());
+        let tick = tick_length(running.config.ageing_times());
+        let found = self.tables.bindings.iter().filter_map(|(key, binding)| {
+            let vni = snapshot.bridges.get(usize::from(key.bridge.0))?.vni.get();
+            filter.matches(vni, binding.mac, key.address).then_some((vni, key, binding))
+        });
+        let mut matching: Vec<_> = found.collect();
+        matching.sort_unstable_by_key(|(vni, key, _)| (*vni, key.address));
+        let page = Page::cut(matching, range);
+        page.map(|(vni, key, binding)| {
+            let heard = binding.source == BindingSource::Learned;
+            let age = tick * u32::from(self.tables.age.now().since(binding.heard));
+            let station = FdbKey::new(key.bridge, binding.mac);
+            let entry = self.tables.fdb.lookup(&self.tables.fdb.probe(station));
+            let place =
+                entry.and_then(|value| self.entry(station, value, &snapshot, &running, tick)).map(|entry| entry.place);
+            Binding {
+                vni,
+                address: key.address,
+                mac: binding.mac,
+                place,
+                kind: if heard { BindingKind::Learned } else { BindingKind::Kernel },
+                router: binding.flags.has(TargetFlags::ROUTER),
+                age_seconds: heard.then_some(age.as_secs()),
+            }
+        })
     }
 
     fn config_toml(&self) -> String {
@@ -267,7 +321,14 @@ impl GatewayView for View {
 
 impl View {
     /// An entry as people read it; none for one whose place has left the config.
-    fn entry(&self, key: FdbKey, value: FdbValue, snapshot: &Snapshot, running: &Running) -> Option<FdbEntry> {
+    fn entry(
+        &self,
+        key: FdbKey,
+        value: FdbValue,
+        snapshot: &Snapshot,
+        running: &Running,
+        tick: Duration,
+    ) -> Option<FdbEntry> {
         if !is_place_of(key, value.location(), snapshot) {
             return None;
         }
@@ -282,7 +343,6 @@ impl View {
                 Place::Remote { remote: snapshot.tunnels.get(usize::from(tunnel.0))?.address }
             }
         };
-        let tick = tick_length(running.config.fdb.ageing);
         let age = tick * u32::from(self.tables.age.now().since(value.tick()));
         let kind = match value {
             value if value.is_static() => EntryKind::Static,
@@ -294,6 +354,8 @@ impl View {
             mac: key.mac(),
             place,
             kind,
+            pinned: value.is_pinned(),
+            frozen: value.is_frozen(),
             age_seconds: (kind == EntryKind::Learned).then_some(age.as_secs()),
         })
     }
@@ -312,8 +374,12 @@ fn member(port: &str, vlan: AccessVlan) -> BridgeMember {
 
 /// A check as the control socket gives it.
 fn shown(checked: Checked) -> Check {
-    let finding =
-        |finding: check::Finding| Finding { name: finding.name.to_owned(), what: finding.what, remedy: finding.remedy };
+    let finding = |finding: check::Finding| Finding {
+        name: finding.name.to_owned(),
+        what: finding.what,
+        remedy: finding.remedy,
+        commands: finding.commands,
+    };
     let follower = |follower: Follower| match follower.process {
         Some((process, name)) => format!("{name} ({process})"),
         None => "a process of another container".to_owned(),

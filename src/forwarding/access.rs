@@ -8,33 +8,58 @@ use crate::tables::access_map::{AccessMap, Attachment};
 use crate::tables::snapshot::{LinkLocal, Snapshot};
 use crate::telemetry::DropReason;
 use crate::wire::MacAddr;
-use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_AT, ETHERTYPE_VLAN, VLAN_TAG, is_vlan_ethertype};
+use crate::wire::discovery::NEXT_HEADER_AT;
+use crate::wire::ethernet::{
+    ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN,
+    VLAN_TAG, is_vlan_ethertype,
+};
 use crate::wire::field::{field, read_u16};
+use crate::wire::ip::PROTOCOL_ICMPV6;
 
 /// A tagged frame's header.
 const TAGGED_HEADER: usize = ETHERNET_HEADER + VLAN_TAG;
 /// The header of a frame with two tags.
 const DOUBLE_TAGGED_HEADER: usize = TAGGED_HEADER + VLAN_TAG;
+/// A tagged frame's header, and of IPv6 behind it as much as says what follows.
+const FRONT: usize = TAGGED_HEADER + NEXT_HEADER_AT + 1;
 
-/// Admits the usual frame that an access port with these VLANs received: one segment with room for a tag, of a VLAN that
-/// has a bridge, no tag behind the access tag. None for any other, which is for [`admit_unusual`].
+/// Admits the usual frame that an access port with these VLANs received: one segment with room for a tag and some of what
+/// follows, of a VLAN that has a bridge, no tag behind the access tag, neither ARP nor ICMPv6. None for any other, which is
+/// for [`admit_unusual`].
 ///
 /// Only a tag of the port's own EtherType names a VLAN of the port; a priority tag (VID 0) counts as untagged (IEEE
 /// 802.1Q, 6.9).
 #[inline(always)]
 pub fn admit_usual<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Option<Admission> {
     let head = packet.head();
-    let header = head.first_chunk::<TAGGED_HEADER>().filter(|_| head.len() == packet.len())?;
+    let header = head.first_chunk::<FRONT>().filter(|_| head.len() == packet.len())?;
     let outermost = word(header, ETHERTYPE_AT);
     let is_tagged = outermost == vlans.tpid();
     let attachment = vlans.get(if is_tagged { word(header, ETHERNET_HEADER) } else { 0 })?;
     let strip = is_tagged && attachment.strips_tag();
-    if is_vlan_ethertype(if strip { word(header, ETHERNET_HEADER + 2) } else { outermost }) {
+    let (ethertype, next_header) = if strip {
+        (word(header, ETHERNET_HEADER + 2), header[TAGGED_HEADER + NEXT_HEADER_AT])
+    } else {
+        (outermost, header[ETHERNET_HEADER + NEXT_HEADER_AT])
+    };
+    if !is_plain(ethertype, next_header) {
         return None;
     }
     let place = FramePlace::without(if strip { VLAN_TAG as u16 } else { 0 }, packet);
     let addresses = Addresses::of(header.first_chunk()?);
     Some(Admission { bridge: attachment.bridge(), source: attachment.source(), addresses, place })
+}
+
+/// What a frame carries is neither behind a tag nor address resolution, which stations are learned from. IPv4, which is
+/// most of all, is told by one comparison.
+#[inline(always)]
+fn is_plain(ethertype: u16, next_header: u8) -> bool {
+    match ethertype {
+        ETHERTYPE_IPV4 => true,
+        ETHERTYPE_IPV6 => next_header != PROTOCOL_ICMPV6,
+        ETHERTYPE_VLAN | ETHERTYPE_QINQ | ETHERTYPE_ARP => false,
+        _ => true,
+    }
 }
 
 /// Admits any frame that an access port with these VLANs, and this word on the frames of its link, received: finds its
@@ -86,7 +111,7 @@ fn of_tagged<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Result<Option<At
 }
 
 #[inline(always)]
-fn word(header: &[u8; TAGGED_HEADER], at: usize) -> u16 {
+fn word<const N: usize>(header: &[u8; N], at: usize) -> u16 {
     u16::from_be_bytes([header[at], header[at + 1]])
 }
 

@@ -1,7 +1,9 @@
 //! Stage 2: where a frame goes, and what its source teaches.
 
+use super::discovery::Proxied;
 use super::forwarder::Surroundings;
 use super::framing::{Addresses, FramePlace};
+use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
 use super::uplink::Refusal;
 use crate::tables::fdb::{Fdb, FdbKey, FdbValue, Probe};
@@ -34,6 +36,8 @@ pub enum Verdict {
     Forward(Location),
     /// Send it to every member of the bridge but the one it came from, by the rules of split horizon.
     Flood,
+    /// It asks for the address of a station that is known: answer it in the station's place.
+    Answer(Proxied),
     /// It is not bridged: the gateway answers it, the kernel gets it, or nobody.
     Refuse(Refusal),
     /// Drop it.
@@ -160,10 +164,10 @@ fn is_here(value: FdbValue, frame: &Frame, around: &Surroundings<'_>) -> bool {
 /// Learns from any frame's source, counts the frame as received by its bridge, and decides where it goes. Of a frame that
 /// [`decide_usual`] decides on, it says the same.
 #[inline(never)]
-pub fn decide_unusual(frame: &mut Frame, around: &Surroundings<'_>) {
+pub fn decide_unusual(frame: &mut Frame, learn_filter: &mut LearnFilter, around: &Surroundings<'_>) {
     let known = around.fdb.lookup(&frame.source_probe);
     if !known.is_some_and(|value| is_here(value, frame, around))
-        && let Err(refusal) = meet_source(frame, known, around)
+        && let Err(refusal) = meet_source(frame, known, learn_filter, around)
     {
         frame.verdict = refusal.into();
         return;
@@ -238,7 +242,12 @@ fn is_kept_by_port(frame: &Frame, around: &Surroundings<'_>) -> bool {
 /// What is checked of a source is checked here alone: one that no station can have is never in the FDB (row B4), and one
 /// whose entry names this very place was checked, its remote VTEP included, when it was learned. So known stations are
 /// spared all of it.
-fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>) -> Result<(), Refusal> {
+fn meet_source(
+    frame: &Frame,
+    known: Option<FdbValue>,
+    learn_filter: &mut LearnFilter,
+    around: &Surroundings<'_>,
+) -> Result<(), Refusal> {
     let key = frame.source_probe.key();
     if !key.mac().is_station() {
         return Err(DropReason::InvalidSourceMac.into());
@@ -259,11 +268,15 @@ fn meet_source(frame: &Frame, known: Option<FdbValue>, around: &Surroundings<'_>
         }
         learnable &= tunnel != UNKNOWN_TUNNEL;
     }
-    if known.is_some_and(FdbValue::is_static) {
-        around.telemetry.event(Event::StaticConflict);
-    } else if learnable {
-        let sent = around.learn.send(LearnEvent { key, location: frame.source });
-        around.telemetry.event(if sent { Event::LearnSent } else { Event::LearnLost });
+    match known {
+        Some(value) if value.is_pinned() => return Err(DropReason::PinnedElsewhere.into()),
+        Some(value) if value.is_static() => around.telemetry.event(Event::StaticConflict),
+        Some(value) if value.is_frozen() => around.telemetry.event(Event::FrozenConflict),
+        _ if learnable => {
+            let event = LearnEvent { key, location: frame.source };
+            around.telemetry.event(learn_filter.report(event, known, around.now.cycles, around.learn));
+        }
+        _ => {}
     }
     Ok(())
 }

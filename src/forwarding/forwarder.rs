@@ -3,9 +3,11 @@
 use arrayvec::ArrayVec;
 
 use super::bridging::{Frame, Verdict, decide_unusual, decide_usual};
+use super::discovery::{self, Discoveries};
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::exception::Exceptions;
+use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
 use super::remark::Marks;
 use super::too_big::TooBigLimiter;
@@ -16,7 +18,7 @@ use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
 use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::snapshot::{LinkLocal, Port, PortSide};
-use crate::tables::{LocationKind, PortIndex, Snapshot};
+use crate::tables::{BindingTable, LocationKind, PortIndex, Snapshot};
 use crate::telemetry::{DropReason, WorkerTelemetry};
 use crate::wire::ecn::Ecn;
 
@@ -37,9 +39,11 @@ pub struct Surroundings<'a> {
     pub snapshot: &'a Snapshot,
     /// MAC addresses.
     pub fdb: &'a Fdb,
+    /// Which station has an IP address.
+    pub bindings: &'a BindingTable,
     /// The worker's counters.
     pub telemetry: &'a WorkerTelemetry,
-    /// The worker's way to the writer of the FDB.
+    /// The worker's way to the writer of the FDB and of the bindings.
     pub learn: &'a LearnRing,
     /// When the burst is forwarded.
     pub now: Moment,
@@ -49,8 +53,10 @@ pub struct Surroundings<'a> {
 pub struct Forwarder {
     /// What is known of each packet of the burst, in its place.
     frames: Box<[Frame; BURST]>,
+    learn_filter: LearnFilter,
     too_big: TooBigLimiter,
     exceptions: Exceptions,
+    discoveries: Discoveries,
 }
 
 impl Forwarder {
@@ -59,8 +65,10 @@ impl Forwarder {
     pub fn new(cycles_per_second: u64) -> Self {
         Self {
             frames: Box::new([Frame::NONE; BURST]),
+            learn_filter: LearnFilter::new(cycles_per_second),
             too_big: TooBigLimiter::new(cycles_per_second),
             exceptions: Exceptions::new(cycles_per_second),
+            discoveries: Discoveries::new(cycles_per_second),
         }
     }
 
@@ -140,7 +148,16 @@ impl Forwarder {
         for (packet, frame) in burst.iter().zip(self.frames.iter_mut()) {
             match access::admit_usual(packet, vlans) {
                 Some(admission) => frame.admit(&admission, around.fdb),
-                None => admit_unusual_from_access(packet, frame, (vlans, port.link_local), around),
+                None => {
+                    let of_port = (vlans, port.link_local);
+                    admit_unusual_from_access(
+                        packet,
+                        frame,
+                        of_port,
+                        (&mut self.discoveries, &mut self.learn_filter),
+                        around,
+                    );
+                }
             }
         }
     }
@@ -155,7 +172,7 @@ impl Forwarder {
                 unusual.push(frame);
             }
         }
-        unusual.into_iter().for_each(|frame| decide_unusual(frame, around));
+        unusual.into_iter().for_each(|frame| decide_unusual(frame, &mut self.learn_filter, around));
     }
 
     /// Stage 3.
@@ -186,6 +203,9 @@ impl Forwarder {
                 // Stage 2 leaves none undecided.
                 Verdict::Flood | Verdict::Undecided => {
                     flood_frame(packet, frame, marks, &mut self.too_big, around, egress).map_err(Undelivered::Dropped)
+                }
+                Verdict::Answer(proxied) => {
+                    discovery::answer(packet, frame, proxied, around, egress).map_err(Undelivered::Dropped)
                 }
                 Verdict::Refuse(refusal) => {
                     self.exceptions.take(packet, refusal, ingress, port, around, egress);
@@ -230,10 +250,14 @@ fn admit_unusual_from_access<P: PacketBuffer>(
     packet: &P,
     frame: &mut Frame,
     (vlans, link_local): (&AccessMap, LinkLocal),
+    (discoveries, learn_filter): (&mut Discoveries, &mut LearnFilter),
     around: &Surroundings<'_>,
 ) {
     match access::admit_unusual(packet, vlans, link_local, around.snapshot) {
-        Ok(admission) => frame.admit(&admission, around.fdb),
+        Ok(admission) => {
+            frame.admit(&admission, around.fdb);
+            discoveries.meet(packet, frame, learn_filter, around);
+        }
         Err(refusal) => frame.verdict = refusal.into(),
     }
 }

@@ -6,7 +6,8 @@ use super::forwarder::Surroundings;
 use super::packet::PacketBuffer;
 use crate::tables::snapshot::Port;
 use crate::telemetry::{DropReason, Event};
-use crate::wire::{arp, icmp, icmpv6, nd};
+use crate::wire::nd::{self, TargetFlags};
+use crate::wire::{arp, icmp, icmpv6};
 
 /// Turns a packet that `port` received into its answer, to be sent out of the same port.
 ///
@@ -42,7 +43,9 @@ fn answer_in_place<P: PacketBuffer>(packet: &mut P, port: &Port, own: IpAddr) ->
 
 /// Replaces a neighbour solicitation by its answer, which may be longer.
 fn advertise<P: PacketBuffer>(packet: &mut P, port: &Port, own: Ipv6Addr) -> Result<Option<usize>, DropReason> {
-    let Some(advertisement) = nd::advertisement(packet.head(), port.mac, own) else { return Ok(None) };
+    let Some(advertisement) = nd::advertisement(packet.head(), port.mac, own, TargetFlags::OVERRIDE) else {
+        return Ok(None);
+    };
     let missing = advertisement.len().saturating_sub(packet.len());
     if missing > 0 && !packet.grow_back_zeroed(missing) {
         return Err(DropReason::NoHeadroom);

@@ -8,6 +8,8 @@
 //!    the side put around it (outer headers, access tag). From here on it is a plain Ethernet frame, whichever side it
 //!    came from ([`framing`]).
 //! 2. **Bridge** ([`bridging`]): look up source and destination, learn, and decide: the [`Verdict`](bridging::Verdict).
+//!    Address resolution from an access port goes through both stages at once, and teaches who has which address
+//!    ([`discovery`]).
 //! 3. **Emit** ([`emit`], [`flood`]): exchange what is around the frame for what its destination asks for (access tag,
 //!    outer headers) and give it to the [`Egress`]. What is not VXLAN for the gateway
 //!    is answered ([`local`]) or goes to the kernel, where the uplink has an interface there ([`exception`]); what a
@@ -20,6 +22,7 @@
 pub mod access;
 pub mod bridging;
 pub mod classify;
+pub mod discovery;
 pub mod egress;
 pub mod emit;
 pub mod encapsulate;
@@ -28,6 +31,7 @@ pub mod flood;
 pub mod forwarder;
 pub mod framing;
 pub mod heap_packet;
+pub mod learn_filter;
 pub mod local;
 pub mod packet;
 pub mod path_mtu;

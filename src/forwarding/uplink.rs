@@ -349,31 +349,38 @@ fn verify_udp_checksum<P: PacketBuffer>(
     if packet.receive_checksums().l4 == ChecksumVerdict::Good {
         return Ok(());
     }
-    let datagram = at..at + usize::from(udp.length);
-    if sum_range(packet, datagram, pseudo_header(packet, ipv6, udp.length)).finish() == 0 {
-        Ok(())
+    let (start, end) = (addresses_start(ipv6), at + usize::from(udp.length));
+    let mut sum = Checksum::new();
+    sum.add_u16(PROTOCOL_UDP.into());
+    sum.add_u16(udp.length);
+    // The addresses, which the pseudo-header has (RFC 768; RFC 8200, 8.1), are the last of the fixed IP header, and mostly
+    // the datagram is right behind them.
+    let fixed_end = ETHERNET_HEADER + if ipv6 { IPV6_HEADER } else { IPV4_HEADER };
+    if at == fixed_end {
+        add_range(packet, start..end, &mut sum);
     } else {
-        Err(DropReason::OuterUdpChecksum)
+        add_range(packet, start..fixed_end, &mut sum);
+        add_range(packet, at..end, &mut sum);
     }
+    if sum.finish() == 0 { Ok(()) } else { Err(DropReason::OuterUdpChecksum) }
 }
 
-/// The pseudo-header of a UDP datagram (RFC 768; RFC 8200, 8.1), with the addresses as they are in the packet.
-fn pseudo_header<P: PacketBuffer>(packet: &P, ipv6: bool, length: u16) -> Checksum {
-    // Both addresses of either family are the last of the fixed header.
-    let addresses = if ipv6 {
-        ETHERNET_HEADER + 8..ETHERNET_HEADER + IPV6_HEADER
-    } else {
-        ETHERNET_HEADER + 12..ETHERNET_HEADER + IPV4_HEADER
-    };
-    let mut sum = Checksum::new();
-    sum.add_bytes(packet.head().get(addresses).unwrap_or_default());
-    sum.add_u16(PROTOCOL_UDP.into());
-    sum.add_u16(length);
-    sum
+/// Where the IP addresses of a packet from an uplink begin.
+const fn addresses_start(ipv6: bool) -> usize {
+    ETHERNET_HEADER + if ipv6 { 8 } else { 12 }
 }
 
 /// Adds the packet's bytes in this range, whatever segments they lie in.
-fn sum_range<P: PacketBuffer>(packet: &P, range: std::ops::Range<usize>, mut sum: Checksum) -> Checksum {
+#[inline]
+fn add_range<P: PacketBuffer>(packet: &P, range: std::ops::Range<usize>, sum: &mut Checksum) {
+    match packet.head().get(range.clone()) {
+        Some(bytes) => sum.add_bytes(bytes),
+        None => add_scattered(packet, range, sum),
+    }
+}
+
+#[inline(never)]
+fn add_scattered<P: PacketBuffer>(packet: &P, range: std::ops::Range<usize>, sum: &mut Checksum) {
     let mut at = 0;
     for segment in packet.segments() {
         let start = range.start.saturating_sub(at).min(segment.len());
@@ -381,7 +388,6 @@ fn sum_range<P: PacketBuffer>(packet: &P, range: std::ops::Range<usize>, mut sum
         sum.add_bytes(segment.get(start..end).unwrap_or_default());
         at += segment.len();
     }
-    sum
 }
 
 /// Frames to another MAC address: broadcasts and multicasts may be neighbour discovery for the gateway.

@@ -9,7 +9,7 @@ use super::event::{self, Event};
 use super::socket::{ANSWER, Content, Socket, SocketError};
 
 /// `NLM_F_REQUEST | NLM_F_DUMP`.
-const DUMP: u16 = 0x301;
+pub(super) const DUMP: u16 = 0x301;
 
 /// A table of the kernel's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

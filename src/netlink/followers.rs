@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 /// `RTNLGRP_NEIGH` as `/proc/net/netlink` shows it: a bit of the groups.
 const NEIGHBOURS: u32 = 1 << 2;
@@ -18,6 +19,8 @@ const BYSTANDERS: [&str; 7] = ["vtepd", "ip", "bridge", "systemd-network", "Netw
 pub struct Follower {
     /// Its identifier and name; absent where it is not to be seen from here, as in another container.
     pub process: Option<(u32, String)>,
+    /// How long it has run; absent where that is not to be seen.
+    pub running: Option<Duration>,
     /// Messages that the kernel had no room to keep for it.
     pub lost: u64,
 }
@@ -45,12 +48,13 @@ pub fn followers() -> io::Result<Vec<Follower>> {
             for socket in sockets(&entry.path().join("fd")) {
                 if let Some(lost) = others.remove(&socket) {
                     let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-                    found.push(Follower { process: Some((process, name.trim_end().to_owned())), lost });
+                    let running = running(&entry.path());
+                    found.push(Follower { process: Some((process, name.trim_end().to_owned())), running, lost });
                 }
             }
         }
     }
-    found.extend(others.into_values().map(|lost| Follower { process: None, lost }));
+    found.extend(others.into_values().map(|lost| Follower { process: None, running: None, lost }));
     Ok(found)
 }
 
@@ -63,6 +67,22 @@ fn subscribers(table: &str) -> BTreeMap<u64, u64> {
         (groups & NEIGHBOURS != 0).then_some((inode.parse().ok()?, lost.parse().ok()?))
     };
     table.lines().skip(1).filter_map(subscriber).collect()
+}
+
+/// How long the process of a folder of `/proc` has run.
+fn running(process: &Path) -> Option<Duration> {
+    let status = fs::read_to_string(process.join("stat")).ok()?;
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let up = Duration::try_from_secs_f64(uptime.split_whitespace().next()?.parse().ok()?).ok()?;
+    Some(up.saturating_sub(started(&status)?))
+}
+
+/// From `/proc/PROCESS/stat`, how long after the boot the process has started. Its name, in parentheses, may have
+/// anything in it.
+fn started(status: &str) -> Option<Duration> {
+    // The 22nd field, in hundredths of a second; the name is the second.
+    let ticks: u64 = status.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    Some(Duration::from_millis(ticks.checked_mul(10)?))
 }
 
 /// The inodes of the sockets in a process's folder of open files; none where it may not be read.
@@ -96,8 +116,16 @@ short line
 
     #[test]
     fn who_follows_for_others_is_told_from_who_only_looks() {
-        let named = |name: &str| Follower { process: Some((1, name.to_owned())), lost: 0 };
-        assert!(named("zebra").may_control() && Follower { process: None, lost: 0 }.may_control());
+        let named = |name: &str| Follower { process: Some((1, name.to_owned())), running: None, lost: 0 };
+        assert!(named("zebra").may_control() && Follower { process: None, ..named("") }.may_control());
         assert!(!named("ip").may_control() && !named("systemd-network").may_control());
+    }
+
+    #[test]
+    fn the_start_of_a_process_is_read_whatever_its_name() {
+        let status = "812 (a ) b S 1 812 812 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 4 0 123456 9 9";
+        assert_eq!(started(status.replace("b S", "S").as_str()), Some(Duration::from_millis(1_234_560)));
+        assert_eq!(started("812 (zebra) S 1"), None);
+        assert!(running(Path::new("/proc/self")).is_some_and(|running| running < Duration::from_secs(86_400)));
     }
 }

@@ -21,6 +21,7 @@ mod nexthop;
 mod prefix;
 mod routing;
 mod socket;
+mod written;
 
 pub use dump::{Dumped, Dumps, Table};
 pub use event::{Bridged, Destination, Event, Neighbour, NeighbourState, Origin};
@@ -32,3 +33,4 @@ pub use nexthop::NextHop;
 pub use prefix::Prefix;
 pub use routing::{Gateway, Route, Routing};
 pub use socket::SocketError;
+pub use written::{Written, written};

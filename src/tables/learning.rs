@@ -1,8 +1,9 @@
-//! From the workers to the control thread: sources that are new, or seen in a new place; and what routers say of the
-//! paths to remote VTEPs.
+//! From the workers to the control thread: sources that are new, or seen in a new place; what stations say of their
+//! addresses; and what routers say of the paths to remote VTEPs.
 
 use crossbeam::queue::ArrayQueue;
 
+use super::bindings::BindingReport;
 use super::fdb::FdbKey;
 use super::{Location, TunnelIndex};
 
@@ -24,17 +25,20 @@ pub struct PathMtu {
     pub mtu: u16,
 }
 
-/// One worker's bounded rings. A full one refuses what it is sent: the source's next packet tries again, and so does the
-/// next packet that does not fit.
+/// One worker's bounded rings. A full one refuses what it is sent: the source's next packet tries again, and so do the
+/// station's next message and the next packet that does not fit.
 #[derive(Debug)]
 pub struct LearnRing {
     events: ArrayQueue<LearnEvent>,
+    bindings: ArrayQueue<BindingReport>,
     path_mtus: ArrayQueue<PathMtu>,
 }
 
 impl LearnRing {
-    /// Events a ring holds. The writer looks every millisecond, so this is good for 8 million new sources a second.
+    /// Sources that wait at most. The writer looks every millisecond, so this is good for 8 million new ones a second.
     pub const CAPACITY: usize = 8192;
+    /// Reports of bindings that wait at most.
+    pub const REPORTS: usize = 2048;
 
     /// Paths a ring holds.
     pub const PATH_MTUS: usize = 64;
@@ -42,20 +46,36 @@ impl LearnRing {
     /// Empty rings.
     #[must_use]
     pub fn new() -> Self {
-        Self { events: ArrayQueue::new(Self::CAPACITY), path_mtus: ArrayQueue::new(Self::PATH_MTUS) }
+        Self {
+            events: ArrayQueue::new(Self::CAPACITY),
+            bindings: ArrayQueue::new(Self::REPORTS),
+            path_mtus: ArrayQueue::new(Self::PATH_MTUS),
+        }
     }
 
-    /// Sends an event; false where the ring is full.
+    /// Sends a source; false where the ring is full.
     #[inline]
     #[must_use]
     pub fn send(&self, event: LearnEvent) -> bool {
         self.events.push(event).is_ok()
     }
 
-    /// Takes the oldest event.
+    /// Takes the oldest source.
     #[must_use]
     pub fn take(&self) -> Option<LearnEvent> {
         self.events.pop()
+    }
+
+    /// Sends what a station says of an address, behind the station as a source; false where the ring is full.
+    #[must_use]
+    pub fn report(&self, report: BindingReport) -> bool {
+        self.bindings.push(report).is_ok()
+    }
+
+    /// Takes the oldest report.
+    #[must_use]
+    pub fn take_report(&self) -> Option<BindingReport> {
+        self.bindings.pop()
     }
 
     /// Sends what is known of a path; false where the ring is full.

@@ -1,6 +1,7 @@
-//! What workers look things up in: the FDB, and the immutable snapshot of bridges, ports and tunnels.
+//! What workers look things up in: the FDB, the MAC+IP bindings, and the immutable snapshot of bridges, ports and tunnels.
 
 pub mod access_map;
+pub mod bindings;
 pub mod exception_path;
 pub mod fdb;
 pub mod index;
@@ -14,6 +15,7 @@ mod sync;
 pub mod tunnel;
 pub mod vni_map;
 
+pub use bindings::{Binding, BindingKey, BindingSource, BindingTable, BindingWriter};
 pub use exception_path::ExceptionPath;
 pub use fdb::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, Probe};
 pub use index::{BridgeIndex, Location, LocationKind, MemberIndex, PortIndex, TunnelIndex};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use crossbeam::utils::CachePadded;
 
+use super::bindings::{BindingTable, BindingWriter};
 use super::fdb::{AgeTick, Fdb, FdbWriter};
 use super::quiescence::Quiescence;
 use super::snapshot::Snapshot;
@@ -19,22 +20,31 @@ pub struct Tables {
     pub snapshot: ArcSwap<Snapshot>,
     /// MAC addresses.
     pub fdb: Arc<Fdb>,
+    /// Which station has an IP address.
+    pub bindings: Arc<BindingTable>,
     /// Where workers say that they have passed a burst boundary.
     pub quiescence: Arc<Quiescence>,
-    /// The FDB's clock.
+    /// The clock of the FDB and of the bindings.
     pub age: AgeClock,
 }
 
 impl Tables {
-    /// The tables with a first snapshot and an empty FDB for up to `max_entries` addresses, and the FDB's writer.
+    /// The tables with a first snapshot, an empty FDB for up to `max_entries` addresses and room for `max_bindings`, and the
+    /// writers of both.
     ///
     /// # Errors
     /// The system's, where it has not that much memory.
-    pub fn new(snapshot: Snapshot, max_entries: usize) -> io::Result<(Arc<Self>, FdbWriter)> {
+    pub fn new(
+        snapshot: Snapshot,
+        max_entries: usize,
+        max_bindings: usize,
+    ) -> io::Result<(Arc<Self>, FdbWriter, BindingWriter)> {
         let quiescence = Quiescence::new();
         let (fdb, writer) = Fdb::with_writer(max_entries, Arc::clone(&quiescence))?;
+        let (bindings, binding_writer) = BindingTable::with_writer(max_bindings)?;
         let snapshot = ArcSwap::from_pointee(snapshot);
-        Ok((Arc::new(Self { snapshot, fdb, quiescence, age: AgeClock::default() }), writer))
+        let tables = Self { snapshot, fdb, bindings, quiescence, age: AgeClock::default() };
+        Ok((Arc::new(tables), writer, binding_writer))
     }
 }
 

@@ -183,6 +183,15 @@ pub struct Bridge {
 
 const _: () = assert!(size_of::<Bridge>() == 8);
 
+/// What a bridge does with address resolution by ARP and neighbour discovery that it sees on access ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    /// Which station has an address is learned.
+    pub learning: bool,
+    /// Who asks everyone for an address that is known is answered in its owner's place (RFC 9161).
+    pub suppression: bool,
+}
+
 /// What a bridge reaches: its access members and its remote VTEPs. Floods need it, and sources met for the first time.
 #[derive(Clone, Debug, Default)]
 pub struct BroadcastDomain {
@@ -192,6 +201,8 @@ pub struct BroadcastDomain {
     pub flood_list: Box<[TunnelIndex]>,
     /// The remote VTEPs that may send to this bridge, sorted.
     pub sources: Box<[TunnelIndex]>,
+    /// What becomes of questions for addresses.
+    pub neighbours: Neighbours,
 }
 
 impl BroadcastDomain {

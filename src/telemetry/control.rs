@@ -1,9 +1,10 @@
 //! What the control thread counts: everything here is written by that thread and by nobody else.
 
-use super::FdbEvent;
 use super::counter::{Counter, CounterTable};
 use super::kernel::KernelTelemetry;
-use crate::tables::BridgeIndex;
+use super::worker::MAX_PORTS;
+use super::{BindingEvent, FdbEvent};
+use crate::tables::{BindingSource, BridgeIndex, PortIndex};
 
 /// What happened to the forwarding database, and how full it is.
 #[derive(Debug)]
@@ -12,8 +13,11 @@ pub struct FdbTelemetry {
     pub entries: Counter,
     /// Entries there may be: `[fdb] max_entries`.
     pub capacity: Counter,
+    /// Entries that are frozen now.
+    pub frozen: Counter,
     events: [Counter; FdbEvent::COUNT],
     bridge_entries: CounterTable<Counter>,
+    port_learned: [Counter; MAX_PORTS],
 }
 
 impl FdbTelemetry {
@@ -38,6 +42,41 @@ impl FdbTelemetry {
     pub fn bridge_entries(&self, bridge: BridgeIndex) -> &Counter {
         self.bridge_entries.row(bridge.0)
     }
+
+    /// How many addresses are learned behind one port. The writer sets it. There are at most [`MAX_PORTS`] ports; an
+    /// index beyond that wraps.
+    #[must_use]
+    pub fn port_learned(&self, port: PortIndex) -> &Counter {
+        &self.port_learned[usize::from(port.0) % MAX_PORTS]
+    }
+}
+
+/// What happened to the MAC+IP bindings, and how many there are.
+#[derive(Debug)]
+pub struct BindingTelemetry {
+    /// Bindings there may be: `[fdb] max_bindings`.
+    pub capacity: Counter,
+    counts: [Counter; BindingSource::ALL.len()],
+    events: [Counter; BindingEvent::COUNT],
+}
+
+impl BindingTelemetry {
+    /// How many bindings of a source there are. The writer sets it.
+    #[must_use]
+    pub fn count(&self, source: BindingSource) -> &Counter {
+        &self.counts[source as usize]
+    }
+
+    /// Counts an event.
+    pub fn event(&self, event: BindingEvent) {
+        self.events[event as usize].increment();
+    }
+
+    /// How many events of a kind there were.
+    #[must_use]
+    pub fn events(&self, event: BindingEvent) -> u64 {
+        self.events[event as usize].get()
+    }
 }
 
 /// Everything the control thread counts. That thread writes it; the stats thread reads it through an `Arc`.
@@ -54,6 +93,8 @@ pub struct ControlTelemetry {
     pub config_applied: Counter,
     /// The forwarding database.
     pub fdb: FdbTelemetry,
+    /// The MAC+IP bindings.
+    pub bindings: BindingTelemetry,
     /// The mirror of the kernel's tables.
     pub kernel: KernelTelemetry,
 }
@@ -70,8 +111,15 @@ impl ControlTelemetry {
             fdb: FdbTelemetry {
                 entries: Counter::new(),
                 capacity: Counter::new(),
+                frozen: Counter::new(),
                 events: [const { Counter::new() }; FdbEvent::COUNT],
                 bridge_entries: CounterTable::new(),
+                port_learned: [const { Counter::new() }; MAX_PORTS],
+            },
+            bindings: BindingTelemetry {
+                capacity: Counter::new(),
+                counts: [const { Counter::new() }; BindingSource::ALL.len()],
+                events: [const { Counter::new() }; BindingEvent::COUNT],
             },
             kernel: KernelTelemetry::new(),
         }

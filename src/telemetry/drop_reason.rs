@@ -53,6 +53,8 @@ labelled_enum! {
         AccessDoubleTagged = "access_double_tagged",
         /// The frame's source MAC is a group address or zero.
         InvalidSourceMac = "invalid_source_mac",
+        /// The source MAC has a static entry with `pinned`, which names another place.
+        PinnedElsewhere = "pinned_elsewhere",
         /// The frame is for a reserved link-local group address (IEEE 802.1Q, 8.6.3).
         LinkLocal = "link_local",
         /// The frame's own VLAN tag, which its bridge carries, is another bridge's on the access port it would leave by.

@@ -18,18 +18,20 @@ pub mod kernel;
 mod label;
 pub mod metrics;
 pub mod source;
+pub mod station_change;
 pub mod totals;
 pub mod worker;
 
 pub use control::{ControlTelemetry, FdbTelemetry};
 pub use counter::Counter;
 pub use drop_reason::DropReason;
-pub use event::{Event, FdbEvent};
+pub use event::{BindingEvent, Event, FdbEvent};
 pub use exception::{ExceptionTelemetry, Punt, PuntClass};
 pub use histogram::CycleHistogram;
 pub use kernel::{KernelTable, KernelTelemetry, RemoteState};
 pub use metrics::Exposition;
 pub use source::{BridgeLabel, BuildInfo, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle};
+pub use station_change::StationChange;
 pub use worker::{BridgeCounters, LoopCounters, MAX_PORTS, PortCounters, RemoteCounters, Traffic, WorkerTelemetry};
 
 /// The size of a cache line in bytes, on x86-64 and on most 64-bit Arm cores.

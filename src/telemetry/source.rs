@@ -103,6 +103,8 @@ pub struct PortReading {
     pub link_up: bool,
     /// The link's speed in Mbit/s, where the driver knows it.
     pub link_mbps: Option<u32>,
+    /// The most MAC addresses learned behind an access port, where there is a limit.
+    pub max_macs: Option<u32>,
     /// The driver's counters since the port was started.
     pub statistics: PortStatistics,
     /// The driver's extended counters, by the driver's names. No name twice.

@@ -5,49 +5,39 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// A one's complement sum that is being added up.
+/// A one's complement sum that is being added up, of less than 16 GiB of data.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Checksum {
-    /// At most 33 bits between calls.
+    /// Folded at the end only: a byte adds less than 2^30 to it, so that 2^34 of them do not overflow it.
     sum: u64,
     /// The bytes added so far are odd in number, so the next one is the second half of a 16-bit word.
     odd: bool,
 }
 
-/// Brings a sum down to 33 bits without changing what it is modulo 2^16 - 1.
-#[inline]
-const fn fold_to_33_bits(sum: u64) -> u64 {
-    (sum >> 32) + (sum & 0xffff_ffff)
-}
-
-/// Brings a sum down to 16 bits.
+/// Brings a sum down to 16 bits without changing what it is modulo 2^16 - 1.
 #[inline]
 const fn fold_to_16_bits(sum: u64) -> u16 {
-    let sum = fold_to_33_bits(sum);
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
     let sum = (sum >> 16) + (sum & 0xffff);
     let sum = (sum >> 16) + (sum & 0xffff);
     let sum = (sum >> 16) + (sum & 0xffff);
     (sum & 0xffff) as u16
 }
 
-/// The sum of the bytes as 16-bit words in the machine's order, the first byte being the first half of a word. Exact
-/// for anything under 16 GiB.
+/// The sum of the bytes as 16-bit words in the machine's order, the first byte being the first half of a word.
 #[inline]
 fn sum_of(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    // The two halves of a word are added apart, into 64 bits that cannot overflow: no carries to chain, so the compiler
-    // turns the loop into vector additions.
-    let mut sum = words.iter().fold(0u64, |sum, word| {
-        let word = u64::from_ne_bytes(*word);
-        sum + (word & 0xffff_ffff) + (word >> 32)
-    });
-    let mut last = [0; 8];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    let last = u64::from_ne_bytes(last);
-    sum += (last & 0xffff_ffff) + (last >> 32);
-    sum
+    // Words of 32 bits, added into 64 that cannot overflow: no carries to chain, so the compiler turns the loop into
+    // vector additions.
+    let (words, rest) = bytes.as_chunks::<4>();
+    let sum = words.iter().fold(0u64, |sum, word| sum + u64::from(u32::from_ne_bytes(*word)));
+    let last = match *rest {
+        [] => return sum,
+        [a] => [a, 0, 0, 0],
+        [a, b] => [a, b, 0, 0],
+        [a, b, c, ..] => [a, b, c, 0],
+    };
+    sum + u64::from(u32::from_ne_bytes(last))
 }
 
 impl Checksum {
@@ -58,22 +48,12 @@ impl Checksum {
         Self { sum: 0, odd: false }
     }
 
-    #[inline]
-    const fn add(&mut self, sum: u64) {
-        self.sum = fold_to_33_bits(self.sum) + fold_to_33_bits(sum);
-        self.sum = fold_to_33_bits(self.sum);
-    }
-
     /// Adds the next bytes of the data. A datagram may be added in pieces of any length, also odd ones: what counts is
     /// the bytes' place in the whole.
     #[inline]
     pub fn add_bytes(&mut self, bytes: &[u8]) {
         let sum = sum_of(bytes);
-        if self.odd {
-            self.add(fold_to_16_bits(sum).swap_bytes() as u64);
-        } else {
-            self.add(sum);
-        }
+        self.sum += if self.odd { u64::from(fold_to_16_bits(sum).swap_bytes()) } else { sum };
         self.odd ^= bytes.len() % 2 == 1;
     }
 
@@ -81,13 +61,13 @@ impl Checksum {
     /// words does not matter to the sum.
     #[inline]
     pub const fn add_u16(&mut self, value: u16) {
-        self.add(value.to_be() as u64);
+        self.sum += value.to_be() as u64;
     }
 
     /// Adds a 32-bit word at an even place, as [`Checksum::add_u16`] does.
     #[inline]
     pub const fn add_u32(&mut self, value: u32) {
-        self.add(value.to_be() as u64);
+        self.sum += value.to_be() as u64;
     }
 
     /// The checksum: the complement of the folded sum. Over data that includes a right checksum it is 0.

@@ -5,6 +5,7 @@
 pub mod address;
 pub mod arp;
 pub mod checksum;
+pub mod discovery;
 pub mod ecn;
 pub mod ethernet;
 pub mod field;

@@ -16,22 +16,15 @@ pub fn punt(end: &mut WorkerEnd, port: PortIndex, class: PuntClass, packet: &Mbu
     end.to_kernel.get_mut(class as usize).is_some_and(|ring| ring.push(port, || packet.segments()))
 }
 
-/// Makes packets of the kernel's frames, a round's worth at the most, and gives them to `send`; none where the pool is
-/// used up. Gives how many frames there were.
-pub fn take_from_kernel(
-    end: &mut WorkerEnd,
-    pool: &PacketPool,
-    mut send: impl FnMut(PortIndex, Option<Mbuf>),
-) -> usize {
+/// Gives the kernel's frames, each in two pieces, to `send`, a round's worth at the most. Gives how many there were.
+pub fn take_from_kernel(end: &mut WorkerEnd, mut send: impl FnMut(PortIndex, &[u8], &[u8])) -> usize {
     let Some(ring) = &mut end.from_kernel else { return 0 };
-    let frame = |port, first: &[u8], second: &[u8]| send(port, packet_of(pool, first, second));
-    let mut frame = frame;
-    (0..FROM_KERNEL_AT_ONCE).map_while(|_| ring.take(&mut frame)).count()
+    (0..FROM_KERNEL_AT_ONCE).map_while(|_| ring.take(&mut send)).count()
 }
 
 /// A packet with these bytes, of at least the smallest length of a frame, in as many segments as it needs. It is put
-/// together from its end, for a packet is chained behind a single segment.
-fn packet_of(pool: &PacketPool, first: &[u8], second: &[u8]) -> Option<Mbuf> {
+/// together from its end, for a packet is chained behind a single segment. None where the pool is used up.
+pub fn packet_of(pool: &PacketPool, first: &[u8], second: &[u8]) -> Option<Mbuf> {
     let length = first.len() + second.len();
     let mut whole: Option<Mbuf> = None;
     for piece in (0..length.div_ceil(DATA_ROOM)).rev() {

@@ -81,10 +81,11 @@ impl Outlets {
     /// Takes frames of the kernel, as many as one round may send. Gives how many there were.
     pub fn take_from_kernel(&mut self) -> usize {
         let Some(mut end) = self.exception.take_if(|end| end.has_frames()) else { return 0 };
-        let pool = self.pool.clone();
-        let taken = exception::take_from_kernel(&mut end, &pool, |port, packet| match packet {
-            Some(packet) => self.transmit(port, packet),
-            None => self.telemetry.count_drop(DropReason::NoBuffer),
+        let taken = exception::take_from_kernel(&mut end, |port, first, second| {
+            match exception::packet_of(&self.pool, first, second) {
+                Some(packet) => self.transmit(port, packet),
+                None => self.telemetry.count_drop(DropReason::NoBuffer),
+            }
         });
         self.exception = Some(end);
         taken

@@ -123,8 +123,14 @@ impl Worker {
             let bytes = burst.iter().map(|packet| packet.len() as u64).sum();
             self.telemetry.port(port.index).received().count_many(received as u64, bytes);
             let now = Moment { tick: self.tables.age.now(), cycles: clock::cycles() };
-            let around =
-                Surroundings { snapshot, fdb: &self.tables.fdb, telemetry: &self.telemetry, learn: &self.learn, now };
+            let around = Surroundings {
+                snapshot,
+                fdb: &self.tables.fdb,
+                bindings: &self.tables.bindings,
+                telemetry: &self.telemetry,
+                learn: &self.learn,
+                now,
+            };
             self.forwarder.forward(port.index, burst, &around, &mut self.outlets);
             self.outlets.flush();
             let run = &self.telemetry.run;

@@ -52,6 +52,51 @@ fn the_default_is_300_seconds() {
 }
 
 #[test]
+fn each_bridge_forgets_after_its_own_time() {
+    let bridges = bridge(100, 100, "ageing = 2") + &bridge(200, 200, "") + &bridge(300, 300, "ageing = 0");
+    let mut desk = Desk::new(config(&(bridges + "[fdb]\nageing = 20\n")));
+    for vni in [100, 200, 300] {
+        desk.hear(vni, mac(1), "trunk0");
+    }
+    let here = |desk: &Desk| [100, 200, 300].map(|vni| desk.find(vni, mac(1)).is_some());
+    desk.pass(Duration::from_millis(1999));
+    assert_eq!(here(&desk), [true, true, true]);
+    desk.pass(Duration::from_millis(500));
+    assert_eq!(here(&desk), [false, true, true]);
+    desk.pass(Duration::from_millis(17_500));
+    assert_eq!(here(&desk), [false, true, true]);
+    desk.pass(Duration::from_millis(500));
+    assert_eq!(here(&desk), [false, false, true]);
+    desk.pass(seconds(100));
+    assert_eq!(here(&desk), [false, false, true]);
+}
+
+#[test]
+fn a_bridges_ageing_time_changes_with_a_reload_and_the_others_keep_theirs() {
+    let text = |keys: &str| config(&(bridge(100, 100, keys) + &bridge(200, 200, "") + "[fdb]\nageing = 0\n"));
+    let mut desk = Desk::new(text(""));
+    desk.hear(100, mac(1), "trunk0");
+    desk.hear(200, mac(1), "trunk0");
+    desk.pass(seconds(10));
+    assert_eq!(desk.len(), 2);
+    desk.reload(text("ageing = 1"));
+    desk.pass(seconds(2));
+    assert_eq!((desk.find(100, mac(1)), desk.len()), (None, 1));
+    desk.hear(100, mac(1), "trunk0");
+    desk.reload(text(""));
+    desk.pass(seconds(10));
+    assert_eq!(desk.len(), 2);
+}
+
+#[test]
+fn the_longest_ageing_time_that_may_be_beside_the_shortest_fits_the_clock() {
+    let (shortest, longest) = (seconds(1), seconds(2048));
+    let tick = tick_length([longest, shortest]);
+    assert!(tick <= shortest / 8 && longest.as_nanos() / tick.as_nanos() <= 16384, "{tick:?}");
+    assert_eq!(tick_length([seconds(300), seconds(60)]), tick_length(Some(seconds(60))));
+}
+
+#[test]
 fn what_is_heard_of_stays_as_long_as_it_is() {
     let mut desk = Desk::new(aged_after(2));
     for number in 0..100 {

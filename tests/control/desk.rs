@@ -203,6 +203,14 @@ impl Desk {
         self.control.fdb.bridge_entries(self.bridge(vni)).get()
     }
 
+    /// How many addresses are learned behind a port.
+    #[track_caller]
+    pub fn learned_behind(&self, port: &str) -> u64 {
+        let running = self.gateway.running().load();
+        let index = running.config.ports.iter().position(|found| found.name == port).expect("the port is there");
+        self.control.fdb.port_learned(PortIndex(index as u16)).get()
+    }
+
     pub fn len(&self) -> usize {
         self.gateway.tables().fdb.len()
     }

@@ -35,7 +35,7 @@ fn one_station_is_in_two_bridges_at_two_places() {
 
 #[test]
 fn a_whole_ring_of_events_is_applied_in_one_round_in_its_order() {
-    let mut desk = Desk::new(config(&bridge(100, 100, "")));
+    let mut desk = Desk::new(config(&(bridge(100, 100, "") + "[fdb]\nmax_moves = 0\n")));
     let places = ["trunk0", "trunk1", "10.0.0.2"];
     let mut sent = 0;
     while desk.ring.send(desk.event(100, mac(sent % 1000), places[(sent / 1000) as usize % 3])) {
@@ -82,6 +82,20 @@ fn a_reload_installs_replaces_and_removes_static_entries() {
     assert_eq!((desk.bridge_entries(100), desk.events(FdbEvent::Flushed)), (1, 0));
     desk.hear(100, mac(1), "trunk1");
     assert!(desk.is_at(100, mac(1), "trunk1"), "it can be learned again");
+}
+
+#[test]
+fn a_reload_pins_a_static_entry_and_lets_it_go() {
+    let text = |keys: &str| config(&(bridge(100, 100, "") + &fixed(100, mac(1), "trunk0") + keys));
+    let mut desk = Desk::new(text(""));
+    let at = desk.location(100, "trunk0");
+    assert_eq!(desk.find(100, mac(1)), Some(FdbValue::fixed(at)));
+    desk.reload(text("pinned = true\n"));
+    assert_eq!(desk.find(100, mac(1)), Some(FdbValue::pinned(at)));
+    desk.hear(100, mac(1), "trunk1");
+    assert_eq!(desk.find(100, mac(1)), Some(FdbValue::pinned(at)), "a late event changes nothing");
+    desk.reload(text(""));
+    assert_eq!(desk.find(100, mac(1)), Some(FdbValue::fixed(at)));
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::time::Duration;
 use vtepd::config::Config;
 use vtepd::telemetry::FdbEvent;
 
-use crate::desk::{Desk, bridge, config, fixed, log_of, mac};
+use crate::desk::{Desk, bridge, config, config_with, fixed, log_of, mac};
 
 const BRIDGE_FULL: &str = "has learned all the addresses it may";
+const PORT_FULL: &str = "the port has all the addresses it may";
 const TABLE_FULL: &str = "an address was not learned";
 
 fn refused(desk: &Desk) -> [u64; 2] {
@@ -31,6 +32,70 @@ fn a_bridge_learns_as_many_as_it_may_and_the_others_are_not_held_back() {
     assert!(desk.is_at(100, mac(2), "10.0.0.2"), "what is known moves all the same");
     (1..=10).for_each(|number| desk.hear(200, mac(number), "trunk0"));
     assert_eq!((desk.bridge_entries(200), refused(&desk)), (10, [7, 0]));
+}
+
+fn with_port_limit(trunk0: &str, rest: &str) -> Config {
+    config_with("device = \"net_null1\"", &format!("device = \"net_null1\"\n{trunk0}"), rest)
+}
+
+#[test]
+fn a_port_learns_as_many_as_it_may_over_all_its_bridges_and_the_others_are_not_held_back() {
+    let bridges = bridge(100, 100, "") + &bridge(200, 200, "") + &fixed(100, mac(99), "trunk0");
+    let mut desk = Desk::new(with_port_limit("max_macs = 3", &bridges));
+    let log = log_of(|| {
+        (1..=2).for_each(|number| desk.hear(100, mac(number), "trunk0"));
+        (3..=9).for_each(|number| desk.hear(200, mac(number), "trunk0"));
+    });
+    assert_eq!(log.matches(PORT_FULL).count(), 1, "{log}");
+    assert!(log.contains("trunk0") && log.contains("max_macs=3"), "{log}");
+    assert_eq!((desk.events(FdbEvent::RefusedByPortLimit), refused(&desk)), (6, [0, 0]));
+    assert_eq!((desk.bridge_entries(100), desk.bridge_entries(200)), (3, 1), "the static one does not count");
+    assert_eq!(desk.learned_behind("trunk0"), 3);
+    (11..=20).for_each(|number| desk.hear(100, mac(number), "trunk1"));
+    (21..=30).for_each(|number| desk.hear(100, mac(number), "10.0.0.2"));
+    assert_eq!((desk.bridge_entries(100), desk.learned_behind("trunk1")), (23, 10));
+    desk.hear(100, mac(1), "trunk1");
+    assert_eq!((desk.learned_behind("trunk0"), desk.learned_behind("trunk1")), (2, 11));
+    desk.hear(200, mac(9), "trunk0");
+    assert!(desk.is_at(200, mac(9), "trunk0"), "there is room for another where one left");
+}
+
+#[test]
+fn a_station_that_moves_to_a_full_port_is_flooded_to_and_one_that_leaves_it_is_not_held() {
+    let mut desk = Desk::new(with_port_limit("max_macs = 1", &bridge(100, 100, "")));
+    desk.hear(100, mac(1), "trunk0");
+    desk.hear(100, mac(2), "trunk1");
+    desk.hear(100, mac(2), "trunk0");
+    assert_eq!(desk.find(100, mac(2)), None, "where it was it is not");
+    assert_eq!((desk.events(FdbEvent::RefusedByPortLimit), desk.events(FdbEvent::Unseated)), (1, 1));
+    assert_eq!((desk.bridge_entries(100), desk.learned_behind("trunk1")), (1, 0));
+    assert!(desk.is_at(100, mac(1), "trunk0"), "nobody who is there is evicted for it");
+    desk.hear(100, mac(1), "10.0.0.2");
+    assert!(desk.is_at(100, mac(1), "10.0.0.2"));
+    desk.hear(100, mac(2), "trunk0");
+    assert!(desk.is_at(100, mac(2), "trunk0"));
+    assert_eq!(desk.events(FdbEvent::Moved), 1);
+}
+
+#[test]
+fn a_reload_changes_a_ports_limit_and_what_is_over_it_stays() {
+    let rest = bridge(100, 100, "") + "[fdb]\nageing = 10\n";
+    let mut desk = Desk::new(with_port_limit("", &rest));
+    (1..=4).for_each(|number| desk.hear(100, mac(number), "trunk0"));
+    desk.reload(with_port_limit("max_macs = 2", &rest));
+    let log = log_of(|| desk.hear(100, mac(5), "trunk0"));
+    assert_eq!((desk.learned_behind("trunk0"), log.matches(PORT_FULL).count()), (4, 1), "{log}");
+    desk.reload(with_port_limit("max_macs = 5", &rest));
+    let log = log_of(|| (5..=6).for_each(|number| desk.hear(100, mac(number), "trunk0")));
+    assert_eq!((desk.learned_behind("trunk0"), log.matches(PORT_FULL).count()), (5, 1), "{log}");
+    desk.pass(Duration::from_secs(12));
+    assert_eq!((desk.len(), desk.learned_behind("trunk0")), (0, 0));
+    // Entries of a bridge that leaves no longer count.
+    (1..=5).for_each(|number| desk.hear(100, mac(number), "trunk0"));
+    desk.reload(with_port_limit("max_macs = 5", &bridge(200, 200, "")));
+    assert_eq!((desk.len(), desk.learned_behind("trunk0")), (0, 0));
+    (1..=5).for_each(|number| desk.hear(200, mac(number), "trunk0"));
+    assert_eq!((desk.bridge_entries(200), desk.learned_behind("trunk0")), (5, 5));
 }
 
 #[test]

@@ -4,9 +4,12 @@
 #![cfg(not(vtepd_loom))]
 
 mod ageing;
+mod bindings;
 mod desk;
 mod difference;
+mod flushing;
 mod learning;
 mod limits;
 mod model;
+mod moves;
 mod reload;

@@ -41,7 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn text(bridges: &[Option<u32>; 3], statics: &[(u64, usize)]) -> Config {
-    let mut text = format!("[fdb]\nmax_entries = {MAX_ENTRIES}\nageing = {}\n", AGEING.as_secs());
+    let mut text = format!("[fdb]\nmax_entries = {MAX_ENTRIES}\nageing = {}\nmax_moves = 0\n", AGEING.as_secs());
     for (vni, limit) in VNIS.into_iter().zip(bridges) {
         if let Some(limit) = limit {
             text += &bridge(vni, vni as u16, &format!("max_macs = {limit}"));

@@ -92,9 +92,9 @@ class Spine(Node):
             run("tc", "-n", self.namespace, "qdisc", "replace", "dev", port, "root", "blackhole")
 
     def speak_again(self):
-        """Ends the silence."""
+        """Ends the silence, if there is one."""
         for port in self.ports:
-            run("tc", "-n", self.namespace, "qdisc", "del", "dev", port, "root")
+            run("tc", "-n", self.namespace, "qdisc", "del", "dev", port, "root", check=False)
 
     def set_links(self, state):
         """All its links "up" or "down"."""

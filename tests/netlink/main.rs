@@ -5,6 +5,7 @@
 
 mod adoption;
 mod fdb;
+mod followed;
 mod gateway;
 mod losses;
 mod namespace;

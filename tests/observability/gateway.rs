@@ -7,16 +7,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
+use vtepd::api::fdb::{FdbChange, StationQuery};
 use vtepd::api::types::{
-    BridgeMember, Check, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange, Place,
+    Binding, BindingFilter, BindingKind, BridgeMember, Check, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page,
+    PageRange, Place,
 };
 use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
-use vtepd::tables::{BridgeIndex, PortIndex, TunnelIndex};
+use vtepd::tables::{BindingSource, BridgeIndex, PortIndex, TunnelIndex};
 use vtepd::telemetry::{
-    BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent, MetricsSource,
-    PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, WorkerHandle, WorkerTelemetry,
+    BindingEvent, BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent,
+    MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, StationChange, WorkerHandle,
+    WorkerTelemetry,
 };
 use vtepd::wire::MacAddr;
 
@@ -36,8 +39,11 @@ pub struct Gateway {
     pub remotes: Vec<RemoteState>,
     pub ports: Vec<PortReading>,
     pub entries: Vec<FdbEntry>,
+    pub bindings: Vec<Binding>,
     pub check: Result<Check, String>,
     pub reload: Mutex<Result<String, String>>,
+    /// What was last asked to be flushed.
+    pub flushed: Mutex<Option<StationQuery>>,
     pub ready: AtomicBool,
 }
 
@@ -52,6 +58,7 @@ impl Gateway {
             remotes: Vec::new(),
             ports: Vec::new(),
             entries: Vec::new(),
+            bindings: Vec::new(),
             check: Ok(Check {
                 findings: Vec::new(),
                 bridges: 2,
@@ -60,6 +67,7 @@ impl Gateway {
                 followers: vec![ZEBRA.to_owned()],
             }),
             reload: Mutex::new(Ok("Nothing changed.".to_owned())),
+            flushed: Mutex::default(),
             ready: AtomicBool::new(true),
         }
     }
@@ -73,6 +81,7 @@ impl Gateway {
             bridges: bridges(),
             remotes: remotes(),
             entries: entries(),
+            bindings: bindings(),
             ..Self::empty()
         };
         count(&gateway);
@@ -92,6 +101,7 @@ fn ports() -> Vec<PortReading> {
         transmit_queues: 2,
         link_up: true,
         link_mbps: Some(25_000),
+        max_macs: None,
         statistics: PortStatistics {
             received_packets: 1_234_567,
             received_bytes: 987_654_321,
@@ -112,6 +122,7 @@ fn ports() -> Vec<PortReading> {
         mtu: 1500,
         link_up: false,
         link_mbps: None,
+        max_macs: Some(100),
         statistics: PortStatistics::default(),
         xstats: Vec::new(),
         ..uplink.clone()
@@ -131,6 +142,7 @@ fn bridges() -> Vec<BridgeState> {
         remotes: vec![REMOTE_V4, REMOTE_V6],
         learning: true,
         max_macs: Some(5000),
+        ageing: Some(Duration::from_secs(60)),
     };
     let last = BridgeState {
         index: BridgeIndex(65535),
@@ -139,6 +151,7 @@ fn bridges() -> Vec<BridgeState> {
         remotes: Vec::new(),
         learning: false,
         max_macs: None,
+        ageing: None,
     };
     vec![first, last]
 }
@@ -174,6 +187,8 @@ fn entries() -> Vec<FdbEntry> {
         mac: MacAddr([2, 0, 0, 0, 0, last]),
         place,
         kind,
+        pinned: kind == EntryKind::Static,
+        frozen: last == 2,
         age_seconds,
     };
     let trunk = |vlan| Place::Port { port: "trunk0".to_owned(), vlan, inner_vlan: None };
@@ -182,6 +197,50 @@ fn entries() -> Vec<FdbEntry> {
         entry(2, 100, Place::Remote { remote: REMOTE_V4 }, EntryKind::Learned, Some(200)),
         entry(3, 16_777_215, trunk(None), EntryKind::Static, None),
     ]
+}
+
+fn history() -> [FdbChange; 2] {
+    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100), inner_vlan: None };
+    let moved = FdbChange {
+        at_unix_ms: 1_700_000_000_500,
+        vni: 100,
+        mac: Some("02:00:00:00:00:01".to_owned()),
+        entries: 1,
+        change: StationChange::Moved.name().to_owned(),
+        why: StationChange::Moved.help().to_owned(),
+        from: Some(Place::Remote { remote: REMOTE_V4 }),
+        to: Some(trunk.clone()),
+    };
+    let flushed = StationChange::Flushed;
+    let (change, why) = (flushed.name().to_owned(), flushed.help().to_owned());
+    [
+        FdbChange { at_unix_ms: 1_700_000_001_000, mac: None, entries: 1234, change, why, to: None, ..moved.clone() },
+        moved,
+    ]
+}
+
+fn bindings() -> Vec<Binding> {
+    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100), inner_vlan: None };
+    let learned = Binding {
+        vni: 100,
+        address: Ipv4Addr::new(192, 0, 2, 1).into(),
+        mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        place: Some(trunk),
+        kind: BindingKind::Learned,
+        router: false,
+        age_seconds: Some(70),
+    };
+    let remote = Binding {
+        address: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2).into(),
+        mac: MacAddr([2, 0, 0, 0, 0, 2]),
+        place: Some(Place::Remote { remote: REMOTE_V4 }),
+        kind: BindingKind::Kernel,
+        router: true,
+        age_seconds: None,
+        ..learned.clone()
+    };
+    let lost = Binding { vni: 16_777_215, mac: MacAddr([2, 0, 0, 0, 0, 9]), place: None, ..remote.clone() };
+    vec![learned, remote, lost]
 }
 
 fn count(gateway: &Gateway) {
@@ -219,7 +278,13 @@ fn count(gateway: &Gateway) {
     fdb.capacity.set(65536);
     fdb.event_many(FdbEvent::Learned, 2);
     fdb.bridge_entries(BridgeIndex(0)).set(2);
+    fdb.port_learned(PortIndex(1)).set(1);
     fdb.bridge_entries(BridgeIndex(65535)).set(1);
+    let bindings = &gateway.control.bindings;
+    bindings.capacity.set(131_072);
+    bindings.count(BindingSource::Learned).set(1);
+    bindings.count(BindingSource::Kernel).set(2);
+    bindings.event(BindingEvent::Learned);
     gateway.control.reloads.increment();
     gateway.control.config_applied.set(1_700_000_000);
 }
@@ -283,6 +348,31 @@ impl GatewayView for Gateway {
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
         Page::cut(self.entries.iter().filter(|entry| filter.matches(entry)).cloned(), range)
+    }
+
+    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String> {
+        let matching = |change: &&FdbChange| {
+            query.vni.is_none_or(|vni| vni.get() == change.vni)
+                && query.mac.is_none_or(|mac| change.mac == Some(mac.to_string()))
+        };
+        Ok(Page::cut(history().iter().filter(matching).cloned(), range))
+    }
+
+    fn unfreeze(&self, query: &StationQuery) -> Result<u64, String> {
+        Ok(u64::from(query.mac.is_none_or(|mac| mac == MacAddr([2, 0, 0, 0, 0, 2]))))
+    }
+
+    fn flush(&self, query: &StationQuery) -> Result<u64, String> {
+        *self.flushed.lock().expect("no test panics with it") = Some(query.clone());
+        match &query.port {
+            Some(port) if port != "trunk0" => Err(format!("no port is called `{port}`")),
+            _ => Ok(1234),
+        }
+    }
+
+    fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {
+        let matches = |binding: &&Binding| filter.matches(binding.vni, binding.mac, binding.address);
+        Page::cut(self.bindings.iter().filter(matches).cloned(), range)
     }
 
     fn config_toml(&self) -> String {

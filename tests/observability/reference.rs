@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use vtepd::telemetry::{DropReason, Event, Exposition, FdbEvent, KernelTable, PuntClass, RemoteState};
+use vtepd::telemetry::{BindingEvent, DropReason, Event, Exposition, FdbEvent, KernelTable, PuntClass, RemoteState};
 
 use crate::gateway::Gateway;
 
@@ -20,7 +20,7 @@ worker and the control thread move, `/readyz` as soon as workers forward; else 5
 ";
 
 /// What each label tells.
-const LABELS: [(&str, &str); 19] = [
+const LABELS: [(&str, &str); 20] = [
     ("version", "the gateway's version"),
     ("dpdk", "DPDK's version"),
     ("port", "the port's `name` in the config"),
@@ -34,10 +34,11 @@ const LABELS: [(&str, &str); 19] = [
     ("side", "`access`: the bridge's access ports; `tunnel`: its remote VTEPs"),
     ("remote", "the remote VTEP's address"),
     ("reason", "why, see [drop reasons](#drop-reasons)"),
-    ("event", "what, see [events](#events) and [FDB events](#fdb-events)"),
+    ("event", "what, see [events](#events), [FDB events](#fdb-events) and [binding events](#binding-events)"),
     ("worker", "the worker's number, from 0, in the order of `[workers] cores`"),
     ("core", "the core it is pinned to"),
     ("result", "`applied` or `refused`; of resyncs `completed` or `given_up`"),
+    ("source", "who says it: `learned` from the station itself, or the `kernel`"),
     ("state", "see [remote VTEPs](#remote-vteps)"),
     ("table", "see [tables of the kernel](#tables-of-the-kernel)"),
     ("class", "what it is, see [classes](#classes-of-packets-for-the-kernel)"),
@@ -125,6 +126,11 @@ fn page() -> String {
         FdbEvent::ALL.iter().map(|event| (event.name(), event.help())).collect(),
     );
     table(
+        "Binding events",
+        "`vtepd_binding_events_total`.",
+        BindingEvent::ALL.iter().map(|event| (event.name(), event.help())).collect(),
+    );
+    table(
         "Remote VTEPs",
         "`vtepd_underlay_remotes`, `vtepctl show vteps`: those without a `[[neighbour]]`, whose way the kernel says.",
         RemoteState::ALL.iter().map(|state| (state.name(), state.help())).collect(),
@@ -179,6 +185,7 @@ fn pages_for_people_name_only_metrics_and_reasons_that_are_there() {
         .map(|reason| reason.name())
         .chain(Event::ALL.iter().map(|event| event.name()))
         .chain(FdbEvent::ALL.iter().map(|event| event.name()))
+        .chain(BindingEvent::ALL.iter().map(|event| event.name()))
         .collect();
     let operations = read("docs/operations.md");
     let symptoms: Vec<&str> = operations

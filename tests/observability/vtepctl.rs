@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use vtepd::api::fdb::StationQuery;
 use vtepd::api::types::Finding;
 use vtepd::tables::BridgeIndex;
 use vtepd::telemetry::DropReason;
@@ -50,6 +51,14 @@ fn tables_are_the_golden_ones() {
         "show fdb --offset 7",
         "show fdb --remote 10.0.0.2",
         "show fdb --static",
+        "fdb history",
+        "fdb history 02:00:00:00:00:01 --vni 100 --limit 1",
+        "fdb history --vni 7",
+        "fdb flush --port trunk0",
+        "fdb unfreeze 02:00:00:00:00:02",
+        "show bindings",
+        "show bindings --address 192.0.2.1",
+        "show bindings --vni 100 --limit 1",
         "show vteps",
         "show drops",
         "show workers",
@@ -63,11 +72,46 @@ fn tables_are_the_golden_ones() {
 #[test]
 fn json_is_what_the_socket_says() {
     let served = serve(Gateway::busy());
-    for what in ["ports", "bridges", "fdb", "vteps", "drops", "workers", "config"] {
+    for what in ["ports", "bridges", "fdb", "bindings", "vteps", "drops", "workers", "config"] {
         let text = printed(&served.socket, &format!("show {what} --json"));
         let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(told, crate::http::unix(&served.socket, &format!("GET /v1/{what}")).json(), "{what}");
     }
+}
+
+#[test]
+fn what_is_flushed_is_what_the_arguments_say_and_nothing_without_any() {
+    let served = serve(Gateway::busy());
+    let flushed = || served.gateway.flushed.lock().expect("the lock").take();
+    let all = "fdb flush --vni 100 --mac 02:00:00:00:00:01 --vtep 10.0.0.2";
+    assert_eq!(printed(&served.socket, all), "1,234 entries flushed\n");
+    let query = flushed().expect("it was asked for");
+    assert_eq!((query.vni.map(|vni| vni.get()), query.port), (Some(100), None));
+    assert_eq!(query.mac.map(|mac| mac.to_string()).as_deref(), Some("02:00:00:00:00:01"));
+    assert_eq!(query.vtep, Some(crate::gateway::REMOTE_V4));
+    assert_eq!(printed(&served.socket, "fdb flush --all"), "1,234 entries flushed\n");
+    assert_eq!(flushed(), Some(StationQuery::default()));
+    for wrong in ["fdb flush", "fdb flush --all --vni 1", "fdb flush --port a --vtep 10.0.0.2", "fdb flush --mac 1"] {
+        let said = complained(&served.socket, wrong, 2);
+        assert!(said.contains("Usage") || said.contains("--help"), "{wrong}: {said}");
+    }
+    assert!(complained(&served.socket, "fdb flush --port nowhere", 1).contains("no port is called `nowhere`"));
+    // Nor does the socket take it that nothing is said.
+    for wrong in ["", "?all=true&vni=1", "?vni=16777216", "?mac=1", "?port=a&color=red"] {
+        let answer = crate::http::unix(&served.socket, &format!("POST /v1/fdb/flush{wrong}"));
+        assert_eq!(answer.status, 400, "{wrong}");
+    }
+    assert_eq!(flushed().map(|query| query.port), Some(Some("nowhere".to_owned())));
+}
+
+#[test]
+fn history_as_json_is_what_the_socket_says() {
+    let served = serve(Gateway::busy());
+    let text = printed(&served.socket, "fdb history --json");
+    let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(told, crate::http::unix(&served.socket, "GET /v1/fdb/history").json());
+    assert_eq!(told["items"][1]["change"], "moved");
+    assert_eq!(told["items"][1]["to"]["port"], "trunk0");
 }
 
 #[test]
@@ -76,13 +120,14 @@ fn a_check_says_what_is_wrong_and_what_to_do_with_status_one() {
     let well = serve(Gateway::busy());
     assert_eq!(
         printed(&well.socket, "check"),
-        "Nothing is wrong. Looked at: 2 bridges with `control = \"kernel\"`, 1,234 stations and 2 remote VTEPs of the \
-         kernel's; its FDB is followed by zebra (812).\n"
+        "Nothing is wrong. Looked at, of what the kernel says: bridges 2, stations 1,234, remote VTEPs 2; its FDB is \
+         followed by zebra (812).\n"
     );
     let finding = |name: &str| Finding {
         name: name.to_owned(),
         what: "It is broken.".to_owned(),
         remedy: "`mend it`".to_owned(),
+        commands: vec!["mend it".to_owned()],
     };
     let check = gateway.check.as_mut().unwrap();
     check.followers.clear();
@@ -123,6 +168,12 @@ fn nothing_is_said_in_a_sentence() {
         ("show bridges --vni 7", "No bridge has VNI 7.\n"),
         ("show fdb", "The forwarding database is empty: no station was heard of within the ageing time.\n"),
         ("show fdb --mac 02:00:00:00:00:09", "No entry of the forwarding database matches.\n"),
+        (
+            "show bindings",
+            "There is no MAC+IP binding: they are learned in bridges with `neighbour_suppression` or with `control = \
+             \"kernel\"`.\n",
+        ),
+        ("show bindings --address 192.0.2.9", "No MAC+IP binding matches.\n"),
         ("show drops", "No packet was dropped.\n"),
         ("show workers", "The gateway has no workers.\n"),
     ] {

@@ -222,11 +222,19 @@ pub static PORT: Section = Section {
              \"punt\": the port's interface in the kernel gets them, which an access port then has, too; whatever runs \
              there, lldpd for one, sends its own by it. Nothing else crosses between an access port and the kernel.",
         ),
+        key(
+            "max_macs",
+            Kind::Integer(1, MAX_FDB_ENTRIES),
+            Means("no bound of its own"),
+            "100",
+            "The most MAC addresses learned behind an access port, in all its bridges together. Frames of others still \
+             pass, and frames to them are flooded. A reload changes it.",
+        ),
     ],
     example: "[[port]]\nname = \"uplink0\"\ndevice = \"0000:01:10.0\"\nrole = \"uplink\"\nmtu = 9000\nkernel_interface = \"fabric0\"\n\n\
               [[port]]\n\
               name = \"trunk0\"\ndevice = \"net_tap1,iface=ac0\"\nrole = \"access\"\nmac = \"02:00:00:aa:00:01\"\n\
-              descriptors = 1024\nlink_local = \"punt\"\nkernel_interface = \"lldp0\"\n\n[[port]]\nname = \"trunk1\"\ndevice = \"net_tap2,iface=ac1\"\nrole = \"access\"\n\n\
+              descriptors = 1024\nmax_macs = 100\nlink_local = \"punt\"\nkernel_interface = \"lldp0\"\n\n[[port]]\nname = \"trunk1\"\ndevice = \"net_tap2,iface=ac1\"\nrole = \"access\"\n\n\
               [[port]]\nname = \"server0\"\ndevice = \"net_tap3,iface=ac2\"\nrole = \"access\"\n\n\
               # A provider's network: service tags outside.\n[[port]]\nname = \"metro0\"\n\
               device = \"net_tap4,iface=ac3\"\nrole = \"access\"\ntpid = \"0x88a8\"\n",
@@ -314,6 +322,14 @@ pub static BRIDGE: Section = Section {
             "The most MAC addresses each of the bridges learns. Frames beyond still pass, as floods.",
         ),
         key(
+            "ageing",
+            Kind::Integer(0, 1_000_000),
+            Means("`fdb.ageing`"),
+            "60",
+            "How long an address learned in the bridge that is not heard of is kept, in seconds; 0 is for ever. No \
+             bridge's time is more than 2048 times another's.",
+        ),
+        key(
             "control",
             Kind::Choice(&["static", "kernel"]),
             text("static"),
@@ -323,9 +339,19 @@ pub static BRIDGE: Section = Section {
              `bridge fdb` fill, and the bridge it belongs to, if it does; nothing is learned from remote VTEPs. \
              `vtep.underlay` must be \"kernel\".",
         ),
+        key(
+            "neighbour_suppression",
+            Kind::Boolean,
+            boolean(false),
+            "true",
+            "Answer who asks everyone behind an access port for an address that is known, in the place of the station that \
+             has it, rather than flood the question: ARP requests and probes, IPv6 neighbour solicitations and duplicate \
+             address detection (RFC 9161). Known is what stations behind access ports said of themselves by ARP and \
+             neighbour discovery.",
+        ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\ncontrol = \"static\"\n\n# 64 bridges: VNI 1000 \
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\nageing = 60\ncontrol = \"static\"\nneighbour_suppression = true\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n\n\
               # One bridge, four kinds of port: a tag, a native VLAN, a priority tag only, two tags.\n[[bridge]]\nvni = 101\nports = [\n    \
@@ -485,10 +511,50 @@ pub static FDB: Section = Section {
             Kind::Integer(0, 1_000_000),
             integer(300),
             "300",
-            "How long a learned address that is not heard of is kept, in seconds; 0 is for ever.",
+            "How long a learned address that is not heard of is kept, in seconds; 0 is for ever. For all bridges that \
+             have no `ageing` of their own.",
+        ),
+        key(
+            "max_moves",
+            Kind::Integer(0, 1000),
+            integer(5),
+            "5",
+            "With how many moves within `move_window` an address is frozen where it is: heard elsewhere it does not move \
+             there, for the time of `freeze`; its frames are forwarded (RFC 7432, 15.1). 0 never.",
+        ),
+        key(
+            "move_window",
+            Kind::Integer(1, 86_400),
+            integer(180),
+            "180",
+            "Within how many seconds from its first move an address may not have `max_moves`.",
+        ),
+        key(
+            "freeze",
+            Kind::Integer(0, 1_000_000),
+            integer(180),
+            "180",
+            "How long an address that moved too often is frozen, in seconds; 0 is until `vtepctl fdb unfreeze`.",
+        ),
+        key(
+            "max_bindings",
+            Kind::Integer(1, MAX_FDB_ENTRIES),
+            integer(131_072),
+            "131072",
+            "The most MAC+IP bindings in all bridges together: which station has which IPv4 or IPv6 address. They are learned \
+             in bridges with `neighbour_suppression` or with `control` \"kernel\".",
+        ),
+        key(
+            "binding_ageing",
+            Kind::Integer(0, 86_400),
+            integer(1800),
+            "1800",
+            "How long a MAC+IP binding is kept that its station does not say again by ARP or neighbour discovery, in seconds; \
+             0 is for as long as its MAC address is known. It never outlives that.",
         ),
     ],
-    example: "[fdb]\nmax_entries = 65536\nageing = 300\n",
+    example: "[fdb]\nmax_entries = 65536\nageing = 300\nmax_moves = 5\nmove_window = 180\nfreeze = 180\nmax_bindings = 131072\n\
+              binding_ageing = 1800\n",
 };
 
 /// `[[static]]`.
@@ -520,9 +586,17 @@ pub static STATIC: Section = Section {
             "\"10.0.0.2\"",
             "The remote VTEP that the station is behind; it need not be one of the bridge's `remotes`.",
         ),
+        key(
+            "pinned",
+            Kind::Boolean,
+            boolean(false),
+            "true",
+            "Drop frames that have this source address and come from anywhere else, counted as `pinned_elsewhere`. \
+             Otherwise they are forwarded, and teach nothing.",
+        ),
     ],
     example: "[[static]]\nvni = 100\nmac = \"02:00:00:cc:00:01\"\nport = \"trunk0\"\n\n[[static]]\nvni = 100\n\
-              mac = \"02:00:00:cc:00:02\"\nremote = \"10.0.0.2\"\n",
+              mac = \"02:00:00:cc:00:02\"\nremote = \"10.0.0.2\"\npinned = true\n",
 };
 
 /// `[stats]`.

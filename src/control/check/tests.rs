@@ -7,6 +7,7 @@ use crate::tables::PortIndex;
 
 const STATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const OWN: [u8; 4] = [192, 0, 2, 1];
+const RUNNING: Duration = Duration::from_secs(100);
 const DEVICE: u32 = 7;
 const BRIDGE: u32 = 8;
 const BY_CONTROL: Origin = Origin { state: 0x02, flags: 0x12 };
@@ -18,6 +19,7 @@ struct World {
     device: Link,
     events: Vec<Event>,
     followers: Vec<Follower>,
+    written: Vec<Written>,
     reach: Reach,
     forwarded: bool,
 }
@@ -42,6 +44,7 @@ impl World {
             },
             events: vec![flood(2), tunnelled(remote(2), BY_CONTROL), bridged(DEVICE)],
             followers: vec![zebra(0)],
+            written: vec![Written { port: DEVICE, mac: STATION, ago: RUNNING / 2 }],
             reach: Reach::from([([192, 0, 2, 2].into(), (RemoteState::Reachable, vec![way]))]),
             forwarded: true,
         }
@@ -54,7 +57,8 @@ impl World {
         for event in links.into_iter().chain(self.events.clone()) {
             mirror.apply(event, Source::Dump);
         }
-        judge(&self.config, &mirror, self.followers.clone(), &self.reach, |_, _| self.forwarded)
+        let kernel = Kernel { mirror, written: self.written.clone(), followers: self.followers.clone() };
+        judge(&self.config, kernel, &self.reach, |_, _| self.forwarded)
     }
 
     /// What is found, by name; each says something that a person can act on.
@@ -69,7 +73,7 @@ impl World {
 }
 
 fn zebra(lost: u64) -> Follower {
-    Follower { process: Some((812, "zebra".to_owned())), lost }
+    Follower { process: Some((812, "zebra".to_owned())), running: Some(RUNNING), lost }
 }
 
 fn remote(last: u8) -> Destination {
@@ -162,6 +166,23 @@ fn a_station_behind_a_vtep_that_has_left_is_told_but_not_where_nothing_is_floode
     world.events[0] = flood(3);
     assert_eq!(world.found(), ["station_of_an_absent_vtep"]);
     world.events.remove(0);
+    assert_eq!(world.found(), [] as [&str; 0]);
+}
+
+#[test]
+fn what_zebra_has_not_written_since_it_started_is_told_with_the_commands_that_delete_it() {
+    let mut world = World::new();
+    world.written.push(Written { port: DEVICE, mac: MacAddr([2, 0, 0, 0, 0, 9]), ago: RUNNING * 2 });
+    // A station that the gateway itself has published is nothing of zebra's.
+    world.written.push(Written { port: 99, mac: MacAddr([2, 0, 0, 0, 0, 8]), ago: RUNNING * 2 });
+    assert_eq!(world.found(), ["entry_of_an_earlier_zebra"]);
+    let commands = ["master", "self"].map(|half| format!("bridge fdb del 02:00:00:00:00:09 dev vx100 {half}"));
+    assert_eq!(world.judged().findings[0].commands, commands);
+    // One that has just started has not come to writing them yet.
+    world.followers[0].running = Some(CONVERGED / 2);
+    assert_eq!(world.found(), [] as [&str; 0]);
+    // One that is not to be seen is not judged.
+    world.followers[0] = Follower { process: None, running: None, lost: 0 };
     assert_eq!(world.found(), [] as [&str; 0]);
 }
 

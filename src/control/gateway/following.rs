@@ -109,6 +109,7 @@ impl Gateway {
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::new(running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
+        self.flush_bindings();
         self.retired.push(replaced);
         self.reshaped = (Instant::now(), began.elapsed());
     }
@@ -146,7 +147,7 @@ impl Gateway {
         };
         let Some(tunnel) = running.registry.tunnel(station.remote) else { return Ok(false) };
         let value = FdbValue::external(Location::tunnel(tunnel), station.sticky);
-        self.learning.install_external(key, value, due.news)?;
+        self.learning.install_external(key, value, due.news, &self.tables.snapshot.load())?;
         Ok(true)
     }
 

@@ -2,7 +2,7 @@
 
 mod world;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::{IpEcn, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, UdpHeader};
 use proptest::prelude::*;
@@ -11,10 +11,12 @@ use self::world::{
     Kind, Known, LOCATIONS, PROVIDER, Setup, TRUNK, UDP_PORT, UPLINK, UPLINK_MAC, VLAN, VNIS, World, vtep,
 };
 use crate::forwarding::{BURST, ChecksumVerdict, HeapPacket, ReceiveChecksums};
-use crate::tables::snapshot::{BridgePolicy, LinkLocal};
-use crate::tables::{BridgeIndex, PortIndex};
-use crate::telemetry::DropReason;
+use crate::tables::bindings::{Binding, BindingKey, BindingSource};
+use crate::tables::snapshot::{BridgePolicy, LinkLocal, Neighbours};
+use crate::tables::{AgeTick, BridgeIndex, PortIndex};
+use crate::telemetry::{DropReason, Event};
 use crate::wire::MacAddr;
+use crate::wire::nd::TargetFlags;
 
 const NEAR: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 1]);
 const FAR: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 2]);
@@ -243,9 +245,34 @@ fn every_pair_of_ecn_fields_and_every_tag_fares_alike_on_both_ways() {
     }
 }
 
+/// An ARP packet of VLAN 100 from the near station.
+fn arp(operation: u8, destination: MacAddr, target: u8) -> HeapPacket {
+    let (sender, target) = ([192, 0, 2, 1], [192, 0, 2, target]);
+    let head = [0x81, 0, 0, VLAN as u8, 8, 6, 0, 1, 8, 0, 6, 4, 0, operation];
+    HeapPacket::new(&[&destination.0[..], &NEAR.0, &head, &NEAR.0, &sender, &FAR.0, &target, &[0; 18]].concat())
+}
+
+#[test]
+fn address_resolution_among_other_frames_fares_as_it_does_alone() {
+    for (learning, suppression) in [(false, false), (true, false), (false, true), (true, true)] {
+        let setup = Setup { neighbours: Neighbours { learning, suppression }, ..Setup::usual(false) };
+        let mut world = knowing_both(&setup);
+        let key = BindingKey { bridge: BridgeIndex(0), address: Ipv4Addr::new(192, 0, 2, 2).into() };
+        let source = BindingSource::Kernel;
+        world.bound(key, Binding { mac: FAR, source, flags: TargetFlags::OVERRIDE, heard: AgeTick(0) });
+        let plain = || HeapPacket::new(&of_vlan(FAR, NEAR, 40));
+        let [known, unknown] = [2, 9].map(|target| arp(1, MacAddr::BROADCAST, target));
+        let seen = world.hold(TRUNK, &[plain(), known, plain(), arp(2, FAR, 2), unknown, plain()]);
+        let count = |event| seen.events.iter().find(|(counted, _)| *counted == event).map_or(0, |(_, count)| *count);
+        let [reported, answered] = [Event::BindingReported, Event::ArpSuppressed].map(count);
+        assert_eq!((reported, seen.reports.len() as u64), (u64::from(learning), u64::from(learning)));
+        assert_eq!((answered, count(Event::FloodedFrame)), (u64::from(suppression), 2 - u64::from(suppression)));
+    }
+}
+
 /// All that the FDB may say of a station, and that it says nothing.
 fn all_known() -> Vec<Option<Known>> {
-    let kinds = [Kind::Heard, Kind::Stale, Kind::Static];
+    let kinds = [Kind::Heard, Kind::Stale, Kind::Static, Kind::Pinned];
     let entries = (0..LOCATIONS).flat_map(|location| kinds.map(|kind| (location, kind)));
     let entries = entries.flat_map(|(location, kind)| [false, true].map(|second| Known { location, kind, second }));
     std::iter::once(None).chain(entries.map(Some)).collect()
@@ -379,6 +406,7 @@ fn setup() -> impl Strategy<Value = Setup> {
             strict,
             zero_checksum,
             policy,
+            neighbours: Neighbours::default(),
             remarking,
             link_local,
         },

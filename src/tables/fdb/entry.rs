@@ -101,8 +101,9 @@ impl AgeTick {
 /// | 48 | live: set in every value, so that no value is 0 |
 /// | 49 | static |
 /// | 50 | the control plane's |
-/// | 51 | sticky |
-/// | 52-63 | zero |
+/// | 51 | sticky; with static, pinned |
+/// | 52 | frozen |
+/// | 53-63 | zero |
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FdbValue(NonZeroU64);
 
@@ -116,6 +117,7 @@ impl FdbValue {
     const STATIC: u64 = 1 << 49;
     const EXTERNAL: u64 = 1 << 50;
     const STICKY: u64 = 1 << 51;
+    const FROZEN: u64 = 1 << 52;
 
     /// An entry learned from a frame: it ages, and moves when the station is heard elsewhere.
     #[inline]
@@ -129,6 +131,13 @@ impl FdbValue {
     #[must_use]
     pub const fn fixed(location: Location) -> Self {
         Self(Self::LIVE.saturating_add(Self::STATIC)).with_location(location)
+    }
+
+    /// A static entry whose station may send from nowhere else.
+    #[inline]
+    #[must_use]
+    pub const fn pinned(location: Location) -> Self {
+        Self::fixed(location).with(Self::STICKY, Self::STICKY)
     }
 
     /// An entry of the control plane's: it does not age, but moves to an access port when the station is heard there,
@@ -175,6 +184,13 @@ impl FdbValue {
         self.0.get() & Self::STATIC != 0
     }
 
+    /// True for a static entry whose station may send from nowhere else.
+    #[inline]
+    #[must_use]
+    pub const fn is_pinned(self) -> bool {
+        self.is_static() && self.is_sticky()
+    }
+
     /// True for an entry of the control plane's, which does not age.
     #[inline]
     #[must_use]
@@ -182,11 +198,32 @@ impl FdbValue {
         self.0.get() & Self::EXTERNAL != 0
     }
 
-    /// True for an entry of the control plane's that may not move.
+    /// True for an entry of the control plane's that may not move, and for a pinned static one.
     #[inline]
     #[must_use]
     pub const fn is_sticky(self) -> bool {
         self.0.get() & Self::STICKY != 0
+    }
+
+    /// True for an entry that stays where it is for a while, because its station moved too often (RFC 7432, 15.1).
+    #[inline]
+    #[must_use]
+    pub const fn is_frozen(self) -> bool {
+        self.0.get() & Self::FROZEN != 0
+    }
+
+    /// The same entry, frozen where it is.
+    #[inline]
+    #[must_use]
+    pub const fn frozen(self) -> Self {
+        self.with(Self::FROZEN, Self::FROZEN)
+    }
+
+    /// The same entry, free to move.
+    #[inline]
+    #[must_use]
+    pub const fn thawed(self) -> Self {
+        self.with(Self::FROZEN, 0)
     }
 
     /// True where a frame heard from `location` at `tick` has nothing to teach this entry: it says both already. One
@@ -224,12 +261,15 @@ impl FdbValue {
 
 impl std::fmt::Debug for FdbValue {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.is_static() {
+        if self.is_pinned() {
+            write!(out, "pinned at {:?}", self.location())
+        } else if self.is_static() {
             write!(out, "static at {:?}", self.location())
         } else if self.is_external() {
             write!(out, "external at {:?}, sticky {}", self.location(), self.is_sticky())
         } else {
-            write!(out, "learned at {:?}, tick {}", self.location(), self.tick().0)
+            let frozen = if self.is_frozen() { ", frozen" } else { "" };
+            write!(out, "learned at {:?}, tick {}{frozen}", self.location(), self.tick().0)
         }
     }
 }

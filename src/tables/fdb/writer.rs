@@ -188,6 +188,18 @@ impl FdbWriter {
         emptied
     }
 
+    /// Opens an epoch: once it [has passed](FdbWriter::has_passed), no worker acts on an entry that is gone by now.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.readers.advance()
+    }
+
+    /// True once every worker has passed a burst boundary since `epoch` was opened.
+    #[must_use]
+    pub fn has_passed(&self, epoch: Epoch) -> bool {
+        self.readers.has_passed(epoch)
+    }
+
     /// How many slots wait for workers to pass.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -67,7 +67,7 @@ impl<S: MetricsSource + ?Sized + 'static> Collector for SourceCollector<S> {
         let source = &self.0;
         process::encode(&mut families, &source.build(), source.started())?;
         let readings = source.port_readings();
-        ports::encode(&mut families, &readings)?;
+        ports::encode(&mut families, &readings, source.control())?;
         forwarding::encode_bridges(&mut families, source.workers(), source.control(), &source.bridge_labels())?;
         forwarding::encode_remotes(&mut families, source.workers(), &source.remote_labels())?;
         forwarding::encode_drops_and_events(&mut families, source.workers())?;

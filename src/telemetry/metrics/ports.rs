@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::families::{Families, Labels, labels};
 use crate::config::model::PortRole;
+use crate::telemetry::ControlTelemetry;
 use crate::telemetry::source::{PortReading, PortStatistics};
 
 /// A number in the driver's statistics.
@@ -33,7 +34,7 @@ const LOST: [(&str, &str, Field); 2] = [
     }),
 ];
 
-pub(super) fn encode(families: &mut Families<'_>, ports: &[PortReading]) -> fmt::Result {
+pub(super) fn encode(families: &mut Families<'_>, ports: &[PortReading], control: &ControlTelemetry) -> fmt::Result {
     for (name, help, received, sent) in DIRECTED {
         let samples = ports.iter().flat_map(|port| {
             [("receive", received), ("transmit", sent)].map(|(direction, field)| {
@@ -60,6 +61,14 @@ pub(super) fn encode(families: &mut Families<'_>, ports: &[PortReading]) -> fmt:
         "vtepd_port_mtu_bytes",
         "The port's MTU.",
         ports.iter().map(|port| (labels(identity(port)), u64::from(port.mtu))),
+    )?;
+    families.gauges(
+        "vtepd_port_learned_macs",
+        "MAC addresses learned behind the access port, in all its bridges together.",
+        ports
+            .iter()
+            .filter(|port| port.role == PortRole::Access)
+            .map(|port| (labels([("port", &*port.name)]), control.fdb.port_learned(port.index).get())),
     )?;
     families.untyped("vtepd_port_xstat", "The driver's extended statistics, by the driver's names.", xstats(ports))
 }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::families::{Families, labels};
+use crate::tables::BindingSource;
 use crate::telemetry::source::BuildInfo;
-use crate::telemetry::{ControlTelemetry, FdbEvent};
+use crate::telemetry::{BindingEvent, ControlTelemetry, FdbEvent};
 
 pub(super) fn encode(families: &mut Families<'_>, build: &BuildInfo, started: SystemTime) -> fmt::Result {
     families.info(
@@ -31,10 +32,27 @@ pub(super) fn encode_control(families: &mut Families<'_>, control: &ControlTelem
         "MAC addresses the forwarding database may hold.",
         control.fdb.capacity.get(),
     )?;
+    families.gauge(
+        "vtepd_fdb_frozen_entries",
+        "MAC addresses that are frozen where they are because they moved too often.",
+        control.fdb.frozen.get(),
+    )?;
     families.counters(
         "vtepd_fdb_events",
         "Changes of the forwarding database, and refused ones.",
         FdbEvent::ALL.iter().map(|event| (labels([("event", event.name())]), control.fdb.events(*event))),
+    )?;
+    let bindings = &control.bindings;
+    families.gauges(
+        "vtepd_bindings",
+        "MAC+IP bindings, by who says them: the station itself, or the kernel.",
+        BindingSource::ALL.iter().map(|source| (labels([("source", source.name())]), bindings.count(*source).get())),
+    )?;
+    families.gauge("vtepd_bindings_capacity", "MAC+IP bindings there may be.", bindings.capacity.get())?;
+    families.counters(
+        "vtepd_binding_events",
+        "Changes of the MAC+IP bindings, and refused ones.",
+        BindingEvent::ALL.iter().map(|event| (labels([("event", event.name())]), bindings.events(*event))),
     )?;
     families.counter("vtepd_control_rounds", "Rounds of the control loop, its heartbeat.", control.rounds.get())?;
     families.counters(

@@ -23,7 +23,7 @@ fn solicitation(source: Ipv6Addr, destination: Ipv6Addr, target: Ipv6Addr, optio
 }
 
 fn assert_answer(frame: &[u8], destination: Ipv6Addr, mac: MacAddr, solicited: bool) {
-    let answer = advertisement(frame, GATEWAY, OWN).expect("an answer");
+    let answer = advertisement(frame, GATEWAY, OWN, TargetFlags::OVERRIDE).expect("an answer");
     assert_eq!((&answer[..6], &answer[6..12]), (&mac.0[..], &GATEWAY.0[..]));
     let ip = Ipv6Header::parse(&answer[14..], 72).expect("IPv6");
     assert_eq!((ip.source, ip.destination, ip.hop_limit), (OWN, destination, 255));
@@ -78,7 +78,7 @@ fn rfc_4861_7_1_1_invalid_solicitations_and_those_for_others_are_not_answered() 
         frame[54..].copy_from_slice(&message);
         frame
     };
-    assert!(advertisement(&message(58, 1), GATEWAY, OWN).is_some(), "reserved bits are ignored");
+    assert!(advertisement(&message(58, 1), GATEWAY, OWN, TargetFlags::OVERRIDE).is_some(), "reserved bits are ignored");
     let own_option = source_option(OPTION_MAC);
     let cases = [
         ("hop limit", byte(21, 254)),
@@ -101,11 +101,11 @@ fn rfc_4861_7_1_1_invalid_solicitations_and_those_for_others_are_not_answered() 
         ("a group source MAC", byte(6, 0x33)),
     ];
     for (case, frame) in cases {
-        assert_eq!(advertisement(&frame, GATEWAY, OWN), None, "{case}");
+        assert_eq!(advertisement(&frame, GATEWAY, OWN, TargetFlags::OVERRIDE), None, "{case}");
     }
     let frame = solicitation(PEER, group, OWN, &own_option);
     for length in 0..frame.len() {
-        assert_eq!(advertisement(&frame[..length], GATEWAY, OWN), None, "{length} bytes");
+        assert_eq!(advertisement(&frame[..length], GATEWAY, OWN, TargetFlags::OVERRIDE), None, "{length} bytes");
     }
 }
 
@@ -118,9 +118,9 @@ fn multicast_addresses_are_derived_as_the_rfcs_say() {
 proptest! {
     #[test]
     fn any_options_are_walked_to_an_end(options in prop::collection::vec(0u8..4, 0..80), bytes: Vec<u8>) {
-        if let Some(answer) = advertisement(&solicitation(PEER, OWN, OWN, &options), GATEWAY, OWN) {
+        if let Some(answer) = advertisement(&solicitation(PEER, OWN, OWN, &options), GATEWAY, OWN, TargetFlags::OVERRIDE) {
             prop_assert_eq!(&answer[62..78], &OWN.octets());
         }
-        prop_assert_eq!(advertisement(&bytes, GATEWAY, OWN), None);
+        prop_assert_eq!(advertisement(&bytes, GATEWAY, OWN, TargetFlags::OVERRIDE), None);
     }
 }

@@ -9,6 +9,7 @@ use crate::forwarding::bridging::{Frame, Verdict, decide_unusual};
 use crate::forwarding::forwarder::{admit_unusual_from_access, admit_unusual_from_uplink};
 use crate::forwarding::{BURST, Egress, Forwarder, HeapPacket, Moment, PacketBuffer, Surroundings, access, uplink};
 use crate::tables::access_map::AccessMap;
+use crate::tables::bindings::{Binding, BindingKey, BindingReport, BindingTable, BindingWriter};
 use crate::tables::exception_path::ExceptionPath;
 use crate::tables::fdb::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, HashSeed};
 use crate::tables::learning::{LearnEvent, LearnRing};
@@ -16,8 +17,8 @@ use crate::tables::outer_pattern::OuterPattern;
 use crate::tables::quiescence::Quiescence;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, MemberTags, OuterDscp, Port, PortSide,
-    Remarking, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, MemberTags, Neighbours, OuterDscp, Port,
+    PortSide, Remarking, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -50,6 +51,7 @@ pub struct Setup {
     pub policy: BridgePolicy,
     /// Priorities are carried from each header to the others.
     pub remarking: bool,
+    pub neighbours: Neighbours,
     /// Of the trunks.
     pub link_local: LinkLocal,
 }
@@ -58,7 +60,9 @@ impl Setup {
     /// The schema's defaults.
     pub const fn usual(ipv6: bool) -> Self {
         let policy = BridgePolicy { learning: true, source_check: true, carry_tags: false, link_local: false };
-        Self { ipv6, strict: false, zero_checksum: false, policy, link_local: LinkLocal::AsBridge, remarking: false }
+        let neighbours = Neighbours { learning: false, suppression: false };
+        let link_local = LinkLocal::AsBridge;
+        Self { ipv6, strict: false, zero_checksum: false, policy, neighbours, remarking: false, link_local }
     }
 }
 
@@ -129,6 +133,7 @@ fn snapshot(setup: &Setup) -> Snapshot {
         members: members.map(MemberIndex).into(),
         flood_list: flood_list.iter().copied().map(TunnelIndex).collect(),
         sources: [TunnelIndex(source)].into(),
+        neighbours: setup.neighbours,
     };
     let vni = |number| Vni::new(number).expect("24 bits");
     Snapshot {
@@ -171,6 +176,7 @@ pub enum Kind {
     /// Heard, but not in this tick.
     Stale,
     Static,
+    Pinned,
 }
 
 #[derive(Default)]
@@ -192,6 +198,7 @@ impl Egress<HeapPacket> for Ports {
 pub struct Seen {
     pub sent: Vec<(PortIndex, Vec<u8>)>,
     pub learned: Vec<LearnEvent>,
+    pub reports: Vec<BindingReport>,
     pub drops: Vec<(DropReason, u64)>,
     pub events: Vec<(Event, u64)>,
     /// Packets and bytes by bridge and direction, and by remote VTEP and direction.
@@ -204,6 +211,7 @@ struct Twin {
     writer: FdbWriter,
     telemetry: Box<WorkerTelemetry>,
     learn: LearnRing,
+    bindings: BindingWriter,
     forwarder: Forwarder,
 }
 
@@ -215,7 +223,8 @@ impl Twin {
     fn new() -> Self {
         let (fdb, writer) = table();
         let (telemetry, learn) = (Box::default(), LearnRing::new());
-        Self { fdb, writer, telemetry, learn, forwarder: Forwarder::new(1_000_000) }
+        let (_, bindings) = BindingTable::with_writer(16).expect("a page of memory");
+        Self { fdb, writer, telemetry, learn, bindings, forwarder: Forwarder::new(1_000_000) }
     }
 
     fn know(&mut self, bridge: BridgeIndex, mac: MacAddr, known: &Known) {
@@ -224,6 +233,7 @@ impl Twin {
             Kind::Heard => learned(NOW),
             Kind::Stale => learned(AgeTick(NOW.0 - 2)),
             Kind::Static => FdbValue::fixed(location(known.location)),
+            Kind::Pinned => FdbValue::pinned(location(known.location)),
         };
         let probe = self.fdb.probe(FdbKey::new(bridge, mac));
         let [home, _] = self.fdb.homes(&probe);
@@ -248,6 +258,7 @@ impl Twin {
         Seen {
             sent,
             learned: std::iter::from_fn(|| self.learn.take()).collect(),
+            reports: std::iter::from_fn(|| self.learn.take_report()).collect(),
             drops: DropReason::ALL.iter().map(|reason| (*reason, telemetry.dropped(*reason))).collect(),
             events: Event::ALL.iter().map(|event| (*event, telemetry.events(*event))).collect(),
             traffic: of_bridges.chain(of_remotes).map(both).collect(),
@@ -287,6 +298,13 @@ impl World {
         }
     }
 
+    /// Both have this binding.
+    pub fn bound(&mut self, key: BindingKey, binding: Binding) {
+        for twin in [&mut self.whole, &mut self.unusual] {
+            twin.bindings.insert(key, binding).expect("room");
+        }
+    }
+
     /// Both get these packets, and the same is seen of them.
     #[track_caller]
     pub fn hold(&mut self, ingress: PortIndex, packets: &[HeapPacket]) -> Seen {
@@ -295,7 +313,7 @@ impl World {
         let sent = {
             let (twin, mut egress) = (&mut self.whole, Ports::default());
             let mut burst: ArrayVec<_, BURST> = packets.iter().map(deep_copy).collect();
-            let around = surroundings(&self.snapshot, &twin.fdb, &twin.telemetry, &twin.learn);
+            let around = surroundings(&self.snapshot, &twin.fdb, twin.bindings.table(), &twin.telemetry, &twin.learn);
             twin.forwarder.forward(ingress, &mut burst, &around, &mut egress);
             assert!(burst.is_empty());
             egress.0
@@ -321,10 +339,11 @@ impl World {
 fn surroundings<'a>(
     snapshot: &'a Snapshot,
     fdb: &'a Fdb,
+    bindings: &'a BindingTable,
     telemetry: &'a WorkerTelemetry,
     learn: &'a LearnRing,
 ) -> Surroundings<'a> {
-    Surroundings { snapshot, fdb, telemetry, learn, now: Moment { tick: NOW, cycles: 1_000_000_000 } }
+    Surroundings { snapshot, fdb, bindings, telemetry, learn, now: Moment { tick: NOW, cycles: 1_000_000_000 } }
 }
 
 fn deep_copy(packet: &HeapPacket) -> HeapPacket {
@@ -349,17 +368,19 @@ fn go_unusually(
     let before = (twin.dropped(), told(twin), twin.telemetry.events(Event::FloodedFrame));
     let mut egress = Ports::default();
     let mut burst = ArrayVec::from_iter([deep_copy(packet)]);
-    let around = surroundings(snapshot, &twin.fdb, &twin.telemetry, &twin.learn);
+    let around = surroundings(snapshot, &twin.fdb, twin.bindings.table(), &twin.telemetry, &twin.learn);
     let port = &snapshot.ports[usize::from(ingress.0)];
     let mut frame = Frame::NONE;
     match &port.side {
         PortSide::Uplink(_) => admit_unusual_from_uplink(&mut burst[0], &mut frame, port, &around),
         PortSide::Access(vlans) => {
-            admit_unusual_from_access(&burst[0], &mut frame, (vlans, port.link_local), &around);
+            let of_port = (vlans, port.link_local);
+            let reported = (&mut twin.forwarder.discoveries, &mut twin.forwarder.learn_filter);
+            admit_unusual_from_access(&burst[0], &mut frame, of_port, reported, &around);
         }
     }
     if frame.verdict == Verdict::Undecided {
-        decide_unusual(&mut frame, &around);
+        decide_unusual(&mut frame, &mut twin.forwarder.learn_filter, &around);
     }
     twin.forwarder.frames[0] = frame;
     twin.forwarder.send(ingress, port, &mut burst, &around, &mut egress);

@@ -1,0 +1,197 @@
+//! The MAC+IP bindings' only writer: learns what workers report, and forgets what is no longer so.
+//!
+//! A binding lives as long as its station: while the FDB has the station's MAC address behind an access port. Where the
+//! station does not say it again for a time of its own, it goes before that, for stations give addresses up without a
+//! word, and nobody else could take one that the gateway still answers for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::tables::bindings::{Binding, BindingKey, BindingReport, BindingSource, BindingTable, BindingWriter};
+use crate::tables::fdb::{AgeTick, Fdb, FdbKey};
+use crate::tables::learning::LearnRing;
+use crate::tables::{BridgeIndex, LocationKind, Snapshot};
+use crate::telemetry::{BindingEvent, ControlTelemetry};
+use crate::wire::MacAddr;
+use crate::wire::nd::TargetFlags;
+
+/// How long it takes to look at all bindings once.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// The bindings' writer and what it goes by.
+#[derive(Debug)]
+pub struct Bindings {
+    writer: BindingWriter,
+    rings: Vec<Arc<LearnRing>>,
+    telemetry: Arc<ControlTelemetry>,
+    /// Reports that were taken and not yet applied.
+    reports: Vec<BindingReport>,
+    /// How long a binding is kept that is not said again; `None` is as long as its station.
+    ageing: Option<Duration>,
+    /// That there is no room was logged.
+    full: bool,
+    /// The bucket where the sweep goes on.
+    sweep_at: usize,
+}
+
+/// What bindings are held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Against<'a> {
+    /// Where stations are.
+    pub fdb: &'a Fdb,
+    /// The bridges.
+    pub snapshot: &'a Snapshot,
+    /// The clock of both.
+    pub now: AgeTick,
+}
+
+impl Bindings {
+    /// A writer for what these workers report.
+    #[must_use]
+    pub fn new(writer: BindingWriter, rings: Vec<Arc<LearnRing>>, telemetry: Arc<ControlTelemetry>) -> Self {
+        telemetry.bindings.capacity.set(writer.table().max_bindings() as u64);
+        Self { writer, rings, telemetry, reports: Vec::new(), ageing: None, full: false, sweep_at: 0 }
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn table(&self) -> &Arc<BindingTable> {
+        self.writer.table()
+    }
+
+    /// Changes how long a binding is kept that is not said again; `None` is as long as its station.
+    pub fn set_ageing(&mut self, ageing: Option<Duration>) {
+        self.ageing = ageing;
+    }
+
+    /// Takes what the workers reported: at most a ring's worth from each, but not what arrives meanwhile.
+    ///
+    /// A worker reports a new station before it reports its bindings. So what is taken here is to be applied when the
+    /// FDB has learned what is in the rings by then.
+    pub fn take_reports(&mut self) {
+        for ring in &self.rings {
+            self.reports.extend(std::iter::from_fn(|| ring.take_report()).take(LearnRing::REPORTS));
+        }
+    }
+
+    /// Applies what was taken. Gives how many reports that were.
+    pub fn apply_reports(&mut self, against: Against<'_>) -> usize {
+        let mut reports = std::mem::take(&mut self.reports);
+        let count = reports.len();
+        reports.drain(..).for_each(|report| self.learn(&report, against));
+        self.reports = reports;
+        count
+    }
+
+    fn learn(&mut self, report: &BindingReport, against: Against<'_>) {
+        let BindingReport { key, mac, flags } = *report;
+        if !learns(key.bridge, against.snapshot) {
+            // By a snapshot that a reload has replaced since.
+            return;
+        }
+        if !is_behind_access(key.bridge, mac, against.fdb) {
+            return self.telemetry.bindings.event(BindingEvent::RefusedUnknownMac);
+        }
+        let known = self.table().lookup(key);
+        let same = known.filter(|known| known.mac == mac);
+        // Only an advertisement says what its flags are; what it said before holds on.
+        let flags = flags.or(same.map(|known| known.flags)).unwrap_or(TargetFlags::OVERRIDE);
+        let binding = Binding { mac, source: BindingSource::Learned, flags, heard: against.now };
+        match (self.put(key, binding), known) {
+            (false, _) => {}
+            (true, None) => self.telemetry.bindings.event(BindingEvent::Learned),
+            (true, Some(known)) if known.mac != mac => self.telemetry.bindings.event(BindingEvent::Moved),
+            (true, Some(_)) => {}
+        }
+    }
+
+    /// Puts a binding in place of what is known of its address; false where there is no room.
+    fn put(&mut self, key: BindingKey, binding: Binding) -> bool {
+        match self.writer.insert(key, binding) {
+            Ok(before) => {
+                if let Some(before) = before {
+                    self.count(before.source, -1);
+                }
+                self.count(binding.source, 1);
+                true
+            }
+            Err(error) => {
+                self.telemetry.bindings.event(BindingEvent::RefusedByLimit);
+                if !std::mem::replace(&mut self.full, true) {
+                    let max_bindings = self.table().max_bindings();
+                    warn!(%error, max_bindings, "a MAC+IP binding was not learned; questions for its address flood");
+                }
+                false
+            }
+        }
+    }
+
+    fn remove(&mut self, key: BindingKey) {
+        if let Some(before) = self.writer.remove(key) {
+            self.count(before.source, -1);
+            let (count, most) = (self.table().len(), self.table().max_bindings());
+            self.full &= count >= most - most / 8;
+        }
+    }
+
+    fn count(&self, source: BindingSource, change: i64) {
+        let count = self.telemetry.bindings.count(source);
+        count.set(count.get().saturating_add_signed(change));
+    }
+
+    /// Forgets the bindings that a new snapshot has no place for.
+    pub fn flush(&mut self, against: Against<'_>) {
+        self.look_at(0..self.table().bucket_count(), u16::MAX, against);
+    }
+
+    /// Looks at a share of the bindings after `passed`, so that all of them are looked at once a second, and forgets those
+    /// whose station is gone or has not said them for the ageing time. An age tick is so long.
+    pub fn sweep(&mut self, passed: Duration, tick: Duration, against: Against<'_>) {
+        if self.table().is_empty() {
+            return;
+        }
+        let count = self.table().bucket_count();
+        let share = (passed.as_secs_f64() / SWEEP.as_secs_f64()).min(1.0);
+        let end = self.sweep_at + ((count as f64 * share).ceil() as usize).min(count);
+        // Ages wrap, and are told apart for half of that: longer than that none is kept.
+        let limit = self.ageing.map_or(u128::MAX, |ageing| ageing.as_nanos().div_ceil(tick.as_nanos().max(1)));
+        let limit = if limit == u128::MAX { u16::MAX } else { limit.min(0x8000) as u16 };
+        for range in [self.sweep_at..end.min(count), 0..end.saturating_sub(count)] {
+            self.look_at(range, limit, against);
+        }
+        self.sweep_at = if end >= count { end - count } else { end };
+    }
+
+    /// Looks at the bindings of a range of buckets. The limit is in age ticks; [`u16::MAX`] is none.
+    fn look_at(&mut self, buckets: std::ops::Range<usize>, limit: u16, against: Against<'_>) {
+        if self.table().is_empty() {
+            return;
+        }
+        for number in buckets {
+            let bindings = self.table().bucket(number).collect::<arrayvec::ArrayVec<_, { BindingTable::SLOTS }>>();
+            for (key, binding) in bindings.into_iter().filter(|(_, binding)| binding.source == BindingSource::Learned) {
+                let here =
+                    learns(key.bridge, against.snapshot) && is_behind_access(key.bridge, binding.mac, against.fdb);
+                let aged = limit != u16::MAX && against.now.since(binding.heard) > limit;
+                if !here || aged {
+                    self.remove(key);
+                    let event = if here { BindingEvent::Aged } else { BindingEvent::Withdrawn };
+                    self.telemetry.bindings.event(event);
+                }
+            }
+        }
+    }
+}
+
+/// True for a bridge that learns bindings.
+fn learns(bridge: BridgeIndex, snapshot: &Snapshot) -> bool {
+    snapshot.domains.get(usize::from(bridge.0)).is_some_and(|domain| domain.neighbours.learning)
+}
+
+/// True for a station that the FDB has behind an access port.
+fn is_behind_access(bridge: BridgeIndex, mac: MacAddr, fdb: &Fdb) -> bool {
+    let place = fdb.lookup(&fdb.probe(FdbKey::new(bridge, mac))).map(|value| value.location().kind());
+    matches!(place, Some(LocationKind::Access(_)))
+}
