@@ -112,7 +112,7 @@ fn config_without_devices(case: &Case, population: &Population, means: &Means) -
 
 /// What its two ports turned out to have.
 fn facts() -> Vec<PortFacts> {
-    [UPLINK_MAC, MacAddr([2, 0, 0, 0, 0, 1])].map(|mac| PortFacts { mac, mtu: 1600 }).to_vec()
+    [UPLINK_MAC, MacAddr([2, 0, 0, 0, 0, 1])].map(|mac| PortFacts { mac, mtu: 1600, receivers: 1 }).to_vec()
 }
 
 /// How long a start with 4000 bridges and a million static MACs may take, in milliseconds.

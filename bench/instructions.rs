@@ -13,6 +13,7 @@ use vtepd::dpdk::{Burst, Mbuf};
 use vtepd::forwarding::{BURST, Egress, Forwarder, Moment, Surroundings};
 use vtepd::tables::fdb::HashSeed;
 use vtepd::tables::learning::LearnRing;
+use vtepd::tables::next_hop_group::{Adjacency, GroupIndex, NextHopGroup};
 use vtepd::tables::{AgeTick, BindingTable, Fdb, FdbKey, FdbValue, FdbWriter, PortIndex, Quiescence, Snapshot};
 use vtepd::telemetry::WorkerTelemetry;
 use vtepd::wire::ethernet::{ETHERTYPE_AT, ETHERTYPE_VLAN, VLAN_TAG};
@@ -36,6 +37,8 @@ const INNER_VLAN: u16 = 7;
 pub enum Task {
     /// Access to uplink, IPv4
     EncapIpv4,
+    /// Access to uplink, IPv4, spread over two next hops
+    EncapIpv4Spread,
     /// Uplink to access, IPv4
     DecapIpv4,
     /// Access to uplink, IPv6, UDP checksum zero
@@ -62,6 +65,7 @@ impl Task {
     fn underlay(self) -> Underlay {
         match self {
             Self::EncapIpv4
+            | Self::EncapIpv4Spread
             | Self::DecapIpv4
             | Self::Flood
             | Self::EncapQinq
@@ -140,6 +144,9 @@ pub fn run(task: Task) -> Fallible<()> {
     let population = Population::new(traffic.set, traffic.seed);
     let mut pipeline = Pipeline::new(task, &traffic, &population)?;
     let means = Means { core: 0, milliseconds: 0, seed: 1, hugepages: false };
+    if task == Task::EncapIpv4Spread {
+        pipeline.spread();
+    }
     let nowhere = Captures { access: PathBuf::new(), uplink: PathBuf::new() };
     let bed = Testbed::start(&testbed::config(&traffic, &population, &nowhere, &[0])?, &means, vec![0])?;
     let mut packets = traffic.packets(&population).map(|(mut frame, packet)| {
@@ -173,7 +180,7 @@ impl Pipeline {
         let nowhere = Captures { access: PathBuf::new(), uplink: PathBuf::new() };
         let mut config = testbed::config(traffic, population, &nowhere, &[0])?;
         task.set(&mut config)?;
-        let facts = [UPLINK_MAC, MacAddr([2, 0, 0, 0, 0, 1])].map(|mac| PortFacts { mac, mtu: MTU });
+        let facts = [UPLINK_MAC, MacAddr([2, 0, 0, 0, 0, 1])].map(|mac| PortFacts { mac, mtu: MTU, receivers: 1 });
         let mut registry = Registry::default();
         let snapshot = compile(&config, &facts, &mut registry)?;
         let entries = config.fdb.max_entries as usize;
@@ -190,6 +197,15 @@ impl Pipeline {
             learn: LearnRing::new(),
             forwarder: Forwarder::new(1_000_000),
         })
+    }
+
+    /// Every remote VTEP is reached by two next hops from now on.
+    fn spread(&mut self) {
+        let next_hop = |bucket: usize| Adjacency::new(UPLINK, UPLINK_MAC, MacAddr([2, 0, 0, 0, 0, bucket as u8 % 2]));
+        self.snapshot.next_hop_groups = vec![NextHopGroup::new(next_hop)];
+        for way in &mut self.snapshot.next_hops {
+            *way = way.clone().spread_over(GroupIndex(0));
+        }
     }
 
     fn forward(&mut self, ingress: PortIndex, burst: &mut Burst, sink: &mut Sink) {

@@ -9,6 +9,7 @@ use vtepd::control::Registry;
 use vtepd::dpdk::{Device, Eal, EalOptions, OpenPort, PacketPool, PortOptions};
 use vtepd::tables::{BridgeIndex, Location, PortIndex};
 use vtepd::wire::ethernet::ETHERTYPE_VLAN;
+use vtepd::wire::flow_hash::SourcePorts;
 use vtepd::wire::{MacAddr, VlanId, Vni};
 
 use crate::measurement::Means;
@@ -74,6 +75,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         tpid: ETHERTYPE_VLAN,
         kernel_interface: None,
         max_macs: None,
+        storm: model::StormLimits::default(),
         link_local: None,
     };
     let mut bridges = Vec::with_capacity(population.bridges.len());
@@ -84,12 +86,16 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             remotes: bridge.remotes.iter().map(|remote| underlay.remote(*remote)).collect(),
             learning: true,
             source_check: true,
+            udp_port: None,
+            group_policy: None,
+            accept_group_policies: None,
             tags: Tags::Refuse,
             link_local: false,
             max_macs: None,
             ageing: Some(AGEING),
             control: model::Control::Static,
             neighbour_suppression: false,
+            flooding: model::Flooding::default(),
         });
     }
     let neighbour =
@@ -99,6 +105,10 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         vtep: model::Vtep {
             address: underlay.local(),
             udp_port: VXLAN_PORT,
+            other_addresses: Vec::new(),
+            other_udp_ports: Vec::new(),
+            source_ports: SourcePorts::DYNAMIC,
+            udp_checksum_ipv4: UdpChecksum::Zero,
             udp_checksum: if zero { UdpChecksum::Zero } else { UdpChecksum::Full },
             dscp: Dscp::Inherit,
             ttl: 64,

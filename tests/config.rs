@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use vtepd::config::model::{
-    AccessVlan, BridgePort, Dscp, Idle, LinkLocal, MoveDamping, PortRole, Qos, StaticPlace, Tags, UdpChecksum, Underlay,
+    AccessVlan, BridgePort, Dscp, Idle, LinkLocal, MoveDamping, PortRole, Qos, Rate, StaticPlace, StormLimits, Tags,
+    UdpChecksum, Underlay, UnderlayGroup,
 };
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
@@ -148,6 +149,10 @@ fn every_key_is_taken_over() {
     assert_eq!((config.vtep.udp_port, config.vtep.ttl, config.vtep.strict), (8472, 12, true));
     assert_eq!((config.vtep.udp_checksum, config.vtep.dscp), (UdpChecksum::Zero, Dscp::Fixed(46)));
     assert_eq!(config.vtep.underlay, Underlay::Static);
+    assert_eq!(config.vtep.other_addresses, ["2001:db8::100".parse::<IpAddr>().expect("an address")]);
+    assert_eq!((config.vtep.source_ports.first(), config.vtep.source_ports.last()), (32_768, 65_535));
+    assert_eq!(config.vtep.udp_checksum_ipv4, UdpChecksum::Full);
+    assert_eq!(config.udp_ports(), [8472, 4789, 4790]);
     assert_eq!(config.ports[0].kernel_interface.as_deref(), Some("fabric0"));
     assert_eq!(
         config.ports.iter().map(|port| port.link_local).collect::<Vec<_>>(),
@@ -163,6 +168,15 @@ fn every_key_is_taken_over() {
     let bridge = &config.bridges[0];
     assert!(!bridge.learning && !bridge.source_check && bridge.link_local);
     assert_eq!((bridge.ports[0].vlan, bridge.tags, bridge.max_macs), (AccessVlan::Untagged, Tags::Carry, Some(7)));
+    let limits = |broadcast, multicast, unknown_unicast| StormLimits { broadcast, multicast, unknown_unicast };
+    let (packets, bits) = (|number| Some(Rate::Packets(number)), |number| Some(Rate::Bits(number)));
+    assert_eq!(port.storm, limits(packets(500), bits(1_000_000_000), bits(10_000)));
+    assert!(!bridge.flooding.unknown_unicast && bridge.flooding.snooping);
+    let group = UnderlayGroup { address: "ff0e::1:1".parse().expect("an address"), ports: vec![PortIndex(0)] };
+    assert_eq!(bridge.flooding.group, Some(group));
+    assert_eq!(bridge.flooding.storm, limits(packets(1000), bits(10_000_000), packets(1)));
+    assert_eq!((config.udp_port_of(bridge), config.udp_port_of(&config.bridges[1])), (4790, 8472));
+    assert_eq!((bridge.group_policy, bridge.accept_group_policies.as_deref()), (Some(7), Some(&[7, 8][..])));
     assert_eq!((bridge.ageing, config.bridges[1].ageing), (Some(Duration::from_secs(30)), None));
     assert_eq!([0, 1].map(|entry| config.static_entries[entry].pinned), [false, true]);
     let station = |last| MacAddr([2, 0, 0, 0xcc, 0, last]);

@@ -11,13 +11,16 @@ mod fixtures {
     mod b4_b5_addresses;
     mod b5_link_local;
     mod b6_suppression;
+    mod b7_storm_control;
     mod b8_floods;
     mod ecn_dscp;
+    mod encapsulation;
     mod exception;
     mod m2_path_mtu;
     mod m3_jumbo;
     mod own_address;
     mod qos_priorities;
+    mod snooping;
     mod u1_v5_v13_checksums;
     mod u2_ipv6_headers;
     mod v10_split_horizon;
@@ -28,4 +31,5 @@ mod fixtures {
     mod v6_mtu;
     mod v7_tags;
     mod v7_vlan_modes;
+    mod v9_underlay_groups;
 }

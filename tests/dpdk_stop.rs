@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crossbeam::queue::ArrayQueue;
+use rustc_hash::FxHashMap;
 use support::{bytes, packet, pattern};
 use vtepd::config::model::Idle;
 use vtepd::dpdk::{Burst, Device, OpenPort, PacketPool, PortOptions, TransmitQueue};
@@ -18,6 +19,7 @@ use vtepd::tables::snapshot::{LocalVtep, OuterDscp, Snapshot};
 use vtepd::tables::vni_map::VniMap;
 use vtepd::tables::{ExceptionPath, PortIndex, Tables};
 use vtepd::telemetry::{DropReason, WorkerTelemetry};
+use vtepd::wire::flow_hash::SourcePorts;
 use vtepd::worker::Worker;
 use vtepd::worker::outlet::{HandoverRing, Outlet, Outlets};
 
@@ -27,18 +29,24 @@ fn nothing() -> Snapshot {
     Snapshot {
         vtep: LocalVtep {
             address: IpAddr::from([10, 0, 0, 1]),
-            udp_port: 4789,
+            other_addresses: Box::new([]),
+            udp_ports: Box::new([4789]),
+            source_ports: SourcePorts::DYNAMIC,
             zero_checksum_ipv6: false,
+            full_checksum_ipv4: false,
             dscp: OuterDscp::INHERITED,
             strict: false,
         },
         ports: Vec::new(),
         bridges: Vec::new(),
+        encapsulations: Vec::new(),
         domains: Vec::new(),
         members: Vec::new(),
         tunnels: Vec::new(),
         next_hops: Vec::new(),
+        next_hop_groups: Vec::new(),
         vnis: VniMap::new([]),
+        group_policies: FxHashMap::default(),
         remotes: RemoteMap::new([]),
         exception: ExceptionPath::default(),
         remarking: None,

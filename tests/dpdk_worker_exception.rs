@@ -35,7 +35,7 @@ fn frames_cross_between_the_kernels_end_and_the_uplink_and_a_full_ring_is_counte
         ("trunk0", format!("net_pcap1,rx_pcap={},tx_pcap={}", path("nothing"), path("to-trunk"))),
     ];
     let mut rig = Rig::new("exception", &config("cores = [0]", &ports, &bridge(100, "[\"trunk0\"]")));
-    let mut exception = ExceptionPath::new(true);
+    let mut exception = ExceptionPath::new(&[true]);
     exception.add(PortIndex(0), true);
     rig.gateway.set_exception_path(exception);
 

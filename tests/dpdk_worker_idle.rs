@@ -34,7 +34,7 @@ fn an_adaptive_worker_sleeps_in_a_silence_and_wakes_within_milliseconds() {
     let mut uplink = open("uplink0", "net_null0,no-rx=1");
     let names = [("uplink0", "net_null0".to_owned()), ("trunk0", "net_ring0".to_owned())];
     let config = parse(&config("cores = [0]", &names, &(bridge(100, "[\"trunk0\"]") + &statics(100))));
-    let facts = vec![PortFacts { mac: MacAddr([2, 0, 0, 0, 0, 1]), mtu: 1600 }; 2];
+    let facts = vec![PortFacts { mac: MacAddr([2, 0, 0, 0, 0, 1]), mtu: 1600, receivers: 1 }; 2];
     let ring: Arc<LearnRing> = Arc::default();
     let gateway = Gateway::start(config, facts, vec![Arc::clone(&ring)], Arc::new(ControlTelemetry::new()));
     let tables = Arc::clone(gateway.expect("gateway").tables());

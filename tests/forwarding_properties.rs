@@ -50,7 +50,11 @@ fn ends() -> impl Strategy<Value = Vec<usize>> {
 /// the first.
 fn pair(family: Family, vni: u32, checksum: UdpChecksum) -> (Gateway, Gateway) {
     let facts_of = |mac| -> Vec<_> {
-        facts(2).into_iter().zip([mac, facts(2)[1].mac]).map(|(_, mac)| PortFacts { mac, mtu: 9000 }).collect()
+        facts(2)
+            .into_iter()
+            .zip([mac, facts(2)[1].mac])
+            .map(|(_, mac)| PortFacts { mac, mtu: 9000, receivers: 1 })
+            .collect()
     };
     let make = |own: IpAddr, peer: IpAddr, own_mac, peer_mac| {
         let mut config = config(family);

@@ -108,7 +108,7 @@ fn parse(text: &str) -> Config {
 }
 
 fn start(config: Config, ring: &Arc<LearnRing>) -> Gateway {
-    let facts = [1, 2].map(|last| PortFacts { mac: MacAddr([2, 0, 0, 0, 0, last]), mtu: 1600 });
+    let facts = [1, 2].map(|last| PortFacts { mac: MacAddr([2, 0, 0, 0, 0, last]), mtu: 1600, receivers: 1 });
     Gateway::start(config, facts.to_vec(), vec![Arc::clone(ring)], Arc::default()).expect("it starts")
 }
 

@@ -44,7 +44,7 @@ fn the_age_clock_which_control_writes_lies_with_nothing_else_that_workers_read()
          [[port]]\nname = \"uplink0\"\ndevice = \"net_null0\"\nrole = \"uplink\"\n",
     );
     let config = config.map_err(|wrong| wrong.render(false)).expect("a config").config;
-    let facts = vec![PortFacts { mac: MacAddr([2, 0, 0, 0, 0, 1]), mtu: 1500 }];
+    let facts = vec![PortFacts { mac: MacAddr([2, 0, 0, 0, 0, 1]), mtu: 1500, receivers: 1 }];
     let gateway = Gateway::start(config, facts, Vec::new(), Arc::new(ControlTelemetry::new())).expect("a gateway");
     let tables = gateway.tables();
     let pair = |address: usize| address / PAIR;

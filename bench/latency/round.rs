@@ -147,7 +147,7 @@ impl Rig {
             inlets: Vec::new(),
         };
         let mtu = config.ports.first().and_then(|port| port.mtu).ok_or("no MTU")?;
-        let facts = [UPLINK_MAC, MacAddr([2, 0, 0, 0, 0, 1])].map(|mac| PortFacts { mac, mtu }).to_vec();
+        let facts = [UPLINK_MAC, MacAddr([2, 0, 0, 0, 0, 1])].map(|mac| PortFacts { mac, mtu, receivers: 1 }).to_vec();
         let learn = Arc::<LearnRing>::default();
         let control = Arc::new(ControlTelemetry::new());
         let gateway = Gateway::start(config, facts, vec![Arc::clone(&learn)], control)?;

@@ -77,7 +77,7 @@ impl ThirdPort {
             let like = *bridge.ports.first().ok_or("a bridge without a port")?;
             bridge.ports.push(model::BridgePort { port: INDEX, ..like });
         }
-        Ok((PortFacts { mac: MacAddr([2, 0, 0, 0, 0, 2]), mtu }, feed, sink))
+        Ok((PortFacts { mac: MacAddr([2, 0, 0, 0, 0, 2]), mtu, receivers: 1 }, feed, sink))
     }
 
     /// The far side of the port that [`ThirdPort::open`] opened, with frames like those of `traffic`.

@@ -11,15 +11,16 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tracing::warn;
 
 use super::health::Heartbeats;
 use super::types::{
-    BindingFilter, Bridge, BridgeMember, BurstDurations, Count, DEFAULT_PAGE, Drops, EntryKind, Failure, FdbFilter,
-    MAX_PAGE, Page, PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Worker,
+    BindingFilter, Bridge, BridgeMember, BurstDurations, Count, DEFAULT_PAGE, Drops, EntropyReading, EntryKind,
+    Failure, FdbFilter, Groups, MAX_PAGE, Page, PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Way, Worker,
 };
 use super::view::GatewayView;
 use crate::telemetry::metrics::CONTENT_TYPE;
-use crate::telemetry::{DropReason, Event, Exposition, PortReading, WorkerHandle, totals};
+use crate::telemetry::{Direction, DropReason, Event, Exposition, PortReading, WorkerHandle, totals};
 use crate::wire::MacAddr;
 
 /// How long the gateway may take for an answer.
@@ -49,6 +50,32 @@ impl Shared {
         let mut heartbeats = self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner);
         heartbeats.observe(&*self.view, Instant::now())
     }
+
+    /// Takes in what workers have sampled of flows, and logs where traffic is polarised.
+    pub(super) fn look_at_entropy(&self) {
+        let found = self.view.entropy().look(self.view.workers(), Instant::now());
+        if found.is_empty() {
+            return;
+        }
+        let remotes = self.view.remotes();
+        for (index, direction) in found {
+            let Some(remote) = remotes.iter().find(|remote| remote.index == index) else { continue };
+            let Some(spread) = self.view.entropy().spread(index, direction) else { continue };
+            let (flows, source_ports) = (spread.flows.round(), spread.source_ports.round());
+            let remote = remote.address;
+            match direction {
+                Direction::Received => warn!(
+                    %remote, flows, source_ports,
+                    "the remote VTEP gives many flows few UDP source ports: the underlay sends them one way, and they \
+                     come to one queue"
+                ),
+                Direction::Sent => warn!(
+                    %remote, flows, source_ports,
+                    "many flows to the remote VTEP get few UDP source ports: the underlay sends them one way"
+                ),
+            }
+        }
+    }
 }
 
 /// The routes of the scrape endpoint.
@@ -72,6 +99,8 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .route("/v1/fdb/flush", post(super::fdb::flush))
         .route("/v1/bindings", get(bindings))
         .route("/v1/vteps", get(vteps))
+        .route("/v1/groups", get(groups))
+        .route("/v1/entropy", get(entropy))
         .route("/v1/drops", get(async |State(shared): Shares| ask(shared, |view| Ok(drops(view))).await))
         .route("/v1/workers", get(async |State(shared): Shares| ask(shared, |view| Ok(workers(view))).await))
         .route("/v1/config", get(config))
@@ -121,7 +150,7 @@ struct BridgeQuery {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct VtepQuery {
+struct PageQuery {
     limit: Option<usize>,
     offset: Option<usize>,
 }
@@ -207,7 +236,7 @@ fn mac_of(text: Option<String>) -> Result<Option<MacAddr>, Refusal> {
 }
 
 async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
-    let query: VtepQuery = parse(&uri)?;
+    let query: PageQuery = parse(&uri)?;
     ask(shared, move |view| {
         let page = Page::cut(view.remotes(), range(query.limit, query.offset));
         let remotes = page.map(|remote| RemoteVtep {
@@ -220,6 +249,40 @@ async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             path_mtu_seconds: remote.path_mtu_seconds,
         });
         Ok(Vteps { local: view.local_vtep(), remotes })
+    })
+    .await
+}
+
+async fn groups(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: BridgeQuery = parse(&uri)?;
+    ask(shared, move |view| {
+        let (routers, members) = view.multicast(query.vni);
+        Ok(Groups { routers, members: Page::cut(members, range(query.limit, query.offset)) })
+    })
+    .await
+}
+
+async fn entropy(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: PageQuery = parse(&uri)?;
+    ask(shared, move |view| {
+        let readings = view.remotes().into_iter().flat_map(|remote| {
+            Direction::ALL.into_iter().filter_map(move |direction| {
+                let spread = view.entropy().spread(remote.index, direction)?;
+                let direction = match direction {
+                    Direction::Received => Way::Receive,
+                    Direction::Sent => Way::Transmit,
+                };
+                Some(EntropyReading {
+                    remote: remote.address,
+                    direction,
+                    samples: spread.samples,
+                    flows: spread.flows,
+                    source_ports: spread.source_ports,
+                    verdict: spread.verdict,
+                })
+            })
+        });
+        Ok(Page::cut(readings, range(query.limit, query.offset)))
     })
     .await
 }

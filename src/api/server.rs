@@ -202,6 +202,7 @@ fn run(
         loop {
             ticks.tick().await;
             watched.stuck_threads();
+            watched.look_at_entropy();
         }
     });
     // Nothing is ever sent: the sender's end is the signal.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::telemetry::Verdict;
 use crate::telemetry::source::PortReading;
 use crate::telemetry::totals::{BridgeTotal, RemoteTotal};
 use crate::wire::MacAddr;
@@ -388,7 +389,7 @@ impl BindingFilter {
 pub struct Vteps {
     /// This gateway.
     pub local: LocalVtep,
-    /// The remote VTEPs.
+    /// The remote VTEPs, and the multicast groups of the underlay, with each of its uplinks.
     pub remotes: Page<RemoteVtep>,
 }
 
@@ -397,8 +398,14 @@ pub struct Vteps {
 pub struct LocalVtep {
     /// Its address.
     pub address: IpAddr,
+    /// Further addresses at which it takes packets.
+    #[serde(default)]
+    pub other_addresses: Vec<IpAddr>,
     /// The UDP port of VXLAN.
     pub udp_port: u16,
+    /// Further UDP ports at which it takes packets, those of bridges included.
+    #[serde(default)]
+    pub other_udp_ports: Vec<u16>,
     /// Its uplinks.
     pub uplinks: Vec<String>,
 }
@@ -425,13 +432,81 @@ pub struct RemoteVtep {
 }
 
 /// A way to a remote VTEP.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NextHop {
     /// The MAC address of the next hop.
     #[serde(with = "text")]
     pub mac: MacAddr,
     /// The uplink.
     pub port: String,
+    /// The share of the flows that go that way, in percent.
+    pub share_percent: f64,
+}
+
+/// One of `GET /v1/entropy`: how the traffic with a remote VTEP in one direction is spread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EntropyReading {
+    /// The remote VTEP.
+    pub remote: IpAddr,
+    /// Which way the traffic goes: `receive` is towards the gateway.
+    pub direction: Way,
+    /// By how many samples, the last ones of it.
+    pub samples: usize,
+    /// The inner flows, as so many equal ones.
+    pub flows: f64,
+    /// The outer UDP source ports, as so many equal ones.
+    pub source_ports: f64,
+    /// What is to be said of it.
+    pub verdict: Verdict,
+}
+
+/// Which way traffic goes, as the metrics call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Towards the gateway.
+    Receive,
+    /// Away from it.
+    Transmit,
+}
+
+/// `GET /v1/groups`: who wants which multicast group, in bridges that snoop IGMP and MLD.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Groups {
+    /// Where multicast routers are.
+    pub routers: Vec<MulticastRouter>,
+    /// Where members of groups are.
+    pub members: Page<GroupMember>,
+}
+
+/// A place with a multicast router, or several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MulticastRouter {
+    /// The bridge's VNI.
+    pub vni: u32,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// Where it is.
+    #[serde(flatten)]
+    pub place: Place,
+    /// It is the one that asks who wants what.
+    pub querier: bool,
+    /// In how many seconds it is forgotten, if nothing is heard of it.
+    pub expires_seconds: u64,
+}
+
+/// A place where somebody wants a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupMember {
+    /// The bridge's VNI.
+    pub vni: u32,
+    /// The group.
+    pub group: IpAddr,
+    /// Where it is wanted.
+    #[serde(flatten)]
+    pub place: Place,
+    /// In how many seconds that is forgotten, if it is not said again.
+    pub expires_seconds: u64,
 }
 
 /// `GET /v1/drops`.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::fdb::{FdbChange, StationQuery};
 use super::types::{
-    Binding, BindingFilter, BridgeMember, Check, FdbEntry, FdbFilter, LocalVtep, NextHop, Page, PageRange,
+    Binding, BindingFilter, BridgeMember, Check, FdbEntry, FdbFilter, GroupMember, LocalVtep, MulticastRouter, NextHop,
+    Page, PageRange,
 };
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
@@ -19,7 +20,7 @@ pub trait GatewayView: MetricsSource {
     /// This gateway as a VTEP.
     fn local_vtep(&self) -> LocalVtep;
 
-    /// Every remote VTEP of the running config, by address.
+    /// Every remote VTEP that is known, by address, and behind them every group of the underlay with each of its uplinks.
     fn remotes(&self) -> Vec<RemoteState>;
 
     /// FDB entries that match `filter`. The range's limit is at most [`super::types::MAX_PAGE`].
@@ -46,6 +47,10 @@ pub trait GatewayView: MetricsSource {
 
     /// MAC+IP bindings that match `filter`, by VNI and address. The range's limit is at most [`super::types::MAX_PAGE`].
     fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding>;
+
+    /// Where multicast routers and members of multicast groups are, by VNI, family, group and place; of one bridge, or of
+    /// all.
+    fn multicast(&self, vni: Option<u32>) -> (Vec<MulticastRouter>, Vec<GroupMember>);
 
     /// The running config as TOML, with every default filled in.
     fn config_toml(&self) -> String;
@@ -89,7 +94,7 @@ pub struct BridgeState {
 }
 
 /// A remote VTEP of the running config.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RemoteState {
     /// Its place in the counters.
     pub index: TunnelIndex,

@@ -15,8 +15,8 @@ use clap::{Args, Parser, Subcommand};
 use self::client::{Client, ClientError};
 use self::fdb::FdbCommand;
 use crate::api::types::{
-    Binding, Bridge, Check, DEFAULT_PAGE, Drops, EntryKind, FdbEntry, MAX_PAGE, Page, Port, Reloaded, Version, Vteps,
-    Worker,
+    Binding, Bridge, Check, DEFAULT_PAGE, Drops, EntropyReading, EntryKind, FdbEntry, Groups, MAX_PAGE, Page, Port,
+    Reloaded, Version, Vteps, Worker,
 };
 use crate::wire::{MacAddr, Vni};
 
@@ -119,6 +119,19 @@ enum Subject {
         #[command(flatten)]
         range: Range,
     },
+    /// Multicast groups and who wants them, in bridges that snoop; and where multicast routers are.
+    Groups {
+        /// Only of the bridge with this VNI.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(..=i64::from(Vni::MAX)))]
+        vni: Option<u32>,
+        #[command(flatten)]
+        range: Range,
+    },
+    /// How flows from and to remote VTEPs are spread over UDP source ports.
+    Entropy {
+        #[command(flatten)]
+        range: Range,
+    },
     /// Packets that were not forwarded, by reason, and events.
     Drops {
         /// Also reasons and events that never occurred.
@@ -218,6 +231,8 @@ fn show(client: &Client, what: &Subject, json: bool) -> Result<String, ClientErr
         Subject::Fdb { .. } => render::fdb(&client.get::<Page<FdbEntry>>(&path)?, is_filtered(what)),
         Subject::Bindings { .. } => render::bindings(&client.get::<Page<Binding>>(&path)?, is_filtered(what)),
         Subject::Vteps { .. } => render::vteps(&client.get::<Vteps>(&path)?),
+        Subject::Groups { .. } => render::groups(&client.get::<Groups>(&path)?),
+        Subject::Entropy { .. } => render::entropy(&client.get::<Page<EntropyReading>>(&path)?),
         Subject::Drops { all } => render::drops(&client.get::<Drops>(&path)?, *all),
         Subject::Workers => render::workers(&client.get::<Vec<Worker>>(&path)?),
         Subject::Config => with_line_end(client.get_text("/v1/config?format=toml")?),
@@ -265,6 +280,14 @@ fn path(what: &Subject) -> String {
         Subject::Vteps { range } => {
             query.add_range(range);
             "vteps"
+        }
+        Subject::Groups { vni, range } => {
+            query.add("vni", *vni).add_range(range);
+            "groups"
+        }
+        Subject::Entropy { range } => {
+            query.add_range(range);
+            "entropy"
         }
         Subject::Drops { .. } => "drops",
         Subject::Workers => "workers",

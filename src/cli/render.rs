@@ -8,9 +8,10 @@ use super::format::{
 };
 use crate::api::fdb::{Done, FdbChange};
 use crate::api::types::{
-    Binding, Bridge, BridgeMember, Check, Count, Drops, FdbEntry, Finding, NextHop, Page, Place, Port, RemoteVtep,
-    Role, Version, Vteps, Worker,
+    Binding, Bridge, BridgeMember, Check, Count, Drops, EntropyReading, FdbEntry, Finding, GroupMember, Groups,
+    MulticastRouter, NextHop, Page, Place, Port, RemoteVtep, Role, Version, Vteps, Way, Worker,
 };
+use crate::telemetry::Verdict;
 use crate::telemetry::totals::TrafficTotal;
 
 pub(super) fn version(gateway: &Version) -> String {
@@ -216,9 +217,36 @@ pub(super) fn bindings(page: &Page<Binding>, filtered: bool) -> String {
     page_table(&columns, page, "bindings", row)
 }
 
+pub(super) fn groups(groups: &Groups) -> String {
+    let mut out = String::new();
+    if groups.routers.is_empty() {
+        out.push_str("No multicast router is heard in a bridge that snoops.\n");
+    } else {
+        let columns = [Right("VNI"), Left("FAMILY"), Left("ROUTER"), Left("QUERIER"), Right("EXPIRES")];
+        let row = |router: &MulticastRouter| {
+            let querier = if router.querier { "yes" } else { "no" };
+            let expires = long_duration(router.expires_seconds);
+            vec![router.vni.to_string(), router.family.clone(), place(&router.place), querier.to_owned(), expires]
+        };
+        out.push_str(&table(&columns, groups.routers.iter().map(row)));
+    }
+    out.push('\n');
+    if groups.members.total == 0 {
+        return out + "No multicast group has a member in a bridge that snoops.\n";
+    }
+    let row = |member: &GroupMember| {
+        let expires = long_duration(member.expires_seconds);
+        vec![member.vni.to_string(), member.group.to_string(), place(&member.place), expires]
+    };
+    let columns = [Right("VNI"), Left("GROUP"), Left("MEMBER"), Right("EXPIRES")];
+    out + &page_table(&columns, &groups.members, "members", row)
+}
+
 pub(super) fn vteps(vteps: &Vteps) -> String {
     let local = &vteps.local;
-    let own = format!("This gateway: {} UDP port {} on {}\n\n", local.address, local.udp_port, some_of(&local.uplinks));
+    let addresses = and_others(local.address, &local.other_addresses);
+    let ports = and_others(local.udp_port, &local.other_udp_ports);
+    let own = format!("This gateway: {addresses} UDP port {ports} on {}\n\n", some_of(&local.uplinks));
     if vteps.remotes.total == 0 {
         return own + "No bridge has a remote VTEP.\n";
     }
@@ -226,6 +254,7 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         Left("REMOTE"),
         Left("NEXT HOP"),
         Left("PORT"),
+        Right("SHARE"),
         Right("MTU"),
         Right("BRIDGES"),
         Right("RECEIVED"),
@@ -235,22 +264,53 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
     ];
     let rows = |remote: &RemoteVtep| {
         let RemoteVtep { address, next_hops, missing, bridges, traffic, .. } = remote;
-        let (mac, port) = match next_hops.first() {
-            Some(NextHop { mac, port }) => (mac.to_string(), port.clone()),
-            None => (missing.clone().unwrap_or_else(|| "none".to_owned()), "-".to_owned()),
+        let way = |NextHop { mac, port, share_percent }: &NextHop| {
+            [mac.to_string(), port.clone(), percent(*share_percent, 100.0)]
         };
+        let unknown = || [missing.clone().unwrap_or_else(|| "none".to_owned()), "-".to_owned(), "-".to_owned()];
+        let [mac, port, share] = next_hops.first().map_or_else(unknown, way);
         let [received, received_bytes] = packets_and_bytes(traffic.received);
         let [sent, sent_bytes] = packets_and_bytes(traffic.sent);
         let (address, bridges) = (address.to_string(), count(*bridges as u64));
-        let first = vec![address, mac, port, mtu(remote), bridges, received, received_bytes, sent, sent_bytes];
-        let others = next_hops.iter().skip(1).map(|NextHop { mac, port }| {
+        let first = vec![address, mac, port, share, mtu(remote), bridges, received, received_bytes, sent, sent_bytes];
+        let others = next_hops.iter().skip(1).map(|other| {
             let mut row = vec![String::new(); columns.len()];
-            (row[1], row[2]) = (mac.to_string(), port.clone());
+            row[1..4].clone_from_slice(&way(other));
             row
         });
         [first].into_iter().chain(others).collect()
     };
     own + &page_of_rows(&columns, &vteps.remotes, "remote VTEPs", rows)
+}
+
+pub(super) fn entropy(page: &Page<EntropyReading>) -> String {
+    if page.total == 0 {
+        return "There was no traffic from or to remote VTEPs of late.\n".to_owned();
+    }
+    let columns =
+        [Left("REMOTE"), Left("DIRECTION"), Right("SAMPLES"), Right("FLOWS"), Right("SOURCE PORTS"), Left("SPREAD")];
+    let row = |reading: &EntropyReading| {
+        let direction = match reading.direction {
+            Way::Receive => "receive",
+            Way::Transmit => "transmit",
+        };
+        let (known, verdict) = match reading.verdict {
+            Verdict::TooFewSamples => (false, "too few samples"),
+            Verdict::FewFlows => (true, "few flows"),
+            Verdict::Polarised => (true, "POLARISED"),
+            Verdict::Spread => (true, "spread"),
+        };
+        let equal_ones = |number: f64| or_dash(known.then(|| format!("{number:.1}")));
+        vec![
+            reading.remote.to_string(),
+            direction.to_owned(),
+            reading.samples.to_string(),
+            equal_ones(reading.flows),
+            equal_ones(reading.source_ports),
+            verdict.to_owned(),
+        ]
+    };
+    page_table(&columns, page, "remote VTEPs and directions", row)
 }
 
 /// The largest packet for a remote VTEP, and whether a router said so.
@@ -346,6 +406,12 @@ pub(super) fn workers(workers: &[Worker]) -> String {
         row
     });
     table(&COLUMNS, rows)
+}
+
+/// The first, and behind `and` the others, if there are any.
+fn and_others<T: ToString>(first: T, others: &[T]) -> String {
+    let others: String = others.iter().map(|other| format!(" and {}", other.to_string())).collect();
+    first.to_string() + &others
 }
 
 /// The first few of a list, and how many there are beyond.

@@ -5,14 +5,16 @@ use std::net::IpAddr;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::addresses::remote_vtep;
+use super::addresses::{remote_vtep, underlay_group};
 use super::bridge_ports::{BridgePortDraft, VlanFields, VlanRange};
 use super::clashes::{Clash, Clashes, Taken, UNTAGGED};
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
-use super::model::{AccessVlan, Bridge, BridgePort, Control, Fdb, PortRole, Tags};
-use super::ports::Ports;
+use super::model::{
+    AccessVlan, Bridge, BridgePort, Control, Fdb, Flooding, PortRole, StormLimits, Tags, UnderlayGroup,
+};
+use super::ports::{Ports, read_storm_limits};
 use super::reader::{Field, Reader};
-use super::schema::{MAX_AGEING_RATIO, MAX_BRIDGES, MAX_FLOOD_ENTRIES};
+use super::schema::{MAX_AGEING_RATIO, MAX_BRIDGES, MAX_FLOOD_ENTRIES, MAX_GROUPS, MAX_UDP_PORTS};
 use super::singles::seconds_or_ever;
 use super::value::{Located, NameOrTable, Numbers};
 use super::wording::quoted;
@@ -23,17 +25,25 @@ use crate::wire::{VlanId, Vni};
 pub(super) struct BridgeDraft<'t> {
     span: Span,
     vni: Option<Located<Numbers>>,
+    udp_port: Option<Option<Located<u16>>>,
+    group_policy: Option<Option<u16>>,
+    accept_group_policies: Option<Option<Vec<Located<u16>>>>,
     vlans: VlanFields,
     ports: Option<Located<Vec<BridgePortDraft<'t>>>>,
     remotes: Vec<Located<IpAddr>>,
     learning: Option<bool>,
-    source_check: Option<bool>,
+    source_check: Option<Option<bool>>,
     tags: Option<Tags>,
     link_local: Option<Located<bool>>,
     max_macs: Option<Option<u32>>,
     ageing: Field<u64>,
     control: Option<Located<Cow<'t, str>>>,
     neighbour_suppression: Option<bool>,
+    unknown_unicast: Option<bool>,
+    storm: Option<StormLimits>,
+    snooping: Option<bool>,
+    group: Option<Option<Located<IpAddr>>>,
+    group_ports: Field<Vec<Located<Cow<'t, str>>>>,
 }
 
 impl<'t> BridgeDraft<'t> {
@@ -50,16 +60,27 @@ impl<'t> BridgeDraft<'t> {
             span: reader.span(),
             ports: ports.map(&mut read_ports),
             vni: reader.get("vni", findings).located(),
+            udp_port: reader.get("udp_port", findings).optional_located(),
+            group_policy: reader.get("group_policy", findings).optional(),
+            accept_group_policies: reader
+                .get::<Vec<Located<u16>>>("accept_group_policies", findings)
+                .checked(|ids| if ids.value.is_empty() { Err(accepts_nothing(ids.span)) } else { Ok(()) }, findings)
+                .optional(),
             vlans,
             remotes: reader.get("remotes", findings).value().unwrap_or_default(),
             learning: reader.get("learning", findings).value(),
-            source_check: reader.get("source_check", findings).value(),
+            source_check: reader.get("source_check", findings).optional(),
             tags: reader.get("tags", findings).value().map(tags),
             link_local: reader.get("link_local", findings).located(),
             max_macs: reader.get("max_macs", findings).optional(),
             ageing: reader.get("ageing", findings),
             control: reader.get("control", findings).located(),
             neighbour_suppression: reader.get("neighbour_suppression", findings).value(),
+            unknown_unicast: reader.get("unknown_unicast", findings).value().map(|what: Cow<'_, str>| what == "flood"),
+            storm: read_storm_limits(reader, findings),
+            snooping: reader.get("snooping", findings).value(),
+            group: reader.get("group", findings).optional_located(),
+            group_ports: reader.get("group_ports", findings),
         }
     }
 
@@ -93,6 +114,8 @@ pub(super) struct Bridges<'t> {
     drafts: Vec<BridgeDraft<'t>>,
     /// The places of each draft, one for each of the `ports` that is written, in order.
     places: Vec<Vec<BridgePlace>>,
+    /// The ports of each draft's group.
+    group_ports: Vec<Vec<PortIndex>>,
     /// The draft that has a VNI.
     by_vni: FxHashMap<u32, usize>,
     /// True if there is no bridge whose VNI is not known.
@@ -111,8 +134,13 @@ impl<'t> Bridges<'t> {
         let places: Vec<_> = drafts.iter().map(|draft| places_of(draft, ports, findings)).collect();
         let related = drafts.iter().zip(&places);
         let agreeing = related.filter(|(draft, places)| draft.ranges_agree(places, findings)).count();
-        let mut bridges =
-            Self { places, by_vni: FxHashMap::default(), complete: sound && agreeing == drafts.len(), drafts };
+        let mut bridges = Self {
+            places,
+            group_ports: drafts.iter().map(|draft| group_ports_of(draft, ports, findings)).collect(),
+            by_vni: FxHashMap::default(),
+            complete: sound && agreeing == drafts.len(),
+            drafts,
+        };
         if bridges.fits(findings) {
             bridges.unique_vnis(findings);
         } else {
@@ -122,7 +150,24 @@ impl<'t> Bridges<'t> {
         for draft in &bridges.drafts {
             check_remotes(draft, own, findings);
         }
+        bridges.check_groups(own, findings);
         bridges
+    }
+
+    /// Refuses groups that are none of the underlay's, and more than can be joined.
+    fn check_groups(&self, own: Option<Located<IpAddr>>, findings: &mut Findings) {
+        let wrong = |group: &Located<IpAddr>| underlay_group(group, own).err();
+        self.groups().filter_map(|group| wrong(&group)).for_each(|found| findings.push(found));
+        if let Some(group) = distinct(self.groups()).get(MAX_GROUPS) {
+            let message = format!("there are more than {MAX_GROUPS} different groups");
+            let found = Diagnostic::error(group.span, message).label(format!("this is group {}", MAX_GROUPS + 1));
+            findings.push(found.remedy("let several bridges have one group: the VNI tells them apart"));
+        }
+    }
+
+    /// The groups of all bridges, repeats included.
+    pub(super) fn groups(&self) -> impl Iterator<Item = Located<IpAddr>> {
+        self.drafts.iter().filter_map(|draft| draft.group.flatten())
     }
 
     /// Whether the bridges are few enough to be expanded.
@@ -249,6 +294,23 @@ impl<'t> Bridges<'t> {
         }
     }
 
+    /// Refuses the first port of VXLAN that is one too many, with those of the gateway.
+    pub(super) fn check_udp_ports(&self, gateway: &[Located<u16>], findings: &mut Findings) {
+        let of_bridges = self.drafts.iter().filter_map(|draft| draft.udp_port?);
+        let mut different = FxHashSet::default();
+        for port in gateway.iter().copied().chain(of_bridges) {
+            different.insert(port.value);
+            if different.len() > MAX_UDP_PORTS {
+                findings.push(
+                    Diagnostic::error(port.span, format!("there are more than {MAX_UDP_PORTS} UDP ports of VXLAN"))
+                        .label("one too many")
+                        .remedy("give bridges whose remote VTEPs agree on a port the same one"),
+                );
+                return;
+            }
+        }
+    }
+
     /// Refuses ageing times so far apart that one clock of 16 bits is too coarse for the shortest or wraps within the
     /// longest.
     pub(super) fn check_ageing(&self, fdb: &Fdb, findings: &mut Findings) {
@@ -310,20 +372,32 @@ impl<'t> Bridges<'t> {
     /// Those without an ageing time of their own have that of `fdb`.
     pub(super) fn finish(self, fdb: &Fdb) -> Option<Vec<Bridge>> {
         let mut bridges = Vec::new();
-        for (draft, places) in self.drafts.into_iter().zip(self.places) {
+        for ((draft, places), group_ports) in self.drafts.into_iter().zip(self.places).zip(self.group_ports) {
             let vni = draft.vni?.value;
+            let group = draft.group?.map(|group| UnderlayGroup { address: group.value, ports: group_ports });
             let template = Bridge {
                 vni: Vni::new(vni.first).ok()?,
                 ports: Vec::new(),
+                udp_port: draft.udp_port?.map(|port| port.value),
+                group_policy: draft.group_policy?,
+                accept_group_policies: draft
+                    .accept_group_policies?
+                    .map(|ids| ids.into_iter().map(|id| id.value).collect()),
                 remotes: draft.remotes.iter().map(|remote| remote.value).collect(),
                 learning: draft.learning?,
-                source_check: draft.source_check?,
+                source_check: draft.source_check?.unwrap_or(group.is_none()),
                 tags: draft.tags?,
                 link_local: draft.link_local?.value,
                 max_macs: draft.max_macs?,
                 ageing: draft.ageing.optional()?.map_or(fdb.ageing, seconds_or_ever),
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
                 neighbour_suppression: draft.neighbour_suppression?,
+                flooding: Flooding {
+                    unknown_unicast: draft.unknown_unicast?,
+                    storm: draft.storm?,
+                    group,
+                    snooping: draft.snooping?,
+                },
             };
             for (number, vni) in (0..).zip(vni.first..=vni.last) {
                 let port =
@@ -334,6 +408,12 @@ impl<'t> Bridges<'t> {
         }
         Some(bridges)
     }
+}
+
+fn accepts_nothing(span: Span) -> Diagnostic {
+    Diagnostic::error(span, "the bridge would take nothing from remote VTEPs")
+        .label("no group policy")
+        .remedy("name the group policy IDs that it accepts, or leave the key out to take all packets")
 }
 
 fn by_value(time: &Located<u64>) -> u64 {
@@ -375,6 +455,36 @@ fn places_of(draft: &BridgeDraft<'_>, ports: &Ports<'_>, findings: &mut Findings
         places.push(BridgePlace { port: found, span: port.span, vlans });
     }
     places
+}
+
+/// The uplinks of a bridge's group: those that are named, else all.
+fn group_ports_of(draft: &BridgeDraft<'_>, ports: &Ports<'_>, findings: &mut Findings) -> Vec<PortIndex> {
+    let Field::Given(written) = &draft.group_ports else { return ports.uplinks() };
+    if draft.group == Some(None) {
+        findings.push(
+            Diagnostic::error(written.span, "`group_ports` without a `group`")
+                .label("nothing is sent to them")
+                .remedy("add `group`, or remove `group_ports`"),
+        );
+    }
+    if written.value.is_empty() {
+        findings.push(
+            Diagnostic::error(written.span, "a group without uplinks is neither sent nor received")
+                .label("no uplink")
+                .remedy("name an uplink, or remove `group_ports` for all of them"),
+        );
+    }
+    let mut places = FirstPlaces::new();
+    let mut found = Vec::new();
+    for name in &written.value {
+        if let Some(first) = places.earlier(&name.value, name.span) {
+            let message = format!("{} is in this list twice", quoted(&name.value));
+            findings.push(twice(message, name.span, first));
+        } else {
+            found.extend(ports.find(name, PortRole::Uplink, "a group's port", findings));
+        }
+    }
+    found
 }
 
 fn check_remotes(draft: &BridgeDraft<'_>, own: Option<Located<IpAddr>>, findings: &mut Findings) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::addresses::remote_vtep;
+use super::addresses::{own_remote, remote_vtep};
 use super::bridges::{Bridges, distinct};
 use super::diagnostic::{Diagnostic, Diagnostics, Findings, Span};
 use super::draft::Draft;
@@ -133,6 +133,14 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
         bridges.check_control(findings);
         ports.check_punting_uplinks(findings);
     }
+    if let Some(vtep) = &draft.vtep {
+        bridges.check_udp_ports(&vtep.udp_ports, findings);
+        for remote in &remotes {
+            if let Some(own) = vtep.other_addresses.iter().find(|own| own.value == remote.value) {
+                findings.push(own_remote(remote, own.span));
+            }
+        }
+    }
     if let Some(fdb) = &draft.fdb {
         bridges.check_ageing(fdb, findings);
     }
@@ -143,6 +151,13 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
             Diagnostic::error(remote.span, "there is a remote VTEP, and no uplink to reach it through")
                 .label("this remote VTEP")
                 .remedy("set `role = \"uplink\"` on a `[[port]]`, or remove the remote VTEPs"),
+        );
+    }
+    if let Some(group) = bridges.groups().next().filter(|_| ports.lacks_uplink()) {
+        findings.push(
+            Diagnostic::error(group.span, "there is a group of the underlay, and no uplink to send it to")
+                .label("this group")
+                .remedy("set `role = \"uplink\"` on a `[[port]]`, or remove the groups"),
         );
     }
     let (dpdk, workers) = (draft.dpdk?, draft.workers?);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::tables::PortIndex;
+use crate::wire::flow_hash::SourcePorts;
 use crate::wire::{MacAddr, VlanId, Vni};
 
 /// A whole, checked config.
@@ -36,6 +37,25 @@ pub struct Config {
 }
 
 impl Config {
+    /// The UDP destination port of what a bridge sends.
+    #[must_use]
+    pub fn udp_port_of(&self, bridge: &Bridge) -> u16 {
+        bridge.udp_port.unwrap_or(self.vtep.udp_port)
+    }
+
+    /// The UDP destination ports that are accepted, none twice: the gateway's, the further ones, those of bridges.
+    #[must_use]
+    pub fn udp_ports(&self) -> Vec<u16> {
+        let mut ports = vec![self.vtep.udp_port];
+        let others = self.vtep.other_udp_ports.iter().copied();
+        for port in others.chain(self.bridges.iter().filter_map(|bridge| bridge.udp_port)) {
+            if !ports.contains(&port) {
+                ports.push(port);
+            }
+        }
+        ports
+    }
+
     /// The times after which bridges forget a learned address, that of each bridge which does.
     pub fn ageing_times(&self) -> impl Iterator<Item = Duration> + '_ {
         self.bridges.iter().filter_map(|bridge| bridge.ageing)
@@ -45,12 +65,20 @@ impl Config {
 /// `[vtep]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vtep {
-    /// The outer source address of what the gateway sends, and the only outer destination it accepts.
+    /// The outer source address of what the gateway sends, and an outer destination that it accepts.
     pub address: IpAddr,
+    /// Further outer destinations that it accepts, of the same family (default none).
+    pub other_addresses: Vec<IpAddr>,
     /// The UDP destination port, sent and accepted (default 4789).
     pub udp_port: u16,
-    /// UDP checksums over an IPv6 underlay (default [`UdpChecksum::Full`]). Over IPv4 zero is sent.
+    /// Further UDP destination ports that are accepted (default none).
+    pub other_udp_ports: Vec<u16>,
+    /// The UDP source ports of what is sent (default [`SourcePorts::DYNAMIC`]).
+    pub source_ports: SourcePorts,
+    /// UDP checksums over an IPv6 underlay (default [`UdpChecksum::Full`]).
     pub udp_checksum: UdpChecksum,
+    /// UDP checksums sent over an IPv4 underlay (default [`UdpChecksum::Zero`]). Zero is accepted whatever this says.
+    pub udp_checksum_ipv4: UdpChecksum,
     /// The outer DSCP (default [`Dscp::Inherit`]).
     pub dscp: Dscp,
     /// The outer TTL or hop limit, 1 to 255 (default 64).
@@ -182,6 +210,8 @@ pub struct Port {
     pub max_macs: Option<u32>,
     /// The name of the port's interface in the kernel, where it has one; the port's name where absent.
     pub kernel_interface: Option<String>,
+    /// How much of what is flooded may come in by it (default no limit).
+    pub storm: StormLimits,
     /// What happens to untagged frames to reserved link-local group addresses. Where absent, an uplink's are the
     /// kernel's, and an access port's what their bridge says.
     pub link_local: Option<LinkLocal>,
@@ -197,7 +227,7 @@ impl Port {
     /// True where both ask for the same port of DPDK's, so that one need not be closed for the other.
     #[must_use]
     pub fn opens_as(&self, other: &Self) -> bool {
-        *self == Self { max_macs: self.max_macs, tpid: self.tpid, ..other.clone() }
+        *self == Self { max_macs: self.max_macs, storm: self.storm, tpid: self.tpid, ..other.clone() }
     }
 }
 
@@ -224,13 +254,19 @@ pub enum PortRole {
 pub struct Bridge {
     /// The VNI; unique in the file.
     pub vni: Vni,
+    /// The UDP destination port of what it sends; that of the gateway where absent.
+    pub udp_port: Option<u16>,
+    /// The group policy ID of what it sends, if that is to have one.
+    pub group_policy: Option<u16>,
+    /// The group policy IDs of what it takes from remote VTEPs; any, or none, where absent.
+    pub accept_group_policies: Option<Vec<u16>>,
     /// Its places on access ports, no port twice. No port has frames of one kind in two bridges.
     pub ports: Vec<BridgePort>,
     /// The remote VTEPs that a flood is sent to, without repeats, of the underlay's address family.
     pub remotes: Vec<IpAddr>,
     /// Learn source addresses (default true).
     pub learning: bool,
-    /// Accept packets only from the bridge's own remote VTEPs (default true).
+    /// Accept packets only from the bridge's own remote VTEPs (default true, where there is no group).
     pub source_check: bool,
     /// What happens to VLAN tags of the bridged frames themselves (default [`Tags::Refuse`]).
     pub tags: Tags,
@@ -242,8 +278,81 @@ pub struct Bridge {
     pub ageing: Option<Duration>,
     /// Who says where its remote stations are (default [`Control::Static`]).
     pub control: Control,
+    /// Whether and where to its floods go.
+    pub flooding: Flooding,
     /// Answer address resolution in the place of stations whose address is known (default false; RFC 9161).
     pub neighbour_suppression: bool,
+}
+
+/// What is flooded in a bridge, and where to, besides to its ports and `remotes`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flooding {
+    /// Frames to unknown stations are flooded; otherwise they are dropped (default true).
+    pub unknown_unicast: bool,
+    /// How much of what is flooded may come in, by all ports together (default no limit).
+    pub storm: StormLimits,
+    /// The underlay's multicast group that floods go to, besides `remotes` (default none).
+    pub group: Option<UnderlayGroup>,
+    /// Multicast goes to who has asked for it by IGMP or MLD (default false).
+    pub snooping: bool,
+}
+
+impl Default for Flooding {
+    fn default() -> Self {
+        Self { unknown_unicast: true, storm: StormLimits::default(), group: None, snooping: false }
+    }
+}
+
+/// A multicast group of the underlay (RFC 7348, 4.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderlayGroup {
+    /// Its address, of the underlay's family.
+    pub address: IpAddr,
+    /// The uplinks that it is sent to, received from and joined on; at least one.
+    pub ports: Vec<PortIndex>,
+}
+
+/// Limits of storm control; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StormLimits {
+    /// Broadcasts.
+    pub broadcast: Option<Rate>,
+    /// Multicasts.
+    pub multicast: Option<Rate>,
+    /// Frames to unknown stations.
+    pub unknown_unicast: Option<Rate>,
+}
+
+/// How much passes in one second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// So many packets, 1 to [`Rate::MOST_PACKETS`].
+    Packets(u64),
+    /// So many bits, [`Rate::LEAST_BITS`] to [`Rate::MOST_BITS`].
+    Bits(u64),
+}
+
+impl Rate {
+    /// The most packets a second.
+    pub const MOST_PACKETS: u64 = 1_000_000_000;
+    /// The fewest bits a second: a few short frames.
+    pub const LEAST_BITS: u64 = 1000;
+    /// The most bits a second.
+    pub const MOST_BITS: u64 = 1_000_000_000_000;
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bits = match *self {
+            Self::Packets(packets) => return write!(out, "{packets} pps"),
+            Self::Bits(bits) => bits,
+        };
+        let units = [(1_000_000_000, "Gbit/s"), (1_000_000, "Mbit/s"), (1000, "kbit/s"), (1, "bit/s")];
+        match units.into_iter().find(|(unit, _)| bits.is_multiple_of(*unit)) {
+            Some((unit, name)) => write!(out, "{} {name}", bits / unit),
+            None => write!(out, "{bits} bit/s"),
+        }
+    }
 }
 
 impl Bridge {

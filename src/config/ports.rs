@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rustc_hash::FxHashMap;
 
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
-use super::model::{LinkLocal, Port, PortRole};
+use super::model::{LinkLocal, Port, PortRole, StormLimits};
 use super::reader::Reader;
 use super::schema::MAX_PORTS;
 use super::singles::is_of_a_name;
@@ -27,6 +27,7 @@ pub(super) struct PortDraft<'t> {
     tpid: Option<Located<u16>>,
     kernel_interface: Option<Option<Located<Cow<'t, str>>>>,
     max_macs: Option<Option<Located<u32>>>,
+    storm: Option<StormLimits>,
     link_local: Option<Option<Located<LinkLocal>>>,
 }
 
@@ -54,6 +55,7 @@ impl<'t> PortDraft<'t> {
                 .checked(is_an_interface, findings)
                 .optional_located(),
             max_macs: reader.get("max_macs", findings).optional_located(),
+            storm: read_storm_limits(reader, findings),
             link_local: reader.get("link_local", findings).optional_located().map(|given| given.map(link_local)),
         }
     }
@@ -69,6 +71,7 @@ impl<'t> PortDraft<'t> {
             tpid: self.tpid?.value,
             kernel_interface: self.kernel_interface?.map(|name| name.value.into_owned()),
             max_macs: self.max_macs?.map(|limit| limit.value),
+            storm: self.storm?,
             link_local: self.link_local?.map(|given| given.value),
         })
     }
@@ -91,6 +94,14 @@ impl<'t> PortDraft<'t> {
 fn link_local(word: Located<Cow<'_, str>>) -> Located<LinkLocal> {
     let value = if word.value == "punt" { LinkLocal::Punt } else { LinkLocal::Drop };
     Located { value, span: word.span }
+}
+
+/// The limits of storm control of a port or a bridge.
+pub(super) fn read_storm_limits(reader: &mut Reader<'_>, findings: &mut Findings) -> Option<StormLimits> {
+    // All are read before one that is bad gives up, so that each is told.
+    let [broadcast, multicast, unknown_unicast] = ["broadcast_limit", "multicast_limit", "unknown_unicast_limit"]
+        .map(|name| reader.get(name, findings).optional());
+    Some(StormLimits { broadcast: broadcast?, multicast: multicast?, unknown_unicast: unknown_unicast? })
 }
 
 fn is_a_name(name: &Located<Cow<'_, str>>) -> Result<(), Diagnostic> {
@@ -304,6 +315,13 @@ impl<'t> Ports<'t> {
     pub(super) fn name(&self, index: PortIndex) -> &str {
         let draft = self.drafts.get(usize::from(index.0));
         draft.and_then(|draft| draft.name.as_ref()).map_or("", |name| &name.value)
+    }
+
+    /// The uplinks.
+    pub(super) fn uplinks(&self) -> Vec<PortIndex> {
+        let is_uplink = |draft: &PortDraft<'_>| draft.role.is_some_and(|role| role.value == PortRole::Uplink);
+        let uplinks = self.drafts.iter().enumerate().filter(|(_, draft)| is_uplink(draft));
+        uplinks.map(|(index, _)| PortIndex(u16::try_from(index).unwrap_or(u16::MAX))).collect()
     }
 
     /// True if no port is an uplink, and none is that could not be read.

@@ -17,6 +17,12 @@ pub const MAX_REMOTES: usize = 65_535;
 pub const MAX_FLOOD_ENTRIES: u64 = 4_194_304;
 /// The most FDB entries that can be configured.
 pub const MAX_FDB_ENTRIES: u64 = 4_194_304;
+/// The most different multicast groups of the underlay.
+pub const MAX_GROUPS: usize = 4096;
+/// The most addresses of the gateway.
+pub const MAX_ADDRESSES: usize = 8;
+/// The most UDP ports of VXLAN, those of all bridges counted.
+pub const MAX_UDP_PORTS: usize = 8;
 /// How many times the shortest ageing time the longest may be.
 pub const MAX_AGEING_RATIO: u64 = 2048;
 /// The largest number of a core.
@@ -90,6 +96,8 @@ pub enum Kind {
     Dscp,
     /// A table from priorities of one kind to those of another.
     PriorityMap(Priority, Priority),
+    /// Packets or bits a second, as in `"1000 pps"` or `"10 Mbit/s"`.
+    Rate,
     /// A list of up to so many texts of up to so many bytes.
     Texts(usize, usize),
     /// A text of up to so many bytes, or a table that has it among its keys.
@@ -195,6 +203,7 @@ impl fmt::Display for Kind {
                 "\"inherit\", \"map\", \"pcp\", a code point from 0 to 63, or its name as in \"EF\" or \"AF11\"",
             ),
             Self::PriorityMap(from, to) => write!(out, "a table from {from} to {to}"),
+            Self::Rate => out.write_str("a rate in packets or bits a second, as in \"1000 pps\" or \"10 Mbit/s\""),
             Self::Texts(most, longest) => write!(out, "a list of up to {most} strings of 1 to {longest} characters"),
             Self::NameOrTable(longest) => write!(out, "a string of 1 to {longest} characters, or a table of keys"),
             Self::NamesOrTables(most, longest) => {

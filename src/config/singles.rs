@@ -6,16 +6,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::addresses::underlay_host;
-use super::diagnostic::{Diagnostic, Findings, FirstPlaces};
+use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
 use super::model::{Dpdk, Fdb, Idle, MoveDamping, Stats, UdpChecksum, Underlay, Vtep, Workers};
 use super::reader::{Field, Reader};
 use super::schema::MAX_SOCKET_PATH;
-use super::value::Located;
+use super::value::{Located, Numbers};
+use crate::wire::flow_hash::SourcePorts;
 
 /// `[vtep]`.
 pub(super) struct VtepDraft {
     /// The address alone, which others are compared with even if another key is wrong.
     pub(super) address: Option<Located<IpAddr>>,
+    /// The further addresses.
+    pub(super) other_addresses: Vec<Located<IpAddr>>,
+    /// Where the UDP ports are set, as far as they are right.
+    pub(super) udp_ports: Vec<Located<u16>>,
     pub(super) vtep: Option<Vtep>,
 }
 
@@ -25,7 +30,19 @@ impl VtepDraft {
             .get::<IpAddr>("address", findings)
             .checked(|address| underlay_host(address, "the gateway"), findings)
             .located();
-        let udp_port = reader.get("udp_port", findings);
+        let other_addresses = reader.get::<Vec<Located<IpAddr>>>("other_addresses", findings);
+        let other_addresses = other_addresses
+            .checked(
+                |others| others.value.iter().try_for_each(|other| is_further(other, &others.value, address)),
+                findings,
+            )
+            .value();
+        let udp_port = reader.get::<u16>("udp_port", findings).located();
+        let others = reader.get::<Vec<Located<u16>>>("other_udp_ports", findings);
+        let others = others.checked(|ports| ports.value.iter().try_for_each(port_is_one), findings).value();
+        let source_ports = reader.get::<Numbers>("source_ports", findings).value();
+        let udp_ports = udp_port.into_iter().chain(others.iter().flatten().copied()).collect();
+        let udp_checksum_ipv4 = reader.get::<Cow<'_, str>>("udp_checksum_ipv4", findings);
         let udp_checksum = reader.get::<Cow<'_, str>>("udp_checksum", findings);
         let dscp = reader.get("dscp", findings);
         let ttl = reader.get("ttl", findings);
@@ -34,8 +51,14 @@ impl VtepDraft {
         let vtep = || {
             Some(Vtep {
                 address: address?.value,
-                udp_port: udp_port.value()?,
-                udp_checksum: if udp_checksum.value()? == "zero" { UdpChecksum::Zero } else { UdpChecksum::Full },
+                other_addresses: other_addresses.iter().flatten().map(|other| other.value).collect(),
+                udp_port: udp_port?.value,
+                other_udp_ports: others?.into_iter().map(|port| port.value).collect(),
+                source_ports: source_ports
+                    .and_then(|ports| Some((ports.first.try_into().ok()?, ports.last.try_into().ok()?)))
+                    .map(|(first, last)| SourcePorts::new(first, last))?,
+                udp_checksum: checksum_of(&udp_checksum.value()?),
+                udp_checksum_ipv4: checksum_of(&udp_checksum_ipv4.value()?),
                 dscp: dscp.value()?,
                 ttl: ttl.value()?,
                 strict: strict.value()?,
@@ -46,13 +69,55 @@ impl VtepDraft {
                 },
             })
         };
-        Some(Self { address, vtep: vtep() })
+        let vtep = vtep().filter(|_| other_addresses.is_some());
+        Some(Self { address, other_addresses: other_addresses.unwrap_or_default(), udp_ports, vtep })
     }
 
     /// True where the kernel says how remote VTEPs are reached; nothing where the section is wrong.
     pub(super) fn asks_kernel(&self) -> Option<bool> {
         self.vtep.as_ref().map(|vtep| vtep.underlay != Underlay::Static)
     }
+}
+
+/// Refuses what is no further address of the gateway's.
+fn is_further(
+    other: &Located<IpAddr>,
+    all: &[Located<IpAddr>],
+    own: Option<Located<IpAddr>>,
+) -> Result<(), Diagnostic> {
+    underlay_host(other, "the gateway")?;
+    let twice = |first: Span| {
+        Diagnostic::error(other.span, format!("the gateway has the address `{}` twice", other.value))
+            .label("given again here")
+            .related(first, "given here first")
+            .remedy("remove one of the two")
+    };
+    if let Some(first) =
+        all.iter().take_while(|first| first.span != other.span).find(|first| first.value == other.value)
+    {
+        return Err(twice(first.span));
+    }
+    match own {
+        Some(own) if own.value == other.value => Err(twice(own.span)),
+        Some(own) if own.value.is_ipv4() != other.value.is_ipv4() => {
+            Err(Diagnostic::error(other.span, "all addresses of the gateway are of one family")
+                .label(format!("not of the family of `{}`", own.value))
+                .related(own.span, "the gateway's address")
+                .remedy("give it another address, or run a second instance for the other family"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn checksum_of(word: &str) -> UdpChecksum {
+    if word == "zero" { UdpChecksum::Zero } else { UdpChecksum::Full }
+}
+
+fn port_is_one(port: &Located<u16>) -> Result<(), Diagnostic> {
+    if port.value > 0 {
+        return Ok(());
+    }
+    Err(Diagnostic::error(port.span, "0 is no UDP port").label("no port").remedy("choose a number from 1 to 65535"))
 }
 
 /// `[dpdk]`.

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 use super::model::{
     AccessVlan, Bridge, BridgePort, Config, Control, Dscp, Idle, LinkLocal, Neighbour, Port, PortRole, Qos,
-    StaticEntry, StaticPlace, Tags, UdpChecksum, Underlay,
+    StaticEntry, StaticPlace, StormLimits, Tags, UdpChecksum, Underlay,
 };
 use crate::tables::PortIndex;
 
@@ -32,12 +32,20 @@ impl Config {
     fn write_single_sections(&self, file: &mut File) {
         file.section("[vtep]");
         file.quoted("address", self.vtep.address);
+        file.list("other_addresses", self.vtep.other_addresses.iter().map(|address| quote(&address.to_string())));
         file.plain("udp_port", self.vtep.udp_port);
-        let udp_checksum = match self.vtep.udp_checksum {
-            UdpChecksum::Full => "full",
-            UdpChecksum::Zero => "zero",
-        };
-        file.quoted("udp_checksum", udp_checksum);
+        file.list("other_udp_ports", self.vtep.other_udp_ports.iter().map(u16::to_string));
+        let source_ports = self.vtep.source_ports;
+        file.quoted("source_ports", format_args!("{}-{}", source_ports.first(), source_ports.last()));
+        for (key, checksum) in
+            [("udp_checksum", self.vtep.udp_checksum), ("udp_checksum_ipv4", self.vtep.udp_checksum_ipv4)]
+        {
+            let word = match checksum {
+                UdpChecksum::Full => "full",
+                UdpChecksum::Zero => "zero",
+            };
+            file.quoted(key, word);
+        }
         match self.vtep.dscp {
             Dscp::Inherit => file.quoted("dscp", "inherit"),
             Dscp::Map => file.quoted("dscp", "map"),
@@ -85,6 +93,15 @@ impl Config {
     fn write_bridge(&self, file: &mut File, bridge: &Bridge) {
         file.section("[[bridge]]");
         file.plain("vni", bridge.vni);
+        if let Some(port) = bridge.udp_port {
+            file.plain("udp_port", port);
+        }
+        if let Some(id) = bridge.group_policy {
+            file.plain("group_policy", id);
+        }
+        if let Some(ids) = &bridge.accept_group_policies {
+            file.list("accept_group_policies", ids.iter().map(u16::to_string));
+        }
         let vlan = common_vlan(&bridge.ports);
         if let Some(AccessVlan::Tagged(vlan)) = vlan {
             file.plain("vlan", vlan);
@@ -97,6 +114,10 @@ impl Config {
         file.list("remotes", bridge.remotes.iter().map(|remote| quote(&remote.to_string())));
         file.plain("learning", bridge.learning);
         file.plain("source_check", bridge.source_check);
+        if let Some(group) = &bridge.flooding.group {
+            file.quoted("group", group.address);
+            file.list("group_ports", group.ports.iter().map(|port| quote(self.port_name(*port))));
+        }
         let tags = match bridge.tags {
             Tags::Refuse => "refuse",
             Tags::Carry => "carry",
@@ -113,6 +134,9 @@ impl Config {
             file.plain("max_macs", max_macs);
         }
         file.plain("ageing", bridge.ageing.map_or(0, |ageing| ageing.as_secs()));
+        file.plain("snooping", bridge.flooding.snooping);
+        file.quoted("unknown_unicast", if bridge.flooding.unknown_unicast { "flood" } else { "drop" });
+        write_storm_limits(file, &bridge.flooding.storm);
     }
 
     fn write_neighbour(&self, file: &mut File, neighbour: &Neighbour) {
@@ -199,6 +223,20 @@ fn write_port(file: &mut File, port: &Port) {
         Some(LinkLocal::Punt) => file.quoted("link_local", "punt"),
         None => {}
     }
+    write_storm_limits(file, &port.storm);
+}
+
+fn write_storm_limits(file: &mut File, limits: &StormLimits) {
+    let limits = [
+        ("broadcast_limit", limits.broadcast),
+        ("multicast_limit", limits.multicast),
+        ("unknown_unicast_limit", limits.unknown_unicast),
+    ];
+    for (key, limit) in limits {
+        if let Some(limit) = limit {
+            file.quoted(key, limit);
+        }
+    }
 }
 
 /// The text so far.
@@ -267,7 +305,11 @@ mod tests {
         [vtep]
         address = "fd00::1"
         udp_port = 8472
+        other_addresses = ["fd00::100", "fd00::101"]
+        other_udp_ports = [4789, 4790]
+        source_ports = "1024-2047"
         udp_checksum = "zero"
+        udp_checksum_ipv4 = "full"
         dscp = 46
         ttl = 3
         strict = true
@@ -292,6 +334,7 @@ mod tests {
         device = "net_tap1,iface=ac0"
         role = "access"
         max_macs = 12
+        broadcast_limit = "1500 pps"
         link_local = "punt"
         [[port]]
         name = "trunk1"
@@ -309,10 +352,18 @@ mod tests {
         neighbour_suppression = true
         [[bridge]]
         vni = 5
+        udp_port = 4791
+        group_policy = 7
+        accept_group_policies = [7, 8]
         ports = ["trunk0"]
         tags = "carry"
+        group = "ff05::1:1"
+        snooping = true
         learning = false
         source_check = false
+        unknown_unicast = "drop"
+        multicast_limit = "2500 kbit/s"
+        unknown_unicast_limit = "1 Gbit/s"
         [[port]]
         name = "metro0"
         device = "net_tap2,iface=ac1"

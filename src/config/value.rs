@@ -8,7 +8,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Findings, Span};
 use super::document::place;
-use super::model::Dscp;
+use super::model::{Dscp, Rate};
 use super::priorities::{PriorityMap, code_point, priority_map};
 use super::schema::{Default, Key, Kind};
 use super::wording::most_alike;
@@ -51,6 +51,7 @@ pub(super) enum Value<'t> {
     MacAddress(MacAddr),
     SocketAddress(SocketAddr),
     Dscp(Dscp),
+    Rate(Rate),
     PriorityMap(PriorityMap),
     /// The keys of an inline table, and where their places count from.
     Table(DeTable<'t>, u32),
@@ -85,7 +86,7 @@ macro_rules! from_value {
 from_value!(
     Boolean => bool, Integer => u8, Integer => u16, Integer => u32, Integer => u64, Integer => usize,
     Numbers => Numbers, Text => Cow<'t, str>, IpAddress => IpAddr, MacAddress => MacAddr,
-    SocketAddress => SocketAddr, Dscp => Dscp, PriorityMap => PriorityMap
+    SocketAddress => SocketAddr, Dscp => Dscp, PriorityMap => PriorityMap, Rate => Rate
 );
 
 impl<'t> FromValue<'t> for NameOrTable<'t> {
@@ -239,6 +240,7 @@ pub(super) fn from_number<'t>(kind: Kind, number: Option<u64>) -> Result<Value<'
         | Kind::SocketAddress => {
             return Err(Misfit::new("this is a number").remedy("write it in quotes"));
         }
+        Kind::Rate => return Err(Misfit::new("this is a number without a unit")),
         _ => return Err(Misfit::new("this is a number")),
     };
     let Some(number) = number.filter(|number| (least..=most).contains(number)) else {
@@ -275,6 +277,7 @@ pub(super) fn from_text(kind: Kind, text: Cow<'_, str>) -> Result<Value<'_>, Mis
         }),
         Kind::Dscp => dscp(&text).map(Value::Dscp).ok_or_else(|| Misfit::new("no code point of this name")),
         Kind::Numbers(least, most) => numbers(least, most, &text).map(Value::Numbers),
+        Kind::Rate => rate(&text).map(Value::Rate),
         Kind::Boolean | Kind::Integer(..) if is_bare_value(&text) => {
             Err(Misfit::new("this is a string").remedy(format!("write it without the quotes: `{text}`")))
         }
@@ -335,6 +338,39 @@ fn dscp(text: &str) -> Option<Dscp> {
     }
 }
 
+/// Reads a rate: a whole number and its unit.
+fn rate(text: &str) -> Result<Rate, Misfit> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let not_a_rate = || Misfit::new("not a rate");
+    if !is_number(number) {
+        return Err(not_a_rate());
+    }
+    let number: u64 = number.parse().map_err(|_| not_a_rate())?;
+    let (factor, least, most) = match unit.trim() {
+        "pps" => (1, 1, Rate::MOST_PACKETS),
+        "bit/s" => (1, Rate::LEAST_BITS, Rate::MOST_BITS),
+        "kbit/s" => (1000, Rate::LEAST_BITS, Rate::MOST_BITS),
+        "Mbit/s" => (1_000_000, Rate::LEAST_BITS, Rate::MOST_BITS),
+        "Gbit/s" => (1_000_000_000, Rate::LEAST_BITS, Rate::MOST_BITS),
+        "" => {
+            return Err(
+                Misfit::new("the unit is missing").remedy("write a unit: `pps`, `kbit/s`, `Mbit/s` or `Gbit/s`")
+            );
+        }
+        _ => {
+            let misfit = Misfit::new("no such unit");
+            return Err(misfit.remedy("the units are `pps`, `bit/s`, `kbit/s`, `Mbit/s` and `Gbit/s`"));
+        }
+    };
+    let number = number.saturating_mul(factor);
+    let rate = if most == Rate::MOST_PACKETS { Rate::Packets } else { Rate::Bits };
+    if (least..=most).contains(&number) {
+        return Ok(rate(number));
+    }
+    Err(Misfit::new("out of range").remedy(format!("choose a rate from {} to {}", rate(least), rate(most))))
+}
+
 fn numbers(least: u64, most: u64, text: &str) -> Result<Numbers, Misfit> {
     if is_number(text) {
         return Err(Misfit::new("this is a string").remedy(format!("write a single number without quotes: `{text}`")));
@@ -360,6 +396,40 @@ fn numbers(least: u64, most: u64, text: &str) -> Result<Numbers, Misfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_are_read_with_their_units_and_written_so_that_they_are_read_as_the_same() {
+        let read = |text| rate(text).ok();
+        for (text, expected, written) in [
+            ("1 pps", Rate::Packets(1), "1 pps"),
+            ("1000000000pps", Rate::Packets(1_000_000_000), "1000000000 pps"),
+            ("1500 bit/s", Rate::Bits(1500), "1500 bit/s"),
+            ("64 kbit/s", Rate::Bits(64_000), "64 kbit/s"),
+            ("10Mbit/s", Rate::Bits(10_000_000), "10 Mbit/s"),
+            ("2500 Mbit/s", Rate::Bits(2_500_000_000), "2500 Mbit/s"),
+            ("1000 Gbit/s", Rate::Bits(1_000_000_000_000), "1000 Gbit/s"),
+        ] {
+            assert_eq!(read(text), Some(expected), "{text}");
+            assert_eq!(expected.to_string(), written);
+            assert_eq!(read(written), Some(expected), "{written}");
+        }
+        for text in [
+            "",
+            "pps",
+            "0 pps",
+            "999 bit/s",
+            "1001 Gbit/s",
+            "1000000001 pps",
+            "10",
+            "10 Mb",
+            "-1 pps",
+            "1.5 Mbit/s",
+            "99999999999999999999 pps",
+            "18446744073709551615 Gbit/s",
+        ] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+    }
 
     #[test]
     fn ranges_keep_their_bounds() {

@@ -8,7 +8,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -55,10 +55,10 @@ struct Adopted {
 /// The devices that are adopted, and what they say.
 #[derive(Debug)]
 pub struct Adoption {
-    own: IpAddr,
-    udp_port: u16,
-    /// The bridges that want a device.
-    wanted: BTreeSet<Vni>,
+    /// The gateway's addresses, the source of what it sends first.
+    own: Vec<IpAddr>,
+    /// The bridges that want a device, and the UDP port of each.
+    wanted: BTreeMap<Vni, u16>,
     /// The device of each bridge that has one.
     devices: BTreeMap<Vni, Adopted>,
     /// The bridge of each device.
@@ -84,9 +84,8 @@ impl Adoption {
     #[expect(clippy::new_without_default, reason = "one that knows no config is no default for anything")]
     pub fn new() -> Self {
         Self {
-            own: Ipv4Addr::UNSPECIFIED.into(),
-            udp_port: 0,
-            wanted: BTreeSet::new(),
+            own: Vec::new(),
+            wanted: BTreeMap::new(),
             devices: BTreeMap::new(),
             vnis: FxHashMap::default(),
             ports: FxHashMap::default(),
@@ -103,10 +102,11 @@ impl Adoption {
     /// Takes a config's bridges that want a device, and adopts and lets go accordingly.
     pub fn set_bridges(&mut self, config: &Config, mirror: &Mirror, now: Instant) {
         let wanted = config.bridges.iter().filter(|bridge| bridge.control == Control::Kernel);
-        self.wanted = wanted.map(|bridge| bridge.vni).collect();
-        let (own, udp_port) = (config.vtep.address, config.vtep.udp_port);
-        self.all_changed |= (own, udp_port) != (self.own, self.udp_port);
-        (self.own, self.udp_port, self.devices_changed) = (own, udp_port, true);
+        let wanted: BTreeMap<Vni, u16> = wanted.map(|bridge| (bridge.vni, config.udp_port_of(bridge))).collect();
+        let own: Vec<IpAddr> =
+            std::iter::once(config.vtep.address).chain(config.vtep.other_addresses.iter().copied()).collect();
+        self.all_changed |= own != self.own || wanted.iter().any(|(vni, port)| self.wanted.get(vni) != Some(port));
+        (self.own, self.wanted, self.devices_changed) = (own, wanted, true);
         self.settle(mirror, now);
     }
 
@@ -225,7 +225,9 @@ impl Adoption {
         let mut found: BTreeMap<Vni, &Link> = BTreeMap::new();
         let rank = |link: &Link| {
             let vxlan = link.vxlan.unwrap_or_default();
-            (vxlan.local != Some(self.own), vxlan.port != self.udp_port, link.index)
+            let port = Vni::new(vxlan.vni).ok().and_then(|vni| self.wanted.get(&vni));
+            let own = self.own.iter().position(|own| Some(*own) == vxlan.local).unwrap_or(usize::MAX);
+            (own, Some(&vxlan.port) != port, link.index)
         };
         for link in mirror.links() {
             let Some(vni) = self.vni_of(link) else { continue };
@@ -240,7 +242,7 @@ impl Adoption {
     /// The bridge that a link could be the device of.
     fn vni_of(&self, link: &Link) -> Option<Vni> {
         let vxlan = link.vxlan.filter(|vxlan| !vxlan.external)?;
-        Vni::new(vxlan.vni).ok().filter(|vni| self.wanted.contains(vni))
+        Vni::new(vxlan.vni).ok().filter(|vni| self.wanted.contains_key(vni))
     }
 
     fn let_go(&mut self, vni: Vni, now: Instant) {
@@ -293,20 +295,21 @@ impl Adoption {
         Some(Station { remote, sticky: mirror.is_sticky(device, mac) })
     }
 
-    /// The destination has the UDP port and the VNI that the gateway sends with.
+    /// The destination has the UDP port and the VNI that the bridge's packets are sent with.
     pub(super) fn is_plain(&self, destination: Destination, vni: Vni) -> bool {
         match destination {
             Destination::Remote { port, vni: other, .. } => {
-                port.is_none_or(|port| port == self.udp_port) && other.is_none_or(|other| other == vni.get())
+                port.is_none_or(|port| self.wanted.get(&vni) == Some(&port))
+                    && other.is_none_or(|other| other == vni.get())
             }
             Destination::NextHop(_) => true,
         }
     }
 
-    /// The address can be a remote VTEP's: one host's, of the underlay's family, not the gateway's own.
+    /// The address can be a remote VTEP's: one host's, of the underlay's family, none of the gateway's own.
     fn is_remote(&self, address: IpAddr) -> bool {
-        address != self.own
-            && address.is_ipv4() == self.own.is_ipv4()
+        !self.own.contains(&address)
+            && self.own.first().is_some_and(|own| address.is_ipv4() == own.is_ipv4())
             && !address.is_multicast()
             && !address.is_unspecified()
     }

@@ -16,7 +16,7 @@ use super::adoption::Adoption;
 use super::underlay::Reach;
 use crate::config::Config;
 use crate::config::model::Control;
-use crate::netlink::{Dumped, Dumps, Follower, Link, Mirror, Place, Source, Table, Written, followers, written};
+use crate::netlink::{Dumped, Dumps, Follower, Link, Mirror, Place, Source, Table, Vxlan, Written, followers, written};
 use crate::telemetry::RemoteState;
 use crate::wire::{MacAddr, Vni};
 
@@ -183,7 +183,8 @@ fn absent_devices(config: &Config, wanted: &[Vni], adoption: &Adoption) -> Optio
     let have: BTreeSet<Vni> = adoption.devices().map(|(vni, _)| vni).collect();
     let absent: Vec<u32> = wanted.iter().filter(|vni| !have.contains(vni)).map(|vni| vni.get()).collect();
     let first = absent.first()?;
-    let (own, port) = (config.vtep.address, config.vtep.udp_port);
+    let bridge = config.bridges.iter().find(|bridge| bridge.vni.get() == *first);
+    let (own, port) = (config.vtep.address, bridge.map_or(config.vtep.udp_port, |bridge| config.udp_port_of(bridge)));
     Some(Finding {
         name: "no_vxlan_device",
         what: format!(
@@ -222,8 +223,11 @@ fn devices_down(devices: &[Device<'_>]) -> Option<Finding> {
 /// Devices by which others are told another address or UDP port than the gateway's.
 fn foreign_devices(config: &Config, devices: &[Device<'_>]) -> Option<Finding> {
     let (own, port) = (config.vtep.address, config.vtep.udp_port);
+    let ports = config.udp_ports();
+    let is_own = |address: &IpAddr| *address == own || config.vtep.other_addresses.contains(address);
     let is_foreign = |device: &&Device<'_>| {
-        device.link.vxlan.is_some_and(|vxlan| vxlan.local.is_some_and(|local| local != own) || vxlan.port != port)
+        let heard = |vxlan: &Vxlan| vxlan.local.as_ref().is_none_or(is_own) && ports.contains(&vxlan.port);
+        device.link.vxlan.as_ref().is_some_and(|vxlan| !heard(vxlan))
     };
     let foreign: Vec<&Device<'_>> = devices.iter().filter(is_foreign).collect();
     let first = foreign.first()?;

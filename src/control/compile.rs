@@ -5,21 +5,24 @@ use std::net::IpAddr;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::registry::{Exhausted, Registry};
+use super::registry::{Exhausted, Registry, TunnelName};
+use super::storm::{port_rates, rules};
 use crate::config::Config;
 use crate::config::model::{self, AccessVlan, Dscp, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum};
 use crate::tables::access_map::AccessMap;
 use crate::tables::exception_path::ExceptionPath;
-use crate::tables::outer_pattern::OuterPattern;
+use crate::tables::next_hop_group::Adjacency;
+use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, MemberTags, Neighbours, OuterDscp, Port,
-    PortSide, Remarking, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LinkLocal, LocalVtep, Member, MemberTags,
+    Neighbours, OuterDscp, Port, PortSide, Remarking, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
-use crate::tables::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
+use crate::tables::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex, UnderlayGroup, UnderlayGroups};
 use crate::wire::ethernet::ETHERTYPE_VLAN;
+use crate::wire::membership::group_mac;
 use crate::wire::{MacAddr, VlanId, VlanTag, Vni};
 
 /// What an opened port turned out to have.
@@ -29,6 +32,8 @@ pub struct PortFacts {
     pub mac: MacAddr,
     /// Its MTU, in bytes.
     pub mtu: u16,
+    /// How many workers receive from it.
+    pub receivers: u16,
 }
 
 /// What the kernel says of a bridge, in addition to the config.
@@ -49,16 +54,17 @@ pub type KernelBridges = FxHashMap<Vni, KernelBridge>;
 /// # Errors
 /// [`Exhausted`] where the config has more of something than there are indices; `registry` is then of no use.
 pub fn compile(config: &Config, facts: &[PortFacts], registry: &mut Registry) -> Result<Snapshot, Exhausted> {
-    compile_with(config, &KernelBridges::default(), facts, registry)
+    compile_with(config, &KernelBridges::default(), &BTreeSet::new(), facts, registry)
 }
 
-/// [`compile`] with what the kernel says of the config's bridges.
+/// [`compile`] with what the kernel says of the config's bridges, and the remote VTEPs that were discovered.
 ///
 /// # Errors
 /// As there.
 pub fn compile_with(
     config: &Config,
     kernel: &KernelBridges,
+    discovered: &BTreeSet<IpAddr>,
     facts: &[PortFacts],
     registry: &mut Registry,
 ) -> Result<Snapshot, Exhausted> {
@@ -66,21 +72,31 @@ pub fn compile_with(
     for (vni, said) in kernel {
         fixed.entry(*vni).or_default().extend(said.flood_list.iter().chain(&said.sources));
     }
-    let remotes = all_remotes(config, &fixed);
+    let mut remotes = all_remotes(config, &fixed);
+    remotes.extend(discovered.iter().filter(|address| remotes.binary_search(address).is_err()).collect::<Vec<_>>());
     registry.assign(
         config.bridges.iter().map(|bridge| bridge.vni),
         config.bridges.iter().flat_map(member_names),
-        remotes.iter().copied(),
+        remotes.iter().copied().map(TunnelName::Remote).chain(group_names(config)),
     )?;
     let (bridges, members, tunnels) = registry.table_lengths();
     let next_hops = compile_next_hops(config, facts, registry, tunnels);
     let tunnels = compile_tunnels(config, &remotes, registry, tunnels);
     let members = compile_members(config, facts, registry, members);
-    let (bridges, domains) = compile_bridges(config, kernel, &fixed, registry, bridges);
+    let (bridges, mut domains) = compile_bridges(config, kernel, &fixed, registry, bridges);
+    for bridge in &config.bridges {
+        let place = registry.bridge(bridge.vni).and_then(|index| domains.get_mut(usize::from(index.0)));
+        if let Some(domain) = place {
+            domain.rules = rules(bridge, config, facts).map(Box::new);
+        }
+    }
     let vtep = LocalVtep {
         address: config.vtep.address,
-        udp_port: config.vtep.udp_port,
+        other_addresses: config.vtep.other_addresses.clone().into(),
+        udp_ports: config.udp_ports().into(),
+        source_ports: config.vtep.source_ports,
         zero_checksum_ipv6: config.vtep.udp_checksum == UdpChecksum::Zero,
+        full_checksum_ipv4: config.vtep.udp_checksum_ipv4 == UdpChecksum::Full,
         dscp: match config.vtep.dscp {
             // By the priorities of tags, it is set beside (`Remarking`).
             Dscp::Inherit | Dscp::Pcp => OuterDscp::INHERITED,
@@ -89,20 +105,24 @@ pub fn compile_with(
         },
         strict: config.vtep.strict,
     };
-    let pairs = config.bridges.iter().filter_map(|bridge| Some((bridge.vni, registry.bridge(bridge.vni)?)));
+    let unpoliced = config.bridges.iter().filter(|bridge| bridge.accept_group_policies.is_none());
+    let pairs = unpoliced.filter_map(|bridge| Some((bridge.vni, registry.bridge(bridge.vni)?)));
     let named = remotes.iter().filter_map(|address| Some((*address, registry.tunnel(*address)?)));
     Ok(Snapshot {
         ports: compile_ports(config, facts, registry, &vtep),
         vtep,
         vnis: VniMap::new(pairs),
+        group_policies: compile_group_policies(config, registry),
         remotes: RemoteMap::new(named),
         exception: ExceptionPath::default(),
         remarking: remarking(config),
+        encapsulations: compile_encapsulations(config, registry, bridges.len()),
         bridges,
         domains,
         members,
         tunnels,
         next_hops,
+        next_hop_groups: Vec::new(),
     })
 }
 
@@ -154,13 +174,24 @@ fn member_names(bridge: &model::Bridge) -> impl Iterator<Item = super::registry:
 
 fn compile_tunnels(config: &Config, remotes: &[IpAddr], registry: &Registry, length: usize) -> Vec<Tunnel> {
     let mut tunnels = vec![Tunnel { address: config.vtep.address }; length];
-    for &address in remotes {
-        let place = registry.tunnel(address).and_then(|index| tunnels.get_mut(usize::from(index.0)));
-        if let Some(tunnel) = place {
+    let remotes = remotes.iter().map(|address| (*address, registry.tunnel(*address)));
+    let groups = groups(config).map(|(address, port)| (address, registry.group(address, port)));
+    for (address, index) in remotes.chain(groups) {
+        if let Some(tunnel) = index.and_then(|index| tunnels.get_mut(usize::from(index.0))) {
             *tunnel = Tunnel { address };
         }
     }
     tunnels
+}
+
+/// The groups of the underlay with each of their ports, repeats included.
+pub fn groups(config: &Config) -> impl Iterator<Item = (IpAddr, PortIndex)> + '_ {
+    let groups = config.bridges.iter().filter_map(|bridge| bridge.flooding.group.as_ref());
+    groups.flat_map(|group| group.ports.iter().map(|port| (group.address, *port)))
+}
+
+fn group_names(config: &Config) -> impl Iterator<Item = TunnelName> + '_ {
+    groups(config).map(|(address, port)| TunnelName::Group(address, port))
 }
 
 fn compile_next_hops(config: &Config, facts: &[PortFacts], registry: &Registry, length: usize) -> Vec<NextHop> {
@@ -171,7 +202,19 @@ fn compile_next_hops(config: &Config, facts: &[PortFacts], registry: &Registry, 
             *place = way;
         }
     }
+    for (address, port) in groups(config) {
+        let neighbour = model::Neighbour { address, mac: group_mac(address), port };
+        let place = registry.group(address, port).and_then(|index| next_hops.get_mut(usize::from(index.0)));
+        if let (Some(place), Some(way)) = (place, next_hop(config, &neighbour, facts, u16::MAX)) {
+            *place = way;
+        }
+    }
     next_hops
+}
+
+/// The next hop as one of a group: the neighbour behind its uplink.
+pub(super) fn adjacency(port: PortIndex, mac: MacAddr, facts: &[PortFacts]) -> Option<Adjacency> {
+    Some(Adjacency::new(port, facts.get(usize::from(port.0))?.mac, mac))
 }
 
 /// The way to a remote VTEP by a neighbour, for IP packets of at most `mtu` bytes, or what its port takes if less.
@@ -191,8 +234,8 @@ pub(super) fn next_hop(
         source_mac: port.mac,
         destination_mac: neighbour.mac,
         addresses,
-        udp_port: config.vtep.udp_port,
         ttl: config.vtep.ttl,
+        checksum_ipv4: config.vtep.udp_checksum_ipv4 == UdpChecksum::Full,
         mtu: mtu.min(port.mtu),
     };
     Some(NextHop::new(neighbour.port, &outer))
@@ -251,26 +294,44 @@ fn compile_bridges(
         let Some(index) = registry.bridge(bridge.vni) else { continue };
         let said = kernel.get(&bridge.vni).into_iter().flat_map(|said| &said.flood_list);
         let said = said.filter(|address| !bridge.remotes.contains(address));
-        let flood_list: Box<[TunnelIndex]> =
+        let remotes: Vec<TunnelIndex> =
             bridge.remotes.iter().chain(said).filter_map(|address| registry.tunnel(*address)).collect();
+        let group = bridge.flooding.group.iter();
+        let group = group.flat_map(|group| group.ports.iter().filter_map(|port| registry.group(group.address, *port)));
+        let flood_list = remotes.iter().copied().chain(group).collect();
         let fixed = fixed.get(&bridge.vni).into_iter().flatten().filter_map(|address| registry.tunnel(*address));
-        let sources: BTreeSet<TunnelIndex> = flood_list.iter().copied().chain(fixed).collect();
+        let sources: BTreeSet<TunnelIndex> = remotes.into_iter().chain(fixed).collect();
         let members: Box<[MemberIndex]> = member_names(bridge).filter_map(|name| registry.member(&name)).collect();
         let place = usize::from(index.0);
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
             *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
-            *domain = BroadcastDomain {
-                members,
-                flood_list,
-                sources: sources.into_iter().collect(),
-                neighbours: Neighbours {
-                    learning: bridge.learns_bindings(),
-                    suppression: bridge.neighbour_suppression,
-                },
-            };
+            let sources = sources.into_iter().collect();
+            let discovers = bridge.flooding.group.is_some() && !bridge.source_check;
+            let neighbours =
+                Neighbours { learning: bridge.learns_bindings(), suppression: bridge.neighbour_suppression };
+            *domain = BroadcastDomain { members, flood_list, sources, discovers, rules: None, neighbours };
         }
     }
     (bridges, domains)
+}
+
+fn compile_encapsulations(config: &Config, registry: &Registry, length: usize) -> Vec<Encapsulation> {
+    let mut encapsulations = vec![Encapsulation::new(Vni::default(), None, config.vtep.udp_port); length];
+    for bridge in &config.bridges {
+        let place = registry.bridge(bridge.vni).and_then(|index| encapsulations.get_mut(usize::from(index.0)));
+        if let Some(place) = place {
+            *place = Encapsulation::new(bridge.vni, bridge.group_policy, config.udp_port_of(bridge));
+        }
+    }
+    encapsulations
+}
+
+fn compile_group_policies(config: &Config, registry: &Registry) -> FxHashMap<Vni, GroupPolicies> {
+    let policies = |bridge: &model::Bridge| {
+        let accepted = bridge.accept_group_policies.clone()?.into();
+        Some((bridge.vni, GroupPolicies { bridge: registry.bridge(bridge.vni)?, accepted }))
+    };
+    config.bridges.iter().filter_map(policies).collect()
 }
 
 fn policy(bridge: &model::Bridge) -> BridgePolicy {
@@ -303,13 +364,32 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep
             }
         }
     }
-    let port = |((map, facts), port): ((Option<AccessMap>, &PortFacts), &model::Port)| Port {
+    let mut groups = underlay_groups(config, registry);
+    let port = |(index, ((map, facts), port)): (usize, ((Option<AccessMap>, &PortFacts), &model::Port))| Port {
         mac: facts.mac,
         mtu: facts.mtu,
-        side: map.map_or_else(|| PortSide::Uplink(Box::new(OuterPattern::new(vtep, facts.mac))), PortSide::Access),
+        groups: groups.remove(&PortIndex(index as u16)).unwrap_or_default(),
+        storm: port_rates(&port.storm, facts.receivers),
+        side: map.map_or_else(|| PortSide::Uplink(UplinkPatterns::new(vtep, facts.mac)), PortSide::Access),
         link_local: link_local(port),
     };
-    maps.into_iter().zip(facts).zip(&config.ports).map(port).collect()
+    maps.into_iter().zip(facts).zip(&config.ports).enumerate().map(port).collect()
+}
+
+/// The groups that each uplink receives.
+fn underlay_groups(config: &Config, registry: &Registry) -> FxHashMap<PortIndex, UnderlayGroups> {
+    let mut ports = FxHashMap::<PortIndex, FxHashMap<IpAddr, BTreeSet<BridgeIndex>>>::default();
+    for bridge in &config.bridges {
+        let (Some(index), Some(group)) = (registry.bridge(bridge.vni), &bridge.flooding.group) else { continue };
+        for port in &group.ports {
+            ports.entry(*port).or_default().entry(group.address).or_default().insert(index);
+        }
+    }
+    let group = |(address, bridges): (IpAddr, BTreeSet<BridgeIndex>)| UnderlayGroup {
+        address,
+        bridges: bridges.into_iter().collect(),
+    };
+    ports.into_iter().map(|(port, groups)| (port, UnderlayGroups::new(groups.into_iter().map(group)))).collect()
 }
 
 fn link_local(port: &model::Port) -> LinkLocal {

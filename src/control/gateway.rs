@@ -1,6 +1,7 @@
 //! The gateway's state and its rounds: what the control thread runs.
 
 mod following;
+mod next_hop_groups;
 mod paths;
 
 use std::io;
@@ -14,17 +15,20 @@ use tracing::warn;
 use self::paths::PathState;
 use super::bindings::{Against, Bindings};
 use super::compile::{PortFacts, compile};
+use super::discovery::Discovery;
 use super::kernel::Kernel;
-use super::learning::{BridgeRules, Learning, Rules};
+use super::learning::{BridgeRules, Learning, Rules, is_place_of};
 use super::registry::{Exhausted, Registry};
 use super::requests::FdbRequest;
+use super::snooping::Snooping;
 use super::static_entries::StaticChanges;
 use super::underlay::Reach;
 use crate::config::Config;
 use crate::config::model::{Control, Port};
 use crate::tables::learning::LearnRing;
-use crate::tables::{ExceptionPath, Snapshot, Tables};
+use crate::tables::{ExceptionPath, FdbKey, Snapshot, Tables};
 use crate::telemetry::ControlTelemetry;
+use crate::wire::MacAddr;
 
 /// The config that runs, with the indices its parts have. Published as a whole at each reload.
 #[derive(Clone, Debug)]
@@ -83,6 +87,10 @@ pub struct Gateway {
     kernel: Option<Kernel>,
     /// What of that people see.
     reach: Arc<ArcSwap<Reach>>,
+    /// Remote VTEPs that nobody named.
+    discovery: Discovery,
+    /// Who wants which multicast group.
+    snooping: Snooping,
     /// What is known of the paths to remote VTEPs.
     paths: PathState,
     /// When the last snapshot with the kernel's flood lists and remote VTEPs was ready, and how long it took.
@@ -107,11 +115,13 @@ impl Gateway {
         telemetry: Arc<ControlTelemetry>,
     ) -> Result<Self, StartError> {
         let mut registry = Registry::default();
-        let snapshot = compile(&config, &ports, &mut registry)?;
+        let mut snapshot = compile(&config, &ports, &mut registry)?;
+        let now = Instant::now();
+        let mut snooping = Snooping::new(Arc::clone(&telemetry), now);
+        snooping.adopt(&mut snapshot);
         let (max_entries, max_bindings) = (config.fdb.max_entries, config.fdb.max_bindings);
         let (tables, writer, binding_writer) = Tables::new(snapshot, max_entries as usize, max_bindings as usize)
             .map_err(|source| StartError::Memory { max_entries, max_bindings, source })?;
-        let now = Instant::now();
         let running = Arc::new(Running { config: Arc::new(config), ports, registry });
         let mut gateway = Self {
             tables,
@@ -121,6 +131,8 @@ impl Gateway {
             retired: Vec::new(),
             kernel: None,
             reach: Arc::default(),
+            discovery: Discovery::new(now),
+            snooping,
             paths: PathState::new(now),
             reshaped: (now, Duration::ZERO),
             stations_missing: false,
@@ -160,6 +172,7 @@ impl Gateway {
         snapshot.exception = self.tables.snapshot.load().exception;
         let running = Arc::new(Running { config: Arc::new(config), ports: before.ports.clone(), registry });
         self.lead(&mut snapshot, &running);
+        self.snooping.adopt(&mut snapshot);
         self.paths.mtus.apply(&mut snapshot, &running.registry);
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::clone(&running));
@@ -249,6 +262,7 @@ impl Gateway {
         let now_tick = self.tables.age.now();
         let followed = self.follow_on(now);
         self.follow_paths(now);
+        self.snoop(now);
         self.bindings.take_reports();
         let snapshot = self.tables.snapshot.load_full();
         let events = self.learning.drain(&snapshot, now_tick, now);
@@ -265,6 +279,26 @@ impl Gateway {
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.last_round = now;
         events + reports + followed + usize::from(flushing)
+    }
+}
+
+impl Gateway {
+    /// Takes in what workers heard of multicast groups, and publishes what has changed by it.
+    fn snoop(&mut self, now: Instant) {
+        let snapshot = self.tables.snapshot.load();
+        let snooping = &mut self.snooping;
+        if !snooping.is_idle() {
+            self.learning.take_heard(|heard| {
+                let domain = snapshot.domains.get(usize::from(heard.bridge.0));
+                // A VTEP that is not known yet can be reached by the bridge's group, where it has one.
+                let is_reached = domain.is_some_and(|domain| domain.discovers)
+                    || is_place_of(FdbKey::new(heard.bridge, MacAddr::ZERO), heard.place, &snapshot);
+                if is_reached {
+                    snooping.hear(&heard, now);
+                }
+            });
+        }
+        snooping.round(&snapshot, now);
     }
 }
 

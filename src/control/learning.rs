@@ -23,6 +23,7 @@ use crate::config::model::{MoveDamping, Port};
 use crate::tables::fdb::{AgeTick, FdbKey, FdbValue, FdbWriter, InsertError, Inserted};
 use crate::tables::learning::{LearnEvent, LearnRing, PathMtu};
 use crate::tables::snapshot::Bridge;
+use crate::tables::snooping::Heard;
 use crate::tables::{BridgeIndex, Location, LocationKind, Snapshot, TunnelIndex};
 use crate::telemetry::{ControlTelemetry, FdbEvent, StationChange};
 
@@ -128,6 +129,20 @@ impl Learning {
             }
         }
         taken
+    }
+
+    /// Gives `take` the unknown VTEPs that the workers reported.
+    pub fn take_remotes(&self, mut take: impl FnMut(IpAddr)) {
+        for ring in &self.rings {
+            std::iter::from_fn(|| ring.take_remote()).take(LearnRing::REMOTES).for_each(&mut take);
+        }
+    }
+
+    /// Gives `take` what the workers heard of multicast groups.
+    pub fn take_heard(&self, mut take: impl FnMut(Heard)) {
+        for ring in &self.rings {
+            std::iter::from_fn(|| ring.take_heard()).take(LearnRing::HEARD).for_each(&mut take);
+        }
     }
 
     /// What a worker was told of a path, if there is something.

@@ -7,6 +7,7 @@ pub mod adoption;
 pub mod bindings;
 pub mod check;
 pub mod compile;
+pub mod discovery;
 pub mod flight_recorder;
 pub mod gateway;
 pub mod kernel;
@@ -15,7 +16,9 @@ pub mod path_mtu;
 pub mod registry;
 pub mod requests;
 pub mod slots;
+pub mod snooping;
 mod static_entries;
+mod storm;
 pub mod underlay;
 
 pub use compile::{PortFacts, compile};

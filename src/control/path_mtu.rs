@@ -69,13 +69,16 @@ impl PathMtus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::registry::TunnelName;
 
     const NEAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
     const FAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 3));
 
     fn registry(remotes: &[IpAddr]) -> Registry {
         let mut registry = Registry::default();
-        registry.assign(std::iter::empty(), std::iter::empty(), remotes.iter().copied()).expect("indices enough");
+        registry
+            .assign(std::iter::empty(), std::iter::empty(), remotes.iter().copied().map(TunnelName::Remote))
+            .expect("indices enough");
         registry
     }
 

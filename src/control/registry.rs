@@ -26,12 +26,21 @@ pub struct Exhausted {
 /// What names an access member: its bridge, its port and its VLAN there.
 pub type MemberName = (Vni, PortIndex, AccessVlan);
 
+/// What names a place of the tunnel table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TunnelName {
+    /// A remote VTEP.
+    Remote(IpAddr),
+    /// A multicast group of the underlay, on one uplink.
+    Group(IpAddr, PortIndex),
+}
+
 /// The indices in use.
 #[derive(Clone, Debug)]
 pub struct Registry {
     bridges: Indices<Vni>,
     members: Indices<MemberName>,
-    tunnels: Indices<IpAddr>,
+    tunnels: Indices<TunnelName>,
 }
 
 impl Default for Registry {
@@ -54,7 +63,7 @@ impl Registry {
         &mut self,
         bridges: impl Iterator<Item = Vni>,
         members: impl Iterator<Item = MemberName>,
-        tunnels: impl Iterator<Item = IpAddr>,
+        tunnels: impl Iterator<Item = TunnelName>,
     ) -> Result<(), Exhausted> {
         self.bridges.assign(bridges)?;
         self.members.assign(members)?;
@@ -76,7 +85,13 @@ impl Registry {
     /// A remote VTEP's index.
     #[must_use]
     pub fn tunnel(&self, address: IpAddr) -> Option<TunnelIndex> {
-        self.tunnels.get(&address).map(|index| TunnelIndex(index as u16))
+        self.tunnels.get(&TunnelName::Remote(address)).map(|index| TunnelIndex(index as u16))
+    }
+
+    /// The index of a group on an uplink.
+    #[must_use]
+    pub fn group(&self, address: IpAddr, port: PortIndex) -> Option<TunnelIndex> {
+        self.tunnels.get(&TunnelName::Group(address, port)).map(|index| TunnelIndex(index as u16))
     }
 
     /// Places in the bridge, member and tunnel tables: one more than the largest index ever given.

@@ -4,9 +4,10 @@
 //! way. When ways come or go, a slot keeps its way if that is still there and is not owed fewer slots now, so that
 //! flows which need not move stay where they are, in order.
 
-/// The slots of a remote VTEP with more than one way: enough that each of eight equal ways has its share to within a
-/// per cent or so.
-pub const SLOTS: usize = 64;
+use crate::tables::next_hop_group::BUCKETS;
+
+/// The slots of a remote VTEP with more than one way: the buckets of its group.
+pub const SLOTS: usize = BUCKETS;
 
 /// The way of every slot, as its place in `weights`: one slot for one way, [`SLOTS`] for more, none for none.
 ///

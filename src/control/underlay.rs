@@ -49,8 +49,22 @@ pub struct Ways {
     pub slots: Vec<usize>,
 }
 
+impl Ways {
+    /// The share of the flows that go by the way at this place in the list, 0 to 1.
+    #[must_use]
+    pub fn share(&self, place: usize) -> f64 {
+        self.slots.iter().filter(|slot| **slot == place).count() as f64 / self.slots.len().max(1) as f64
+    }
+
+    /// The way that all flows go by if they cannot be spread: that of the first slot.
+    #[must_use]
+    pub fn first(&self) -> Option<&Way> {
+        self.list.get(*self.slots.first()?)
+    }
+}
+
 /// For people: every remote VTEP whose way the kernel says, whether it is reached, and how.
-pub type Reach = BTreeMap<IpAddr, (RemoteState, Vec<Way>)>;
+pub type Reach = BTreeMap<IpAddr, (RemoteState, Ways)>;
 
 /// What [`Underlay::settle`] has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -266,7 +280,7 @@ impl Underlay {
     /// For people: every remote VTEP, its state and its ways.
     #[must_use]
     pub fn reach(&self) -> Reach {
-        let reach = |remote: &Remote| (remote.state, remote.ways.list.clone());
+        let reach = |remote: &Remote| (remote.state, remote.ways.clone());
         self.remotes.iter().map(|(address, remote)| (*address, reach(remote))).collect()
     }
 

@@ -40,7 +40,8 @@ impl Nic for PortNic {
     }
 }
 
-/// The ports' interfaces, as the config wants them.
+/// The ports that have something to do with the kernel, or with groups of the underlay: uplinks, and access ports that
+/// punt; with interfaces as the config wants them.
 ///
 /// # Errors
 /// [`DaemonError::Tap`] and [`DaemonError::AccessTap`], where one cannot be had and the config asks for it; where it does
@@ -48,19 +49,31 @@ impl Nic for PortNic {
 pub fn open(config: &Config, ports: &[RunningPort]) -> Result<Vec<PortInterface>, DaemonError> {
     let mut interfaces = Vec::new();
     for (index, (port, running)) in config.ports.iter().zip(ports).enumerate() {
+        let index = PortIndex(index as u16);
+        let alone = || {
+            let nic = PortNic { port: running.port.clone(), mac: port.mac };
+            PortInterface::without(index, &port.name, running.facts.mac, config.vtep.address, Box::new(nic))
+        };
         let traffic = match port.role {
             PortRole::Uplink if config.vtep.underlay != Underlay::Static => Traffic::AllButVxlan,
+            PortRole::Uplink => {
+                interfaces.push(alone());
+                continue;
+            }
             PortRole::Access if port.link_local == Some(LinkLocal::Punt) => Traffic::LinkLocal,
-            PortRole::Uplink | PortRole::Access => continue,
+            PortRole::Access => continue,
         };
-        match open_one((PortIndex(index as u16), traffic), port, running) {
+        match open_one((index, traffic), port, running) {
             Ok(interface) => interfaces.push(interface),
             Err(error) if traffic == Traffic::LinkLocal => return Err(DaemonError::AccessTap(error)),
             Err(error) if config.vtep.underlay == Underlay::Kernel => return Err(error.into()),
-            Err(error) => warn!(
-                "{error}. The port works without, as with `underlay = \"static\"` in [vtep]: write that there if it is \
-                 what you want"
-            ),
+            Err(error) => {
+                warn!(
+                    "{error}. The port works without, as with `underlay = \"static\"` in [vtep]: write that there if it is \
+                     what you want"
+                );
+                interfaces.push(alone());
+            }
         }
     }
     Ok(interfaces)
@@ -91,7 +104,7 @@ impl Exceptions {
         if interfaces.is_empty() {
             return Ok(None);
         }
-        let watch = Watch::new(tables.snapshot.load().vtep.address, &mut interfaces);
+        let watch = Watch::new(&tables.snapshot.load(), &mut interfaces);
         let published = watch.published();
         let thread = ExceptionThread::spawn(interfaces, watch, ends, Arc::clone(telemetry), Arc::clone(tables))
             .map_err(|source| DaemonError::System { what: "the thread of the exception path", source })?;

@@ -50,7 +50,7 @@ pub fn open(eal: &Eal, config: &Config, pool: &PacketPool) -> Result<(Vec<Runnin
     for (index, port) in config.ports.iter().enumerate() {
         let (opened, plan) = open_one(eal, port, workers, pool)?;
         let mac = port.mac.map_or_else(|| opened.port.mac(), Ok)?;
-        let facts = PortFacts { mac, mtu: opened.port.mtu()? };
+        let facts = PortFacts { mac, mtu: opened.port.mtu()?, receivers: plan.receive };
         info!(port = port.name, device = port.device, mac = %facts.mac, mtu = facts.mtu, "port opened");
         running.push(RunningPort { port: opened.port.clone(), role: port.role, plan, facts });
         deal(PortIndex(index as u16), opened, plan, &mut queues);

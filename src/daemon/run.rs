@@ -29,7 +29,7 @@ use crate::exception::{PortInterface, TapError, Traffic, WorkerEnd, connect};
 use crate::netlink::{Listener, SocketError};
 use crate::tables::Tables;
 use crate::tables::learning::LearnRing;
-use crate::telemetry::{ControlTelemetry, ExceptionTelemetry, WorkerHandle, WorkerTelemetry};
+use crate::telemetry::{ControlTelemetry, Entropy, ExceptionTelemetry, WorkerHandle, WorkerTelemetry};
 use crate::worker::Worker;
 use crate::worker::outlet::Outlets;
 
@@ -140,6 +140,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         tables: Arc::clone(gateway.tables()),
         running: Arc::clone(gateway.running()),
         reach: Arc::clone(gateway.reach()),
+        entropy: Entropy::default(),
         paths: Arc::clone(gateway.paths()),
         reload,
         fdb_requests,
@@ -177,7 +178,8 @@ fn follow_kernel(
     if underlay == Underlay::Static {
         return Ok(());
     }
-    let uplinks = interfaces.iter().filter(|interface| interface.traffic() == Traffic::AllButVxlan);
+    let uplinks =
+        interfaces.iter().filter(|interface| interface.traffic() == Traffic::AllButVxlan && interface.has_interface());
     let uplink = |uplink: &PortInterface| Uplink { port: uplink.port(), interface: uplink.interface().to_owned() };
     let uplinks: Vec<Uplink> = uplinks.map(uplink).collect();
     match Listener::start().and_then(|listener| Kernel::follow(listener, uplinks, Arc::clone(telemetry))) {

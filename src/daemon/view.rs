@@ -13,12 +13,12 @@ use super::ports::RunningPort;
 use crate::api::GatewayView;
 use crate::api::fdb::{FdbChange, StationQuery};
 use crate::api::types::{
-    Binding, BindingFilter, BindingKind, BridgeMember, Check, EntryKind, FdbEntry, FdbFilter, Finding, LocalVtep,
-    NextHop, Page, PageRange, Place,
+    Binding, BindingFilter, BindingKind, BridgeMember, Check, EntryKind, FdbEntry, FdbFilter, Finding, GroupMember,
+    LocalVtep, MulticastRouter, NextHop, Page, PageRange, Place,
 };
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
-use crate::config::model::{AccessVlan, PortRole};
+use crate::config::model::{AccessVlan, PortRole, StormLimits};
 use crate::control::check::{self, Checked, check};
 use crate::control::gateway::tick_length;
 use crate::control::learning::is_place_of;
@@ -28,11 +28,13 @@ use crate::control::{FdbRequest, Running};
 use crate::dpdk::clock;
 use crate::netlink::Follower;
 use crate::tables::fdb::{FdbKey, FdbValue};
-use crate::tables::{BindingSource, LocationKind, PortIndex, Snapshot, Tables};
+use crate::tables::snapshot::Bridge;
+use crate::tables::{BindingSource, Location, LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
-    BridgeLabel, BuildInfo, ControlTelemetry, ExceptionTelemetry, MetricsSource, PortReading, PortStatistics,
-    RemoteLabel, WorkerHandle,
+    BridgeLabel, BuildInfo, ControlTelemetry, Entropy, ExceptionTelemetry, GroupLabel, MetricsSource, PortReading,
+    PortStatistics, RemoteLabel, WorkerHandle,
 };
+use crate::wire::membership::group_mac;
 use crate::wire::nd::TargetFlags;
 
 /// How long a reload may take before whoever asked is told that it goes on without them.
@@ -63,6 +65,8 @@ pub struct View {
     pub running: Arc<ArcSwap<Running>>,
     /// The remote VTEPs whose ways the kernel says.
     pub reach: Arc<ArcSwap<Reach>>,
+    /// How flows are spread.
+    pub entropy: Entropy,
     /// The way to the control thread.
     pub reload: Sender<ReloadRequest>,
     /// The way to it for what concerns the FDB.
@@ -96,21 +100,39 @@ impl MetricsSource for View {
         &self.exception
     }
 
+    fn entropy(&self) -> &Entropy {
+        &self.entropy
+    }
+
     fn port_readings(&self) -> Vec<PortReading> {
         let running = self.running.load();
-        let limits = running.config.ports.iter().map(|port| port.max_macs).chain(std::iter::repeat(None));
-        let ports = self.ports.iter().zip(limits).enumerate();
-        ports.map(|(index, (port, limit))| reading(PortIndex(index as u16), port, limit)).collect()
+        let limits = running.config.ports.iter().map(|port| (port.max_macs, port.storm != StormLimits::default()));
+        let ports = self.ports.iter().zip(limits.chain(std::iter::repeat((None, false)))).enumerate();
+        ports.map(|(index, (port, limits))| reading(PortIndex(index as u16), port, limits)).collect()
     }
 
     fn bridge_labels(&self) -> Vec<BridgeLabel> {
         let running = self.running.load();
         let label = |bridge: &crate::config::model::Bridge| {
-            Some(BridgeLabel { index: running.registry.bridge(bridge.vni)?, vni: bridge.vni.get() })
+            Some(BridgeLabel {
+                index: running.registry.bridge(bridge.vni)?,
+                vni: bridge.vni.get(),
+                storm_control: bridge.flooding.storm != StormLimits::default(),
+            })
         };
         let mut labels: Vec<_> = running.config.bridges.iter().filter_map(label).collect();
         labels.sort_by_key(|label| label.vni);
         labels
+    }
+
+    fn group_labels(&self) -> Vec<GroupLabel> {
+        let running = self.running.load();
+        let label = |(address, port)| {
+            let index = running.registry.group(address, port)?;
+            Some(GroupLabel { index, address, port: running.config.port_name(port).to_owned() })
+        };
+        let groups: std::collections::BTreeSet<_> = crate::control::compile::groups(&running.config).collect();
+        groups.into_iter().filter_map(label).collect()
     }
 
     fn remote_labels(&self) -> Vec<RemoteLabel> {
@@ -120,12 +142,12 @@ impl MetricsSource for View {
             mtu: remote.mtu,
             is_path_mtu: remote.path_mtu_seconds.is_some(),
         };
-        self.remotes().into_iter().map(label).collect()
+        self.remotes().into_iter().filter(|remote| !remote.address.is_multicast()).map(label).collect()
     }
 }
 
 /// Reads a port's driver. A port whose device has gone shows as down, with nothing counted.
-fn reading(index: PortIndex, running: &RunningPort, max_macs: Option<u32>) -> PortReading {
+fn reading(index: PortIndex, running: &RunningPort, (max_macs, storm_control): (Option<u32>, bool)) -> PortReading {
     let port = &running.port;
     let link = port.link().ok();
     let statistics = port.statistics().inspect_err(|error| debug!(%error, "a port tells no statistics"));
@@ -139,6 +161,7 @@ fn reading(index: PortIndex, running: &RunningPort, max_macs: Option<u32>) -> Po
         mtu: running.facts.mtu,
         receive_queues: running.plan.receive,
         transmit_queues: running.plan.transmit,
+        storm_control,
         link_up: link.is_some_and(|link| link.up),
         link_mbps: link.and_then(|link| link.speed_mbps),
         max_macs,
@@ -181,7 +204,9 @@ impl GatewayView for View {
         let uplinks = config.ports.iter().filter(|port| port.role == PortRole::Uplink);
         LocalVtep {
             address: config.vtep.address,
+            other_addresses: config.vtep.other_addresses.clone(),
             udp_port: config.vtep.udp_port,
+            other_udp_ports: config.udp_ports().split_off(1),
             uplinks: uplinks.map(|port| port.name.clone()).collect(),
         }
     }
@@ -189,17 +214,27 @@ impl GatewayView for View {
     fn remotes(&self) -> Vec<RemoteState> {
         let running = self.running.load();
         let config = &running.config;
-        let next_hop = |mac, port| NextHop { mac, port: config.port_name(port).to_owned() };
+        let snapshot = self.tables.snapshot.load();
+        let next_hop =
+            |mac, port, share| NextHop { mac, port: config.port_name(port).to_owned(), share_percent: 100.0 * share };
         let mut ways: std::collections::HashMap<_, _> = config
             .neighbours
             .iter()
-            .map(|neighbour| (neighbour.address, (vec![next_hop(neighbour.mac, neighbour.port)], None)))
+            .map(|neighbour| (neighbour.address, (vec![next_hop(neighbour.mac, neighbour.port, 1.0)], None)))
             .collect();
-        for (address, (state, list)) in self.reach.load().iter() {
+        for (address, (state, kernels)) in self.reach.load().iter() {
+            let index = running.registry.tunnel(*address);
+            let way = index.and_then(|index| snapshot.next_hops.get(usize::from(index.0)));
+            let is_spread = way.is_some_and(|way| way.group().is_some());
+            let share = |place, way| match is_spread {
+                true => kernels.share(place),
+                false => f64::from(u8::from(kernels.first() == Some(way))),
+            };
+            let list = kernels.list.iter().enumerate();
+            let list: Vec<_> = list.map(|(place, way)| next_hop(way.mac, way.port, share(place, way))).collect();
             let missing = list.is_empty().then_some(state.name());
-            ways.entry(*address).or_insert((list.iter().map(|way| next_hop(way.mac, way.port)).collect(), missing));
+            ways.entry(*address).or_insert((list, missing));
         }
-        let snapshot = self.tables.snapshot.load();
         let mut bridges = std::collections::HashMap::new();
         for tunnel in snapshot.domains.iter().flat_map(|domain| &domain.flood_list) {
             *bridges.entry(*tunnel).or_insert(0) += 1;
@@ -217,7 +252,15 @@ impl GatewayView for View {
             let path_mtu_seconds = known.map(|known| known.until.saturating_duration_since(now).as_secs());
             Some(RemoteState { index, address, next_hops, missing, bridges, mtu, path_mtu_seconds })
         };
-        all.into_iter().filter_map(state).collect()
+        let mut remotes: Vec<RemoteState> = all.into_iter().filter_map(state).collect();
+        for GroupLabel { index, address, port } in self.group_labels() {
+            let next_hops = vec![NextHop { mac: group_mac(address), port, share_percent: 100.0 }];
+            let bridges = bridges.get(&index).copied().unwrap_or(0);
+            let mtu = snapshot.next_hops.get(usize::from(index.0)).and_then(|way| way.mtu());
+            let state = RemoteState { index, address, next_hops, missing: None, bridges, mtu, path_mtu_seconds: None };
+            remotes.push(state);
+        }
+        remotes
     }
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
@@ -277,6 +320,31 @@ impl GatewayView for View {
         })
     }
 
+    fn multicast(&self, vni: Option<u32>) -> (Vec<MulticastRouter>, Vec<GroupMember>) {
+        let (snapshot, running) = (self.tables.snapshot.load(), self.running.load());
+        let expires = |until: Instant| until.saturating_duration_since(Instant::now()).as_secs();
+        let (mut routers, mut members) = (Vec::new(), Vec::new());
+        let wanted = |bridge: &Bridge| vni.is_none_or(|vni| vni == bridge.vni.get());
+        for (bridge, domain) in snapshot.bridges.iter().zip(&snapshot.domains).filter(|(bridge, _)| wanted(bridge)) {
+            let Some(snooping) = domain.rules.as_ref().and_then(|rules| rules.snooping.as_ref()) else { continue };
+            let (table, vni) = (snooping.load(), bridge.vni.get());
+            for (family, name) in table.families().iter().zip(["ipv4", "ipv6"]) {
+                routers.extend(family.routers_seen.iter().filter_map(|(location, querier, until)| {
+                    let place = place_of(*location, &snapshot, &running)?;
+                    let (family, expires_seconds) = (name.to_owned(), expires(*until));
+                    Some(MulticastRouter { vni, family, place, querier: *querier, expires_seconds })
+                }));
+                members.extend(family.members.iter().filter_map(|(group, location, until)| {
+                    let place = place_of(*location, &snapshot, &running)?;
+                    Some(GroupMember { vni, group: *group, place, expires_seconds: expires(*until) })
+                }));
+            }
+        }
+        routers.sort_by(|a, b| (a.vni, &a.family, &a.place).cmp(&(b.vni, &b.family, &b.place)));
+        members.sort_by(|a, b| (a.vni, a.group, &a.place).cmp(&(b.vni, b.group, &b.place)));
+        (routers, members)
+    }
+
     fn config_toml(&self) -> String {
         self.running.load().config.to_toml()
     }
@@ -332,17 +400,7 @@ impl View {
         if !is_place_of(key, value.location(), snapshot) {
             return None;
         }
-        let place = match value.location().kind() {
-            LocationKind::Access(member) => {
-                let member = snapshot.members.get(member.0 as usize)?;
-                let port = running.config.port_name(member.port).to_owned();
-                let vlan = member.tags.outermost().map(|tag| tag.vlan()).filter(|vlan| *vlan != 0);
-                Place::Port { port, vlan, inner_vlan: member.tags.inner().map(|vlan| vlan.get()) }
-            }
-            LocationKind::Tunnel(tunnel) => {
-                Place::Remote { remote: snapshot.tunnels.get(usize::from(tunnel.0))?.address }
-            }
-        };
+        let place = place_of(value.location(), snapshot, running)?;
         let age = tick * u32::from(self.tables.age.now().since(value.tick()));
         let kind = match value {
             value if value.is_static() => EntryKind::Static,
@@ -370,6 +428,19 @@ fn member(port: &str, vlan: AccessVlan) -> BridgeMember {
         untagged: vlan.has_untagged(),
         priority_tag: vlan == AccessVlan::PriorityTagged,
     }
+}
+
+/// A place as people read it.
+fn place_of(location: Location, snapshot: &Snapshot, running: &Running) -> Option<Place> {
+    Some(match location.kind() {
+        LocationKind::Access(member) => {
+            let member = snapshot.members.get(member.0 as usize)?;
+            let port = running.config.port_name(member.port).to_owned();
+            let vlan = member.tags.outermost().map(|tag| tag.vlan()).filter(|vlan| *vlan != 0);
+            Place::Port { port, vlan, inner_vlan: member.tags.inner().map(|vlan| vlan.get()) }
+        }
+        LocationKind::Tunnel(tunnel) => Place::Remote { remote: snapshot.tunnels.get(usize::from(tunnel.0))?.address },
+    })
 }
 
 /// A check as the control socket gives it.

@@ -25,6 +25,12 @@
 //! kernel to the worker does not overflow: while it is full, TAPs are not read, and the kernel's own queue grows, drops
 //! and counts (`ip -s link`).
 //!
+//! # Groups
+//!
+//! The multicast groups of the underlay are joined by the kernel on the interfaces. On an uplink without one, this thread
+//! is itself the host that reports them: workers give it the queries, and it sends its reports through the ring from the
+//! kernel.
+//!
 //! # What stays
 //!
 //! TAPs are persistent: addresses, routes and sessions on them survive the gateway. While no gateway runs, their carrier
@@ -32,7 +38,9 @@
 
 mod frame_ring;
 mod link;
+mod memberships;
 mod port_interface;
+mod speaker;
 mod tap;
 mod thread;
 mod watch;

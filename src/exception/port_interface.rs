@@ -1,12 +1,17 @@
 //! A port as the exception path sees it: a NIC on one side, an interface of the kernel on the other.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Instant;
 
 use tracing::{info, warn};
 
+use super::memberships::Memberships;
+use super::speaker::Speaker;
 use super::tap::{Tap, TapError};
 use crate::tables::PortIndex;
 use crate::wire::MacAddr;
+use crate::wire::membership::{Multicast, recognise};
 
 /// How a NIC receives groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +57,85 @@ pub struct PortInterface {
     carrier: Option<bool>,
     groups: Option<BTreeSet<MacAddr>>,
     told: Option<Groups>,
+    host: Host,
+    /// Why a group of the underlay could not be joined, as it was last said.
+    not_joined_because: Option<String>,
     /// Why a removed interface could not be made again, as it was last said.
     lost_because: Option<String>,
 }
 
+/// Who joins groups of the underlay on the uplink.
+enum Host {
+    /// The kernel, on the interface.
+    Kernel(Memberships),
+    /// The gateway itself, for there is to be no interface.
+    Gateway(Speaker),
+}
+
 impl PortInterface {
+    /// An uplink that has no interface in the kernel. `vtep` is the gateway's address, and `mac` the port's.
+    #[must_use]
+    pub fn without(port: PortIndex, name: &str, mac: MacAddr, vtep: IpAddr, nic: Box<dyn Nic>) -> Self {
+        Self {
+            port,
+            traffic: Traffic::AllButVxlan,
+            name: name.to_owned(),
+            interface: String::new(),
+            nic,
+            tap: None,
+            mac,
+            mtu: 0,
+            carrier: None,
+            groups: None,
+            told: None,
+            host: Host::Gateway(Speaker::new(mac, vtep)),
+            not_joined_because: None,
+            lost_because: None,
+        }
+    }
+
+    /// True for one that is to have an interface in the kernel.
+    #[must_use]
+    pub fn has_interface(&self) -> bool {
+        matches!(self.host, Host::Kernel(_))
+    }
+
+    /// Joins these groups of the underlay, and leaves all others.
+    pub(super) fn join(&mut self, wanted: &BTreeSet<IpAddr>, now: Instant) {
+        let index = self.index();
+        let joined = match (&mut self.host, index) {
+            (Host::Gateway(speaker), _) => {
+                speaker.follow(wanted, now);
+                Ok(())
+            }
+            (Host::Kernel(memberships), Some(index)) => memberships.follow(index, wanted),
+            (Host::Kernel(_), None) => Ok(()),
+        };
+        let reason = joined.err().map(|error| error.to_string());
+        // It is tried again each second, and said once.
+        if let Some(reason) = reason.as_ref().filter(|reason| self.not_joined_because.as_ref() != Some(*reason)) {
+            let (port, interface) = (&self.name, &self.interface);
+            warn!(port, interface, "a multicast group of the underlay is not joined: {reason}");
+        }
+        self.not_joined_because = reason;
+    }
+
+    /// Gives `send` what is due to be said of groups, where the gateway itself says it.
+    pub(super) fn speak(&mut self, now: Instant, send: impl FnMut(&[u8])) {
+        if let Host::Gateway(speaker) = &mut self.host {
+            speaker.speak(now, send);
+        }
+    }
+
+    /// Takes a packet that the NIC received and that is for the gateway as a host of groups: a query.
+    pub(super) fn hear(&mut self, packet: &[u8], now: Instant) {
+        if let (Host::Gateway(speaker), Some(Multicast::Query(query))) =
+            (&mut self.host, recognise(packet, packet.len()))
+        {
+            speaker.hear(&query, now);
+        }
+    }
+
     /// Takes over or makes the interface of the port `name`, which has this MAC address and MTU, for this traffic.
     ///
     /// # Errors
@@ -84,6 +163,8 @@ impl PortInterface {
             carrier: None,
             groups: None,
             told: None,
+            host: Host::Kernel(Memberships::default()),
+            not_joined_because: None,
             lost_because: None,
         };
         opened.follow_link();
@@ -121,13 +202,15 @@ impl PortInterface {
     /// Gives the interface up, because it has been removed. It is made again by [`PortInterface::restore`].
     pub(super) fn lose(&mut self) {
         if self.tap.take().is_some() {
+            // What was joined is gone with the interface.
+            self.host = Host::Kernel(Memberships::default());
             warn!(port = self.name, interface = self.interface, "the interface was removed; it will be made again");
         }
     }
 
     /// Makes an interface again that has been removed.
     pub(super) fn restore(&mut self) {
-        if self.tap.is_some() {
+        if self.tap.is_some() || !self.has_interface() {
             return;
         }
         match Tap::open(&self.interface, self.mac, self.mtu) {
@@ -149,17 +232,33 @@ impl PortInterface {
 
     /// Mirrors the NIC's link.
     pub(super) fn follow_link(&mut self) {
-        let (Some(tap), Some(up)) = (&self.tap, self.nic.is_up()) else { return };
+        let Some(up) = self.nic.is_up() else { return };
         if self.carrier == Some(up) {
             return;
         }
-        match tap.set_carrier(up) {
-            Ok(()) => {
+        match self.tap.as_ref().map(|tap| tap.set_carrier(up)) {
+            Some(Ok(())) => {
                 let link = if up { "up" } else { "down" };
                 info!(port = self.name, interface = self.interface, link, "the interface follows the link");
-                self.carrier = Some(up);
             }
-            Err(error) => self.complain("take the link's state", &error),
+            Some(Err(error)) => return self.complain("take the link's state", &error),
+            None if self.has_interface() => return,
+            None => {}
+        }
+        let returns = up && self.carrier == Some(false);
+        self.carrier = Some(up);
+        if returns {
+            self.say_again();
+        }
+    }
+
+    /// Has the groups of the underlay reported to whom the link leads to now.
+    fn say_again(&mut self) {
+        let index = self.index();
+        match (&mut self.host, index) {
+            (Host::Gateway(speaker), _) => speaker.link_up(Instant::now()),
+            (Host::Kernel(memberships), Some(index)) => memberships.renew(index),
+            (Host::Kernel(_), None) => {}
         }
     }
 
@@ -180,6 +279,11 @@ impl PortInterface {
         }
     }
 
+    /// True where the NIC was told groups.
+    pub(super) fn has_told_groups(&self) -> bool {
+        self.told.is_some()
+    }
+
     /// Has the NIC receive these groups, if they are others than before.
     pub(super) fn follow_groups(&mut self, groups: BTreeSet<MacAddr>) {
         if self.groups.as_ref() == Some(&groups) {
@@ -190,7 +294,7 @@ impl PortInterface {
         if self.told != Some(told) {
             let port = &self.name;
             match told {
-                Groups::Listed => info!(port, "the NIC receives the multicast groups that the kernel has joined"),
+                Groups::Listed => info!(port, "the NIC receives the multicast groups that are joined"),
                 Groups::All => info!(port, "the NIC receives all multicast: its driver takes no list of groups"),
             }
         }

@@ -37,6 +37,8 @@ const BUFFER: usize = 65_536 + 64;
 const SHORT: Duration = Duration::from_micros(50);
 /// How long it sleeps otherwise.
 const LONG: Duration = Duration::from_millis(1);
+/// How long it sleeps where no uplink has an interface: there is nothing but now and then a query to be answered.
+const ALONE: Duration = Duration::from_millis(20);
 /// How long after the last packet it goes on with short sleeps.
 const ACTIVE: Duration = Duration::from_millis(20);
 
@@ -110,7 +112,8 @@ impl ExceptionThread {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let buffer = vec![0; BUFFER];
-        let mut ferry = Ferry { interfaces, watch, ends, telemetry, tables, buffer };
+        let patience = if interfaces.iter().any(PortInterface::has_interface) { LONG } else { ALONE };
+        let mut ferry = Ferry { interfaces, watch, ends, telemetry, tables, buffer, patience };
         let body = move || ferry.run(&seen);
         let thread = std::thread::Builder::new().name("vtepd-exception".to_owned()).spawn(body)?;
         Ok(Self { stop, thread })
@@ -133,26 +136,39 @@ struct Ferry {
     telemetry: Arc<ExceptionTelemetry>,
     tables: Arc<Tables>,
     buffer: Vec<u8>,
+    /// How long it sleeps while nothing moves.
+    patience: Duration,
 }
 
 impl Ferry {
     fn run(&mut self, stop: &AtomicBool) {
         let mut active_until = Instant::now();
         while !stop.load(Ordering::Relaxed) {
-            let (address, udp_port) = {
-                let vtep = &self.tables.snapshot.load().vtep;
-                (vtep.address, vtep.udp_port)
-            };
-            let moved = self.serve_workers() + self.read_interfaces(udp_port);
+            let snapshot = self.tables.snapshot.load_full();
+            let moved = self.serve_workers() + self.read_interfaces(&snapshot.vtep.udp_ports);
             let now = Instant::now();
-            self.watch.look(now, address, &mut self.interfaces);
+            self.watch.look(now, &snapshot, &mut self.interfaces);
+            // Asleep it must not keep the memory of a snapshot that was replaced.
+            drop(snapshot);
+            self.speak(now);
             if moved > 0 {
                 active_until = now + ACTIVE;
             } else {
-                self.wait(if now < active_until { SHORT } else { LONG });
+                self.wait(if now < active_until { SHORT } else { self.patience });
             }
         }
         self.serve_workers();
+    }
+
+    /// Sends what is due to be said of groups on uplinks without an interface. What finds no room is said by the next
+    /// report.
+    fn speak(&mut self, now: Instant) {
+        for interface in &mut self.interfaces {
+            let (port, ring) = (interface.port(), &mut self.ends.from_kernel);
+            interface.speak(now, |frame| {
+                let _ = ring.push(port, || std::iter::once(frame));
+            });
+        }
     }
 
     /// Empties the workers' rings, class by class, a turn from each. Gives how many frames that was.
@@ -178,7 +194,7 @@ impl Ferry {
 
     /// Reads from each interface for a turn, as long as there is room for what it may have. Gives how many frames that
     /// was.
-    fn read_interfaces(&mut self, vxlan_port: u16) -> usize {
+    fn read_interfaces(&mut self, vxlan_ports: &[u16]) -> usize {
         let mut moved = 0;
         for interface in &mut self.interfaces {
             let counters = self.telemetry.port(interface.port);
@@ -202,7 +218,7 @@ impl Ferry {
                     counters.too_long.increment();
                 } else if interface.traffic() == Traffic::LinkLocal && !is_link_local(frame) {
                     counters.not_link_local.increment();
-                } else if classify(frame, frame.len(), vxlan_port).is_none() {
+                } else if classify(frame, frame.len(), vxlan_ports).is_none() {
                     counters.vxlan_refused.increment();
                 } else if self.ends.from_kernel.push(interface.port, || std::iter::once(frame)) {
                     counters.from_kernel.increment();
@@ -245,6 +261,9 @@ fn deliver(
     let Some(interface) = interfaces.iter_mut().find(|interface| interface.port == port) else {
         return counters.not_taken.increment();
     };
+    if !interface.has_interface() {
+        return interface.hear(&[first, second].concat(), Instant::now());
+    }
     match interface.tap.as_ref().map(|tap| tap.write(first, second)) {
         Some(Ok(_)) => counters.to_kernel.increment(),
         Some(Err(error)) if has_gone(&error) => {

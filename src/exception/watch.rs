@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,9 @@ use arc_swap::ArcSwap;
 use nix::ifaddrs::getifaddrs;
 
 use super::port_interface::{PortInterface, Traffic};
-use crate::tables::ExceptionPath;
+use crate::tables::snapshot::LocalVtep;
+use crate::tables::{ExceptionPath, PortIndex, Snapshot};
+use crate::wire::membership::group_mac;
 use crate::wire::{MacAddr, nd};
 
 /// How often links are asked.
@@ -26,12 +28,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A watch for a gateway with this VTEP address. It has looked once.
+    /// A watch for a gateway with these tables. It has looked once.
     #[must_use]
-    pub fn new(vtep: IpAddr, interfaces: &mut [PortInterface]) -> Self {
+    pub fn new(snapshot: &Snapshot, interfaces: &mut [PortInterface]) -> Self {
         let now = Instant::now();
         let mut watch = Self { published: Arc::default(), links_due: now, rest_due: now };
-        watch.look(now, vtep, interfaces);
+        watch.look(now, snapshot, interfaces);
         watch
     }
 
@@ -42,24 +44,29 @@ impl Watch {
     }
 
     /// Does what is due.
-    pub(super) fn look(&mut self, now: Instant, vtep: IpAddr, interfaces: &mut [PortInterface]) {
+    pub(super) fn look(&mut self, now: Instant, snapshot: &Snapshot, interfaces: &mut [PortInterface]) {
         if now >= self.links_due {
             self.links_due = now + LINKS;
             interfaces.iter_mut().for_each(PortInterface::follow_link);
         }
         if now >= self.rest_due {
             self.rest_due = now + REST;
-            let memberships = memberships();
             for interface in interfaces.iter_mut() {
                 interface.restore();
                 interface.follow_nic();
+                interface.join(&underlay_groups(interface.port(), snapshot), now);
+            }
+            let memberships = memberships();
+            for interface in interfaces.iter_mut() {
                 // An access port hears everything anyway.
                 let listed = interface.index().filter(|_| interface.traffic() == Traffic::AllButVxlan);
                 if let Some(index) = listed {
-                    interface.follow_groups(groups(index, vtep, &memberships));
+                    interface.follow_groups(groups(index, &snapshot.vtep, &memberships));
+                } else if !interface.has_interface() {
+                    follow_groups_alone(interface, snapshot);
                 }
             }
-            let path = path(vtep, interfaces);
+            let path = path(snapshot, interfaces);
             if **self.published.load() != path {
                 self.published.store(Arc::new(path));
             }
@@ -68,20 +75,47 @@ impl Watch {
 }
 
 /// The groups of an interface, and those of the solicitations that the gateway itself answers.
-fn groups(index: u32, vtep: IpAddr, memberships: &[(u32, MacAddr)]) -> BTreeSet<MacAddr> {
+fn groups(index: u32, vtep: &LocalVtep, memberships: &[(u32, MacAddr)]) -> BTreeSet<MacAddr> {
     let joined = memberships.iter().filter(|(of, _)| *of == index).map(|(_, group)| *group);
-    let own = match vtep {
+    let own = vtep.addresses().filter_map(|address| match address {
         IpAddr::V4(_) => None,
         IpAddr::V6(address) => Some(nd::multicast_mac(nd::solicited_node(address))),
-    };
+    });
     joined.chain(own).collect()
 }
 
-fn path(vtep: IpAddr, interfaces: &[PortInterface]) -> ExceptionPath {
-    let owners = owners(vtep);
-    let mut path = ExceptionPath::new(!owners.is_empty());
+/// The groups of the underlay that a port is to receive.
+fn underlay_groups(port: PortIndex, snapshot: &Snapshot) -> BTreeSet<IpAddr> {
+    let port = snapshot.ports.get(usize::from(port.0));
+    port.into_iter().flat_map(|port| port.groups.iter()).map(|group| group.address).collect()
+}
+
+/// Has the NIC receive what an uplink without an interface needs: as long as there is no group, all that it did before.
+fn follow_groups_alone(uplink: &mut PortInterface, snapshot: &Snapshot) {
+    let wanted = underlay_groups(uplink.port(), snapshot);
+    if wanted.is_empty() && !uplink.has_told_groups() {
+        return;
+    }
+    // Queries are sent to all hosts.
+    let hosts: IpAddr = match snapshot.vtep.address {
+        IpAddr::V4(_) => Ipv4Addr::new(224, 0, 0, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into(),
+    };
+    let own = groups(0, &snapshot.vtep, &[]);
+    uplink.follow_groups(wanted.into_iter().chain([hosts]).map(group_mac).chain(own).collect());
+}
+
+fn path(snapshot: &Snapshot, interfaces: &[PortInterface]) -> ExceptionPath {
+    let owners: Vec<HashSet<String>> = snapshot.vtep.addresses().map(owners).collect();
+    let owned: Vec<bool> = owners.iter().map(|owners| !owners.is_empty()).collect();
+    let mut path = ExceptionPath::new(&owned);
     for interface in interfaces.iter().filter(|interface| interface.tap.is_some()) {
-        path.add(interface.port, owners.contains(interface.interface()));
+        path.add(interface.port, owners.iter().all(|owners| owners.contains(interface.interface())));
+    }
+    for uplink in interfaces.iter().filter(|interface| !interface.has_interface()) {
+        if !underlay_groups(uplink.port, snapshot).is_empty() {
+            path.hear_queries(uplink.port);
+        }
     }
     path
 }

@@ -25,17 +25,17 @@ struct Upper<'a> {
 
 /// The class of a frame of `length` bytes in all, of which `head` is the front. VLAN tags are looked behind.
 ///
-/// None for what must not cross between an uplink and the kernel: UDP to the port of VXLAN, and what may hide it: any
+/// None for what must not cross between an uplink and the kernel: UDP to a port of VXLAN, and what may hide it: any
 /// fragment of UDP, for only the first has the ports; and IP headers that are malformed or cannot be walked.
 #[must_use]
-pub fn classify(head: &[u8], length: usize, vxlan_port: u16) -> Option<PuntClass> {
+pub fn classify(head: &[u8], length: usize, vxlan_ports: &[u16]) -> Option<PuntClass> {
     let (ethertype, at) = network_header(head)?;
     let packet = head.get(at..)?;
     let length = length.saturating_sub(at);
     match ethertype {
         ETHERTYPE_ARP => Some(PuntClass::ArpNd),
-        ETHERTYPE_IPV4 => class_of(&above_ipv4(packet, length)?, vxlan_port),
-        ETHERTYPE_IPV6 => class_of(&above_ipv6(packet, length)?, vxlan_port),
+        ETHERTYPE_IPV4 => class_of(&above_ipv4(packet, length)?, vxlan_ports),
+        ETHERTYPE_IPV6 => class_of(&above_ipv6(packet, length)?, vxlan_ports),
         _ if is_vlan_ethertype(ethertype) => None,
         _ => Some(PuntClass::Other),
     }
@@ -60,12 +60,12 @@ fn above_ipv6(packet: &[u8], length: usize) -> Option<Upper<'_>> {
     Some(Upper { protocol: upper.protocol, bytes, fragment: upper.is_fragment() })
 }
 
-fn class_of(upper: &Upper<'_>, vxlan_port: u16) -> Option<PuntClass> {
+fn class_of(upper: &Upper<'_>, vxlan_ports: &[u16]) -> Option<PuntClass> {
     match (upper.protocol, upper.bytes) {
         (PROTOCOL_UDP, _) if upper.fragment => None,
         (PROTOCOL_UDP, bytes) => {
             let port = UdpHeader::parse(bytes?)?.destination_port;
-            if port == vxlan_port {
+            if vxlan_ports.contains(&port) {
                 return None;
             }
             Some(if BFD.contains(&port) { PuntClass::Bfd } else { PuntClass::Other })

@@ -2,14 +2,14 @@
 
 use super::bridging::Frame;
 use super::egress::Egress;
-use super::encapsulate::encapsulate;
+use super::encapsulate::{Flow, encapsulate, sum_behind, write_ipv4_udp_checksum};
 use super::forwarder::Surroundings;
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
 use super::remark::Marks;
 use crate::tables::snapshot::{Member, MemberTags, PortSide};
-use crate::tables::tunnel::NextHop;
-use crate::tables::{Location, MemberIndex, TunnelIndex};
+use crate::tables::tunnel::{NextHop, OUTER_IPV4};
+use crate::tables::{Location, MemberIndex, PortIndex, TunnelIndex};
 use crate::telemetry::{DropReason, Event};
 use crate::wire::ethernet::{
     ETHERNET_HEADER, ETHERNET_MINIMUM, ETHERTYPE_VLAN, VLAN_TAG, is_vlan_ethertype, network_header,
@@ -195,32 +195,90 @@ pub(super) fn way_to<'a>(
     }
 }
 
+/// The uplink for a packet of this flow that has the headers of `way` at its front. Where flows are spread over several
+/// next hops, it gets the Ethernet addresses of its own.
+#[inline(always)]
+pub(super) fn direct(
+    way: &NextHop,
+    flow: Flow,
+    front: &mut [u8],
+    around: &Surroundings<'_>,
+) -> Result<PortIndex, DropReason> {
+    let Some(group) = way.group() else { return Ok(way.port()) };
+    let group = around.snapshot.next_hop_groups.get(usize::from(group.0)).ok_or(DropReason::NoNextHop)?;
+    let next_hop = group.next_hop(flow.hash());
+    *front.first_chunk_mut().ok_or(DropReason::NoHeadroom)? = *next_hop.addresses();
+    Ok(next_hop.port())
+}
+
 /// Sends a frame of a bridge to a remote VTEP.
 ///
 /// # Errors
 /// Why it was not sent.
 #[inline(always)]
 pub fn to_tunnel<P: PacketBuffer>(
-    mut packet: P,
+    packet: P,
     frame: &Frame,
     marks: Marks,
     index: TunnelIndex,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) -> Result<(), Undelivered<P>> {
-    let length = frame.place.length();
-    let way = match way_to(index, length, around) {
+    match around.snapshot.next_hops.get(usize::from(index.0)) {
+        Some(way) if way.takes_directly(frame.place.length()) => {
+            Ok(send(packet, frame, marks, index, way, |_, _| Ok(way.port()), around, egress)?)
+        }
+        _ => to_tunnel_unusual(packet, frame, marks, index, around, egress),
+    }
+}
+
+/// Sends any frame of a bridge to a remote VTEP. Of a frame that its way takes directly, it does the same as
+/// [`to_tunnel`].
+#[inline(never)]
+fn to_tunnel_unusual<P: PacketBuffer>(
+    packet: P,
+    frame: &Frame,
+    marks: Marks,
+    index: TunnelIndex,
+    around: &Surroundings<'_>,
+    egress: &mut impl Egress<P>,
+) -> Result<(), Undelivered<P>> {
+    let way = match way_to(index, frame.place.length(), around) {
         Ok(way) => way,
         Err(DropReason::TooBigForTunnel) => return Err(too_big(packet, index, around)),
         Err(reason) => return Err(reason.into()),
     };
-    let bridge = frame.bridge();
-    let vni = around.snapshot.bridges.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?.vni;
-    encapsulate(&mut packet, frame, way, vni, &around.snapshot.vtep).ok_or(DropReason::NoHeadroom)?;
+    let port = |packet: &mut P, flow| {
+        if around.snapshot.vtep.full_checksum_ipv4 && !way.is_ipv6() {
+            let behind = sum_behind(packet, OUTER_IPV4);
+            write_ipv4_udp_checksum(packet.head_mut(), behind);
+        }
+        direct(way, flow, packet.head_mut(), around)
+    };
+    Ok(send(packet, frame, marks, index, way, port, around, egress)?)
+}
+
+/// Puts the headers of its way in front of a frame, and sends it out of the uplink that `port` says of the packet and its
+/// flow.
+#[inline(always)]
+fn send<P: PacketBuffer>(
+    mut packet: P,
+    frame: &Frame,
+    marks: Marks,
+    index: TunnelIndex,
+    way: &NextHop,
+    port: impl FnOnce(&mut P, Flow) -> Result<PortIndex, DropReason>,
+    around: &Surroundings<'_>,
+    egress: &mut impl Egress<P>,
+) -> Result<(), DropReason> {
+    let (bridge, length) = (frame.bridge(), frame.place.length());
+    let outer = around.snapshot.encapsulations.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
+    let flow = encapsulate(&mut packet, frame, way, outer, &around.snapshot.vtep).ok_or(DropReason::NoHeadroom)?;
     marks.write_outer(&mut packet);
+    let port = port(&mut packet, flow)?;
     around.telemetry.bridge(bridge).tunnel_sent().count(length);
     around.telemetry.remote(index).sent().count(length);
-    egress.transmit(way.port(), packet);
+    egress.transmit(port, packet);
     Ok(())
 }
 

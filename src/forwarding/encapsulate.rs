@@ -3,24 +3,24 @@
 use super::bridging::Frame;
 use super::framing::{ADDRESSES, Addresses};
 use super::packet::PacketBuffer;
-use crate::tables::snapshot::LocalVtep;
+use crate::tables::snapshot::{Encapsulation, LocalVtep};
 use crate::tables::tunnel::{Header, NextHop, OUTER_IPV4, OUTER_IPV6};
-use crate::wire::Vni;
 use crate::wire::checksum::Checksum;
 use crate::wire::ethernet::ETHERNET_HEADER;
-use crate::wire::flow_hash::{InnerFlow, source_port};
+use crate::wire::flow_hash::InnerFlow;
+use crate::wire::ip::PROTOCOL_UDP;
 use crate::wire::ipv4::IPV4_HEADER;
 use crate::wire::ipv6::IPV6_HEADER;
 use crate::wire::udp::UDP_HEADER;
-use crate::wire::vxlan::{VXLAN_HEADER, header_of};
+use crate::wire::vxlan::VXLAN_HEADER;
 
 /// What a frame brings to its outer headers; the same for every copy of a flood.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
     /// The UDP source port, from a hash of the inner frame.
     source_port: u16,
-    /// The IPv6 flow label: 20 bits of the same hash (RFC 6438).
-    label: u32,
+    /// The hash. Its lower 20 bits are the IPv6 flow label (RFC 6438).
+    hash: u32,
     /// DSCP and ECN (RFC 2983, RFC 6040).
     traffic_class: u8,
 }
@@ -42,7 +42,21 @@ impl Flow {
     #[inline(always)]
     fn new(inner: InnerFlow, vtep: &LocalVtep) -> Self {
         let InnerFlow { hash, dscp_ecn } = inner;
-        Self { source_port: source_port(hash), label: hash & 0x000f_ffff, traffic_class: vtep.dscp.outer(dscp_ecn) }
+        Self { source_port: vtep.source_ports.of(hash), hash, traffic_class: vtep.dscp.outer(dscp_ecn) }
+    }
+
+    /// The UDP source port.
+    #[must_use]
+    pub fn source_port(self) -> u16 {
+        self.source_port
+    }
+
+    /// The hash of the inner flow. The source port has its upper bits, so that what goes by the lower ones does not
+    /// tell how routers behind go on to spread.
+    #[inline(always)]
+    #[must_use]
+    pub fn hash(self) -> u32 {
+        self.hash
     }
 }
 
@@ -53,9 +67,9 @@ pub const FRONT_IPV6: usize = OUTER_IPV6 + ADDRESSES;
 
 /// What is written in front of a frame, besides what its way has prebuilt.
 #[derive(Clone, Copy, Debug)]
-pub struct Front {
-    /// The VNI.
-    pub vni: Vni,
+pub struct Front<'a> {
+    /// What the frame's bridge has in it.
+    pub outer: &'a Encapsulation,
     /// The frame's flow.
     pub flow: Flow,
     /// The frame's addresses.
@@ -64,7 +78,7 @@ pub struct Front {
     pub length: usize,
 }
 
-impl Front {
+impl Front<'_> {
     /// Writes the IPv4 form.
     #[inline(always)]
     pub fn write_ipv4(&self, front: &mut [u8; FRONT_IPV4], header: &[u8; OUTER_IPV4], way: &NextHop) {
@@ -74,7 +88,7 @@ impl Front {
             self.addresses.write(addresses);
             let udp_length = (OUTER_IPV4 - ETHERNET_HEADER - IPV4_HEADER + self.length) as u16;
             write_ipv4(outer, way, self.flow, udp_length + IPV4_HEADER as u16);
-            write_udp_vxlan(outer, ETHERNET_HEADER + IPV4_HEADER, self.vni, self.flow, udp_length);
+            write_udp_vxlan(outer, ETHERNET_HEADER + IPV4_HEADER, self.outer, self.flow, udp_length);
         }
     }
 
@@ -87,7 +101,7 @@ impl Front {
             self.addresses.write(addresses);
             let udp_length = (OUTER_IPV6 - ETHERNET_HEADER - IPV6_HEADER + self.length) as u16;
             write_ipv6(outer, self.flow, udp_length);
-            write_udp_vxlan(outer, ETHERNET_HEADER + IPV6_HEADER, self.vni, self.flow, udp_length);
+            write_udp_vxlan(outer, ETHERNET_HEADER + IPV6_HEADER, self.outer, self.flow, udp_length);
         }
     }
 }
@@ -106,17 +120,18 @@ fn write_ipv4(front: &mut [u8; OUTER_IPV4], way: &NextHop, flow: Flow, total_len
 #[inline]
 fn write_ipv6(front: &mut [u8; OUTER_IPV6], flow: Flow, payload_length: u16) {
     const IP: usize = ETHERNET_HEADER;
-    let first = 6 << 28 | u32::from(flow.traffic_class) << 20 | flow.label;
+    let first = 6 << 28 | u32::from(flow.traffic_class) << 20 | (flow.hash & 0x000f_ffff);
     front[IP..IP + 4].copy_from_slice(&first.to_be_bytes());
     front[IP + 4..IP + 6].copy_from_slice(&payload_length.to_be_bytes());
 }
 
 #[inline]
-fn write_udp_vxlan<const N: usize>(front: &mut [u8; N], udp: usize, vni: Vni, flow: Flow, length: u16) {
-    front[udp..udp + 2].copy_from_slice(&flow.source_port.to_be_bytes());
+fn write_udp_vxlan<const N: usize>(front: &mut [u8; N], udp: usize, outer: &Encapsulation, flow: Flow, length: u16) {
+    let ports = u32::from(flow.source_port) << 16 | u32::from(outer.udp_port);
+    front[udp..udp + 4].copy_from_slice(&ports.to_be_bytes());
     front[udp + 4..udp + 6].copy_from_slice(&length.to_be_bytes());
     let vxlan = udp + UDP_HEADER;
-    front[vxlan..vxlan + VXLAN_HEADER].copy_from_slice(&header_of(vni));
+    front[vxlan..vxlan + VXLAN_HEADER].copy_from_slice(&outer.vxlan);
 }
 
 /// Writes the UDP checksum of an encapsulated packet over IPv6 (RFC 8200, 8.1). `behind` is the sum of everything
@@ -134,19 +149,34 @@ pub fn write_ipv6_udp_checksum(front: &mut [u8], way: &NextHop, behind: Checksum
     front[UDP + 6..UDP + 8].copy_from_slice(&sum.finish_udp().to_be_bytes());
 }
 
-/// Puts the outer headers in front of a frame. None where there is no headroom.
+/// Writes the UDP checksum of an encapsulated packet over IPv4 (RFC 768). `behind` is the sum of everything behind the
+/// outer headers.
+pub fn write_ipv4_udp_checksum(front: &mut [u8], behind: Checksum) {
+    const UDP: usize = ETHERNET_HEADER + IPV4_HEADER;
+    let Some(front) = front.first_chunk_mut::<OUTER_IPV4>() else { return };
+    let mut sum = Checksum::new();
+    sum.add_u16(!behind.finish());
+    sum.add_bytes(&front[UDP - 8..UDP]);
+    sum.add_u16(PROTOCOL_UDP.into());
+    // The length is in the pseudo-header as well as in the header.
+    sum.add_u16(u16::from_be_bytes([front[UDP + 4], front[UDP + 5]]));
+    sum.add_bytes(&front[UDP..]);
+    front[UDP + 6..UDP + 8].copy_from_slice(&sum.finish_udp().to_be_bytes());
+}
+
+/// Puts the outer headers in front of a frame, and gives its flow. None where there is no headroom.
 #[inline(always)]
 #[must_use]
 pub fn encapsulate<P: PacketBuffer>(
     packet: &mut P,
     frame: &Frame,
     way: &NextHop,
-    vni: Vni,
+    outer: &Encapsulation,
     vtep: &LocalVtep,
-) -> Option<()> {
+) -> Option<Flow> {
     match frame.place.behind_addresses(packet).and_then(InnerFlow::of_plain_ipv4) {
-        Some(inner) => put_on(packet, frame, way, vni, Flow::new(inner, vtep), vtep),
-        None => encapsulate_any(packet, frame, way, vni, vtep),
+        Some(inner) => put_on(packet, frame, way, outer, Flow::new(inner, vtep), vtep),
+        None => encapsulate_any(packet, frame, way, outer, vtep),
     }
 }
 
@@ -156,12 +186,12 @@ fn encapsulate_any<P: PacketBuffer>(
     packet: &mut P,
     frame: &Frame,
     way: &NextHop,
-    vni: Vni,
+    outer: &Encapsulation,
     vtep: &LocalVtep,
-) -> Option<()> {
+) -> Option<Flow> {
     let place = frame.place.extract(packet, frame.addresses())?;
     let flow = Flow::of(packet.head(), vtep);
-    put_on(packet, &frame.placed(place), way, vni, flow, vtep)
+    put_on(packet, &frame.placed(place), way, outer, flow, vtep)
 }
 
 #[inline(always)]
@@ -169,12 +199,12 @@ fn put_on<P: PacketBuffer>(
     packet: &mut P,
     frame: &Frame,
     way: &NextHop,
-    vni: Vni,
+    outer: &Encapsulation,
     flow: Flow,
     vtep: &LocalVtep,
-) -> Option<()> {
+) -> Option<Flow> {
     let place = frame.place;
-    let front = Front { vni, flow, addresses: frame.addresses(), length: place.length() };
+    let front = Front { outer, flow, addresses: frame.addresses(), length: place.length() };
     match way.header() {
         Header::Ipv4(header) => front.write_ipv4(place.exchange(packet)?, header, way),
         Header::Ipv6(header) => {
@@ -185,7 +215,7 @@ fn put_on<P: PacketBuffer>(
             }
         }
     }
-    Some(())
+    Some(flow)
 }
 
 /// The sum of a packet's bytes behind the first `front`, which are in the first segment.

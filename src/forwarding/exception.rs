@@ -1,8 +1,8 @@
 //! What a port receives and the gateway does not bridge: who gets it, the gateway itself, the kernel, or nobody.
 //!
 //! Where the uplink has an interface in the kernel, the kernel gets what is not VXLAN: discovery, ICMP, BGP, whatever is
-//! addressed to the port's MAC address or to a group. The gateway answers for its VTEP address itself as long as the
-//! kernel has not that address; packets to the address that it does not answer then go to nobody, for a kernel that
+//! addressed to the port's MAC address or to a group. The gateway answers for each of its VTEP addresses itself as long
+//! as the kernel has not that address; packets to the address that it does not answer then go to nobody, for a kernel that
 //! forwards would send them back out.
 //!
 //! An access port may have such an interface too, for the protocols of its link alone: frames to reserved link-local
@@ -10,6 +10,8 @@
 //!
 //! The kernel is slow, and anyone can write to it. So each class of packets has a rate of its own, and a queue of its
 //! own behind [`Egress::punt`]: a flood of one class takes nothing from another.
+
+use std::net::IpAddr;
 
 use super::classify::classify;
 use super::egress::Egress;
@@ -22,6 +24,9 @@ use super::uplink::Refusal;
 use crate::tables::snapshot::{LinkLocal, Port};
 use crate::tables::{PortIndex, Snapshot};
 use crate::telemetry::{DropReason, Event, Punt, PuntClass};
+use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
+use crate::wire::field::field;
+use crate::wire::membership::{Multicast, recognise};
 
 /// How many packets of a class a worker gives the kernel in one second. A tenth of it may come at once.
 #[must_use]
@@ -74,14 +79,18 @@ impl Exceptions {
             return;
         }
         let path = &around.snapshot.exception;
+        if path.hears_queries(ingress) && is_query(refusal, &packet) {
+            return self.punt(&packet, PuntClass::Other, ingress, around, egress);
+        }
         let class = match path.has(ingress) {
-            true => classify(packet.head(), packet.len(), around.snapshot.vtep.udp_port),
+            true => classify(packet.head(), packet.len(), &around.snapshot.vtep.udp_ports),
             false => None,
         };
         if refusal == Refusal::LinkLocal && port.link_local == LinkLocal::Punt && class.is_some() {
             return self.punt(&packet, PuntClass::LinkLocal, ingress, around, egress);
         }
-        if let Some(class) = class.filter(|class| is_kernels(refusal, *class, around.snapshot, ingress)) {
+        let owned = is_owned(packet.head(), around.snapshot);
+        if let Some(class) = class.filter(|class| is_kernels(refusal, *class, owned, around.snapshot, ingress)) {
             return self.punt(&packet, class, ingress, around, egress);
         }
         let reason = match refusal {
@@ -92,7 +101,7 @@ impl Exceptions {
                 Err(reason) => reason,
             },
         };
-        let for_kernel = refusal == Refusal::Discovery || refusal == Refusal::Local && path.owns_address();
+        let for_kernel = refusal == Refusal::Discovery || refusal == Refusal::Local && owned;
         match class {
             Some(class) if for_kernel && reason == DropReason::UplinkUnserved => {
                 self.punt(&packet, class, ingress, around, egress);
@@ -134,18 +143,44 @@ impl Exceptions {
     }
 }
 
-/// True for what the kernel gets and the gateway need not look at first.
-fn is_kernels(refusal: Refusal, class: PuntClass, snapshot: &Snapshot, ingress: PortIndex) -> bool {
+/// True for a question of a router which groups are wanted, by IGMP or MLD.
+fn is_query<P: PacketBuffer>(refusal: Refusal, packet: &P) -> bool {
+    matches!(refusal, Refusal::Drop(DropReason::UplinkForeignAddress) | Refusal::Discovery)
+        && matches!(recognise(packet.head(), packet.len()), Some(Multicast::Query(_)))
+}
+
+/// True where the kernel has the address of the VTEP's that a packet is for; of a packet that is for none of them, where
+/// it has them all.
+fn is_owned(head: &[u8], snapshot: &Snapshot) -> bool {
+    let (vtep, path) = (&snapshot.vtep, &snapshot.exception);
+    let destination = outer_destination(head);
+    match vtep.addresses().position(|address| Some(address) == destination) {
+        Some(place) => path.owns(place),
+        None => (0..vtep.addresses().count()).all(|place| path.owns(place)),
+    }
+}
+
+/// The destination address of an IP packet.
+fn outer_destination(head: &[u8]) -> Option<IpAddr> {
+    match EthernetHeader::parse(head)?.ethertype {
+        ETHERTYPE_IPV4 => Some(IpAddr::from(*field::<4>(head, ETHERNET_HEADER + 16)?)),
+        ETHERTYPE_IPV6 => Some(IpAddr::from(*field::<16>(head, ETHERNET_HEADER + 24)?)),
+        _ => None,
+    }
+}
+
+/// True for what the kernel gets and the gateway need not look at first; `owned` as [`is_owned`] has it.
+fn is_kernels(refusal: Refusal, class: PuntClass, owned: bool, snapshot: &Snapshot, ingress: PortIndex) -> bool {
     let path = &snapshot.exception;
     match refusal {
         // These are about addresses that are not the gateway's, or about none.
         Refusal::Drop(DropReason::UplinkForeignAddress | DropReason::UplinkEtherType) => true,
         // To the gateway's own address.
-        Refusal::Drop(DropReason::UplinkUnserved) => path.owns_address(),
+        Refusal::Drop(DropReason::UplinkUnserved) => owned,
         Refusal::Drop(_) | Refusal::LinkLocal => false,
         Refusal::Local | Refusal::Discovery => {
             let answers_discovery = snapshot.vtep.address.is_ipv4() || path.answers_nd(ingress);
-            path.owns_address() && (class != PuntClass::ArpNd || answers_discovery)
+            owned && (class != PuntClass::ArpNd || answers_discovery)
         }
     }
 }

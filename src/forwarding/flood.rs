@@ -6,10 +6,10 @@
 use super::bridging::Frame;
 use super::egress::Egress;
 use super::emit::{
-    self, Undelivered, check_access_mtu, check_own_tag, layer3_length, pad, way_to, write_double_tagged_front,
+    self, Undelivered, check_access_mtu, check_own_tag, direct, layer3_length, pad, way_to, write_double_tagged_front,
     write_tagged_front,
 };
-use super::encapsulate::{Flow, Front, sum_behind, write_ipv6_udp_checksum};
+use super::encapsulate::{Flow, Front, sum_behind, write_ipv4_udp_checksum, write_ipv6_udp_checksum};
 use super::forwarder::Surroundings;
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
@@ -22,7 +22,7 @@ use crate::wire::checksum::Checksum;
 
 /// Where a flood goes: every access member but the source, and every remote VTEP of the flood list unless the frame
 /// came from one (split horizon; conformance row V10).
-fn destinations(source: Location, domain: &BroadcastDomain) -> impl Iterator<Item = Location> + '_ {
+fn destinations(source: Location, domain: &BroadcastDomain) -> impl Iterator<Item = Location> + Clone + '_ {
     let tunnels = match source.kind() {
         LocationKind::Access(_) => &domain.flood_list[..],
         LocationKind::Tunnel(_) => &[],
@@ -61,8 +61,42 @@ pub fn flood<P: PacketBuffer>(
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) -> Result<(), DropReason> {
-    let (source, bridge, addresses) = (frame.source, frame.bridge(), frame.addresses());
-    let mut all = destinations(source, domain);
+    // Floods from a tunnel go to no tunnel: nothing then needs the sum of all bytes.
+    let to_tunnels = matches!(frame.source.kind(), LocationKind::Access(_)) && !domain.flood_list.is_empty();
+    spread(packet, (frame, marks), destinations(frame.source, domain), to_tunnels, around, egress)
+}
+
+/// As [`flood`], to those of these places to which a frame from where this one came may go.
+///
+/// # Errors
+/// As there.
+pub fn flood_to<P: PacketBuffer>(
+    packet: P,
+    frame: &Frame,
+    marks: Marks,
+    places: &[Location],
+    around: &Surroundings<'_>,
+    egress: &mut impl Egress<P>,
+) -> Result<(), DropReason> {
+    let source = frame.source;
+    let to_tunnels = matches!(source.kind(), LocationKind::Access(_));
+    let places = places.iter().copied().filter(move |place| source.may_send_to(*place));
+    spread(packet, (frame, marks), places, to_tunnels, around, egress)
+}
+
+/// Sends a frame, which is all of its packet, to every one of these; `to_tunnels` says whether there may be a remote VTEP
+/// among them.
+#[inline(always)]
+fn spread<P: PacketBuffer>(
+    packet: P,
+    (frame, marks): (&Frame, Marks),
+    destinations: impl Iterator<Item = Location> + Clone,
+    to_tunnels: bool,
+    around: &Surroundings<'_>,
+    egress: &mut impl Egress<P>,
+) -> Result<(), DropReason> {
+    let (bridge, addresses) = (frame.bridge(), frame.addresses());
+    let mut all = destinations.clone();
     let first = all.next().ok_or(DropReason::NoMember)?;
     around.telemetry.event(Event::FloodedFrame);
     if all.next().is_none() {
@@ -80,10 +114,8 @@ pub fn flood<P: PacketBuffer>(
         around.telemetry.event(Event::FloodCopy);
         return Ok(());
     }
-    // Floods from a tunnel go to no tunnel: nothing then needs the sum of all bytes.
-    let to_tunnels = matches!(source.kind(), LocationKind::Access(_)) && !domain.flood_list.is_empty();
     let payload = Payload::split(packet, addresses, marks, to_tunnels, around)?;
-    for destination in destinations(source, domain) {
+    for destination in destinations {
         let sent = match destination.kind() {
             LocationKind::Access(member) => payload.copy_to_member(member, around, egress),
             LocationKind::Tunnel(tunnel) => payload.copy_to_tunnel(tunnel, bridge, around, egress),
@@ -126,7 +158,7 @@ impl<P: PacketBuffer> Payload<P> {
         // Padding has to be there before the payload is shared; to the remote VTEPs it does no harm.
         let whole = FramePlace::whole(&packet);
         let length = pad(&mut packet, whole, around)?.length();
-        let is_summed = to_tunnels && vtep.address.is_ipv6() && !vtep.zero_checksum_ipv6;
+        let is_summed = to_tunnels && vtep.sends_checksums();
         let sum = is_summed.then(|| sum_behind(&packet, 0));
         if !packet.trim_front(ADDRESSES) {
             return Err(DropReason::HeadersScattered);
@@ -182,10 +214,15 @@ impl<P: PacketBuffer> Payload<P> {
                 around.telemetry.too_big(index).increment();
             }
         })?;
-        let vni = around.snapshot.bridges.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?.vni;
-        let front = Front { vni, flow: self.flow, addresses: self.addresses, length: self.length };
-        let copy = match way.header() {
-            Header::Ipv4(header) => self.copy(egress, |bytes| front.write_ipv4(bytes, header, way))?,
+        let outer = around.snapshot.encapsulations.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
+        let front = Front { outer, flow: self.flow, addresses: self.addresses, length: self.length };
+        let mut copy = match way.header() {
+            Header::Ipv4(header) => self.copy(egress, |bytes| {
+                front.write_ipv4(bytes, header, way);
+                if let Some(sum) = self.sum {
+                    write_ipv4_udp_checksum(bytes, sum);
+                }
+            })?,
             Header::Ipv6(header) => self.copy(egress, |bytes| {
                 front.write_ipv6(bytes, header);
                 if let Some(sum) = self.sum {
@@ -193,9 +230,10 @@ impl<P: PacketBuffer> Payload<P> {
                 }
             })?,
         };
+        let port = direct(way, self.flow, copy.head_mut(), around)?;
         around.telemetry.bridge(bridge).tunnel_sent().count(self.length);
         around.telemetry.remote(index).sent().count(self.length);
-        egress.transmit(way.port(), copy);
+        egress.transmit(port, copy);
         Ok(())
     }
 }

@@ -7,16 +7,18 @@ use super::discovery::{self, Discoveries};
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::exception::Exceptions;
+use super::flow_sampler::FlowSampler;
 use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
 use super::remark::Marks;
+use super::storm_control::StormControl;
 use super::too_big::TooBigLimiter;
 use super::uplink;
-use super::{BURST, access, flood};
+use super::{BURST, access, flood, snooping};
 use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
-use crate::tables::outer_pattern::OuterPattern;
+use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::snapshot::{LinkLocal, Port, PortSide};
 use crate::tables::{BindingTable, LocationKind, PortIndex, Snapshot};
 use crate::telemetry::{DropReason, WorkerTelemetry};
@@ -55,7 +57,9 @@ pub struct Forwarder {
     frames: Box<[Frame; BURST]>,
     learn_filter: LearnFilter,
     too_big: TooBigLimiter,
+    storms: StormControl,
     exceptions: Exceptions,
+    sampler: FlowSampler,
     discoveries: Discoveries,
 }
 
@@ -67,7 +71,9 @@ impl Forwarder {
             frames: Box::new([Frame::NONE; BURST]),
             learn_filter: LearnFilter::new(cycles_per_second),
             too_big: TooBigLimiter::new(cycles_per_second),
+            storms: StormControl::new(cycles_per_second),
             exceptions: Exceptions::new(cycles_per_second),
+            sampler: FlowSampler::new(cycles_per_second),
             discoveries: Discoveries::new(cycles_per_second),
         }
     }
@@ -88,13 +94,16 @@ impl Forwarder {
         };
         burst.iter().for_each(PacketBuffer::prefetch_head);
         match &port.side {
-            PortSide::Uplink(pattern) if pattern.is_ipv6() => {
-                self.admit_from_uplink::<true, P>(port, pattern, burst, around)
+            PortSide::Uplink(patterns) if patterns.is_ipv6() => {
+                self.admit_from_uplink::<true, P>(port, patterns, burst, around)
             }
-            PortSide::Uplink(pattern) => self.admit_from_uplink::<false, P>(port, pattern, burst, around),
+            PortSide::Uplink(patterns) => self.admit_from_uplink::<false, P>(port, patterns, burst, around),
             PortSide::Access(vlans) => self.admit_from_access(port, vlans, burst, around),
         }
         self.decide(burst.len(), around);
+        if self.sampler.is_due(around) {
+            self.sampler.sample(burst, &self.frames[..], around);
+        }
         self.send(ingress, port, burst, around, egress);
     }
 
@@ -119,12 +128,13 @@ impl Forwarder {
     fn admit_from_uplink<const IPV6: bool, P: PacketBuffer>(
         &mut self,
         port: &Port,
-        pattern: &OuterPattern,
+        patterns: &UplinkPatterns,
         burst: &mut [P],
         around: &Surroundings<'_>,
     ) {
         for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
-            match uplink::admit_usual::<IPV6, P>(packet, pattern, around.snapshot) {
+            let usual = uplink::admit_usual::<IPV6, P>(packet, patterns.usual(), around.snapshot);
+            match usual.or_else(|| uplink::admit_usual_by_others::<IPV6, P>(packet, patterns, around.snapshot)) {
                 Some((admission, ecn)) => {
                     frame.admit(&admission, around.fdb);
                     if ecn != Ecn::NotEct {
@@ -202,7 +212,9 @@ impl Forwarder {
                 },
                 // Stage 2 leaves none undecided.
                 Verdict::Flood | Verdict::Undecided => {
-                    flood_frame(packet, frame, marks, &mut self.too_big, around, egress).map_err(Undelivered::Dropped)
+                    let entrance = Entrance { index: ingress, port, storms: &mut self.storms };
+                    flood_frame(packet, (frame, marks), entrance, &mut self.too_big, around, egress)
+                        .map_err(Undelivered::Dropped)
                 }
                 Verdict::Answer(proxied) => {
                     discovery::answer(packet, frame, proxied, around, egress).map_err(Undelivered::Dropped)
@@ -239,7 +251,7 @@ fn admit_unusual_from_uplink<P: PacketBuffer>(
     port: &Port,
     around: &Surroundings<'_>,
 ) {
-    match uplink::admit_unusual(packet, port, around.snapshot, around.telemetry) {
+    match uplink::admit_unusual(packet, port, around.snapshot, around.telemetry, around.learn) {
         Ok(admission) => frame.admit(&admission, around.fdb),
         Err(refusal) => frame.verdict = Verdict::Refuse(refusal),
     }
@@ -262,20 +274,40 @@ fn admit_unusual_from_access<P: PacketBuffer>(
     }
 }
 
+/// Where frames of a burst came in, and the account of what may be flooded of them.
+struct Entrance<'a> {
+    index: PortIndex,
+    port: &'a Port,
+    storms: &'a mut StormControl,
+}
+
 /// Floods a frame. The sender of a unicast frame, its destination being unknown yet, is told if it fits not every way.
 #[inline(never)]
 fn flood_frame<P: PacketBuffer>(
     mut packet: P,
-    frame: &Frame,
-    marks: Marks,
+    (frame, marks): (&Frame, Marks),
+    entrance: Entrance<'_>,
     limiter: &mut TooBigLimiter,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) -> Result<(), DropReason> {
     let bridge = frame.bridge();
     let domain = around.snapshot.domains.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
+    let snooping = match &domain.rules {
+        Some(rules) => {
+            entrance.storms.admit(frame, rules, entrance.index, entrance.port, around)?;
+            rules.snooping.as_deref().filter(|_| frame.is_to_group())
+        }
+        None => None,
+    };
     let addresses = frame.addresses();
     frame.place.extract(&mut packet, addresses).ok_or(DropReason::NoHeadroom)?;
+    if let Some(snooping) = snooping {
+        let table = snooping.load();
+        if let Some(places) = snooping::places(packet.head(), packet.len(), frame, &table, around)? {
+            return flood::flood_to(packet, frame, marks, places, around, egress);
+        }
+    }
     if let LocationKind::Access(sender) = frame.source.kind()
         && !frame.is_to_group()
         && let Some(max_frame) = flood::shortest_limit(packet.len(), frame.source, domain, around)

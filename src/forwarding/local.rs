@@ -1,4 +1,4 @@
-//! What the uplink receives for the gateway itself: neighbour discovery and pings for its own address are answered.
+//! What the uplink receives for the gateway itself: neighbour discovery and pings for its own addresses are answered.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -16,7 +16,14 @@ use crate::wire::{arp, icmp, icmpv6};
 /// the packet as it was.
 #[cold]
 pub fn answer<P: PacketBuffer>(packet: &mut P, port: &Port, around: &Surroundings<'_>) -> Result<(), DropReason> {
-    let (event, length) = answer_in_place(packet, port, around.snapshot.vtep.address)?;
+    let mut addresses = around.snapshot.vtep.addresses();
+    let (event, length) = loop {
+        let own = addresses.next().ok_or(DropReason::UplinkUnserved)?;
+        match answer_in_place(packet, port, own) {
+            Err(DropReason::UplinkUnserved) => {}
+            answered => break answered?,
+        }
+    };
     if !packet.truncate(length) {
         return Err(DropReason::Truncated);
     }

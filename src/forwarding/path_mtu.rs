@@ -19,7 +19,7 @@ pub const LOWEST: u16 = IPV6_MINIMUM_MTU;
 #[must_use]
 pub fn told_by<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Option<PathMtu> {
     let TooBig { mtu, source, destination, port, length } = too_big(packet.head())?;
-    if source != snapshot.vtep.address || port != snapshot.vtep.udp_port {
+    if source != snapshot.vtep.address || !snapshot.vtep.udp_ports.contains(&port) {
         return None;
     }
     let tunnel = snapshot.remotes.get(destination)?;

@@ -1,13 +1,16 @@
 //! Stage 1 for packets from an uplink: validate the outer headers and find the frame behind them.
 
+use std::net::IpAddr;
+
 use super::access::short;
 use super::bridging::{Admission, check_front};
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::{ChecksumVerdict, PacketBuffer};
-use crate::tables::outer_pattern::{OuterPattern, PATTERN};
+use crate::tables::learning::LearnRing;
+use crate::tables::outer_pattern::{OuterPattern, PATTERN, UplinkPatterns};
 use crate::tables::snapshot::{Port, Snapshot, UNKNOWN_TUNNEL};
 use crate::tables::tunnel::{OUTER_IPV4, OUTER_IPV6};
-use crate::tables::{Location, TunnelIndex};
+use crate::tables::{BridgeIndex, Location, TunnelIndex, UnderlayGroup};
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
 use crate::wire::checksum::{Checksum, ipv4_header_is_valid, plain_ipv4_header_is_valid};
 use crate::wire::ecn::{Ecn, EcnOutcome, copy_congestion};
@@ -19,6 +22,7 @@ use crate::wire::ip::{IpError, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP};
 use crate::wire::ipv4::{IPV4_HEADER, Ipv4Header};
 use crate::wire::ipv6::{IPV6_HEADER, Ipv6Header, upper_layer};
 use crate::wire::udp::{UDP_HEADER, UdpHeader};
+use crate::wire::vxlan::VXLAN_HEADER;
 use crate::wire::{Vni, vxlan};
 
 /// Why a packet from an uplink does not become a bridged frame.
@@ -47,6 +51,8 @@ struct Outer {
     source: TunnelIndex,
     ecn: Ecn,
     vni: Vni,
+    /// Asked for of no usual packet.
+    group_policy: Option<u16>,
     /// Where the inner frame is in the packet, which ends with it.
     place: FramePlace,
     addresses: Addresses,
@@ -71,12 +77,22 @@ pub fn admit_usual<const IPV6: bool, P: PacketBuffer>(
     pattern: &OuterPattern,
     snapshot: &Snapshot,
 ) -> Option<(Admission, Ecn)> {
-    let Outer { source, ecn, vni, place, addresses, ethertype } = usual::<IPV6, P>(packet, pattern, snapshot)?;
+    let Outer { source, ecn, vni, place, addresses, ethertype, .. } = usual::<IPV6, P>(packet, pattern, snapshot)?;
     let bridge = snapshot.vnis.get(vni)?;
     if is_vlan_ethertype(ethertype) {
         return None;
     }
     Some((Admission { bridge, source: Location::tunnel(source), addresses, place }, ecn))
+}
+
+/// As [`admit_usual`], by the patterns that fewer packets have.
+#[inline(never)]
+pub fn admit_usual_by_others<const IPV6: bool, P: PacketBuffer>(
+    packet: &P,
+    patterns: &UplinkPatterns,
+    snapshot: &Snapshot,
+) -> Option<(Admission, Ecn)> {
+    patterns.others().iter().find_map(|pattern| admit_usual::<IPV6, P>(packet, pattern, snapshot))
 }
 
 /// Admits any packet that `port` received: if it is VXLAN for this gateway, of a known VNI, what is behind its outer
@@ -90,10 +106,24 @@ pub fn admit_unusual<P: PacketBuffer>(
     port: &Port,
     snapshot: &Snapshot,
     telemetry: &WorkerTelemetry,
+    learn: &LearnRing,
 ) -> Result<Admission, Refusal> {
-    let outer = validate(packet, port, snapshot)?;
+    let (outer, sender) = validate(packet, port, snapshot)?;
     check_front(packet, outer.place)?;
-    Ok(open(packet, outer, snapshot, telemetry)?)
+    let admission = open(packet, outer, snapshot, telemetry)?;
+    if outer.source == UNKNOWN_TUNNEL {
+        discover(sender, admission.bridge, snapshot, learn);
+    }
+    Ok(admission)
+}
+
+/// Reports a VTEP that is not known and sends to a bridge that is to learn who does (RFC 7348, 4.2).
+#[cold]
+fn discover(sender: IpAddr, bridge: BridgeIndex, snapshot: &Snapshot, learn: &LearnRing) {
+    let domain = snapshot.domains.get(usize::from(bridge.0));
+    if domain.is_some_and(|domain| domain.discovers) {
+        learn.send_remote(sender);
+    }
 }
 
 /// Recognises the usual packet: one segment that fits the pattern, with no byte behind the datagram, right lengths and
@@ -124,6 +154,7 @@ fn usual_ipv4<P: PacketBuffer>(packet: &P, front: &[u8; PATTERN], snapshot: &Sna
         source: snapshot.remotes.get_ipv4(source.into())?,
         ecn: Ecn::from_dscp_ecn(front[ETHERNET_HEADER + 1]),
         vni: vxlan::vni_of(field(front, UDP + UDP_HEADER)?),
+        group_policy: None,
         place: FramePlace::without(OUTER_IPV4 as u16, packet),
         addresses,
         ethertype,
@@ -151,6 +182,7 @@ fn usual_ipv6<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Option<Outer>
         source: snapshot.remotes.get_ipv6(source.into())?,
         ecn: Ecn::from_dscp_ecn(front[ETHERNET_HEADER] << 4 | front[ETHERNET_HEADER + 1] >> 4),
         vni: vxlan::vni_of(header),
+        group_policy: None,
         place: FramePlace::without(OUTER_IPV6 as u16, packet),
         addresses,
         ethertype,
@@ -161,6 +193,8 @@ fn usual_ipv6<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Option<Outer>
 struct OuterIp {
     /// The remote VTEP that sent it.
     source: TunnelIndex,
+    /// Its address.
+    sender: IpAddr,
     ipv6: bool,
     protocol: u8,
     fragment: bool,
@@ -169,27 +203,31 @@ struct OuterIp {
     payload: std::ops::Range<usize>,
 }
 
-/// Validates the outer headers, one field after the other, and cuts off what is behind the datagram.
-fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -> Result<Outer, Refusal> {
+/// Validates the outer headers, one field after the other, and cuts off what is behind the datagram. Gives the sender's
+/// address besides.
+fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -> Result<(Outer, IpAddr), Refusal> {
     let Some(ethernet) = EthernetHeader::parse(packet.head()) else {
         return Err(short(packet, ETHERNET_HEADER).into());
     };
     if ethernet.source == port.mac {
         return Err(DropReason::OwnSource.into());
     }
-    if ethernet.destination != port.mac {
-        return Err(not_ours(&ethernet));
-    }
-    let ip = match ethernet.ethertype {
-        ETHERTYPE_IPV4 => outer_ipv4(packet, snapshot)?,
-        ETHERTYPE_IPV6 => outer_ipv6(packet, snapshot)?,
-        ETHERTYPE_ARP => return Err(Refusal::Discovery),
-        _ => return Err(DropReason::UplinkEtherType.into()),
+    let (ip, (header, frame)) = if ethernet.destination == port.mac {
+        let ip = match ethernet.ethertype {
+            ETHERTYPE_IPV4 => outer_ipv4(packet, None, snapshot)?,
+            ETHERTYPE_IPV6 => outer_ipv6(packet, None, snapshot)?,
+            ETHERTYPE_ARP => return Err(Refusal::Discovery),
+            _ => return Err(DropReason::UplinkEtherType.into()),
+        };
+        if ip.protocol != PROTOCOL_UDP {
+            return Err(unserved(&ip));
+        }
+        let vxlan = terminate_vxlan(packet, &ip, snapshot)?;
+        (ip, vxlan)
+    } else {
+        validate_to_group(packet, &ethernet, port, snapshot)?
     };
-    if ip.protocol != PROTOCOL_UDP {
-        return Err(unserved(&ip));
-    }
-    let (vni, frame) = terminate_vxlan(packet, &ip, snapshot)?;
+    let (vni, group_policy) = (vxlan::vni_of(&header), vxlan::group_policy_of(&header));
     let inner = field(packet.head(), frame.start).map(inner_header);
     let (addresses, ethertype) = inner.ok_or_else(|| short(packet, frame.start + ETHERNET_HEADER))?;
     if !packet.truncate(frame.end) {
@@ -197,15 +235,58 @@ fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -
     }
     // IPv4 or IPv6 headers with all their options, UDP and VXLAN are far shorter than 64 KiB.
     let place = FramePlace::without(frame.start as u16, packet);
-    Ok(Outer { source: ip.source, ecn: ip.ecn, vni, place, addresses, ethertype })
+    Ok((Outer { source: ip.source, ecn: ip.ecn, vni, group_policy, place, addresses, ethertype }, ip.sender))
 }
 
-/// Validates UDP and VXLAN (RFC 7348, 5); gives the VNI, and where the inner frame lies in the packet.
-fn terminate_vxlan<P: PacketBuffer>(
+/// Validates a packet to another MAC address than the port's: VXLAN to one of the port's groups is the gateway's, if it
+/// is for a bridge whose floods the group carries.
+#[cold]
+fn validate_to_group<P: PacketBuffer>(
     packet: &P,
-    ip: &OuterIp,
+    ethernet: &EthernetHeader,
+    port: &Port,
     snapshot: &Snapshot,
-) -> Result<(Vni, std::ops::Range<usize>), DropReason> {
+) -> Result<(OuterIp, Vxlan), Refusal> {
+    let Some(group) = group_of(packet, ethernet, port) else { return Err(not_ours(ethernet)) };
+    let ip = match group.address {
+        IpAddr::V4(_) => outer_ipv4(packet, Some(group.address), snapshot)?,
+        IpAddr::V6(_) => outer_ipv6(packet, Some(group.address), snapshot)?,
+    };
+    // The group's members may have other things to say to each other, which are as those of any other group.
+    if ip.protocol != PROTOCOL_UDP {
+        return Err(not_ours(ethernet));
+    }
+    let (header, frame) = terminate_vxlan(packet, &ip, snapshot).map_err(|reason| match reason {
+        DropReason::UplinkUnserved => not_ours(ethernet),
+        reason => reason.into(),
+    })?;
+    if snapshot.vtep.has(ip.sender) {
+        return Err(DropReason::OwnSource.into());
+    }
+    match snapshot.vnis.get(vxlan::vni_of(&header)) {
+        Some(bridge) if !group.carries(bridge) => Err(DropReason::ForeignGroup.into()),
+        _ => Ok((ip, (header, frame))),
+    }
+}
+
+/// The group of the port's that a packet is for.
+fn group_of<'a, P: PacketBuffer>(packet: &P, ethernet: &EthernetHeader, port: &'a Port) -> Option<&'a UnderlayGroup> {
+    if port.groups.is_empty() || !ethernet.destination.is_group() {
+        return None;
+    }
+    let destination: IpAddr = match ethernet.ethertype {
+        ETHERTYPE_IPV4 => (*field::<4>(packet.head(), ETHERNET_HEADER + 16)?).into(),
+        ETHERTYPE_IPV6 => (*field::<16>(packet.head(), ETHERNET_HEADER + 24)?).into(),
+        _ => return None,
+    };
+    port.groups.get(destination)
+}
+
+/// A VXLAN header, and where the frame behind it lies in the packet.
+type Vxlan = ([u8; VXLAN_HEADER], std::ops::Range<usize>);
+
+/// Validates UDP and VXLAN (RFC 7348, 5); gives the VXLAN header, and where the inner frame lies in the packet.
+fn terminate_vxlan<P: PacketBuffer>(packet: &P, ip: &OuterIp, snapshot: &Snapshot) -> Result<Vxlan, DropReason> {
     if ip.fragment {
         return Err(DropReason::OuterFragment);
     }
@@ -217,30 +298,44 @@ fn terminate_vxlan<P: PacketBuffer>(
             short(packet, ip.payload.start + UDP_HEADER)
         });
     };
-    if udp.destination_port != snapshot.vtep.udp_port {
+    if !snapshot.vtep.udp_ports.contains(&udp.destination_port) {
         return Err(DropReason::UplinkUnserved);
     }
     let udp_length = usize::from(udp.length);
-    if udp_length > ip.payload.len() || udp_length < UDP_HEADER + vxlan::VXLAN_HEADER {
+    if udp_length > ip.payload.len() || udp_length < UDP_HEADER + VXLAN_HEADER {
         return Err(DropReason::OuterUdpLength);
     }
     let end = ip.payload.start + udp_length;
     verify_udp_checksum(packet, ip.ipv6, ip.payload.start, &udp, snapshot)?;
     let vxlan_at = ip.payload.start + UDP_HEADER;
-    let frame = vxlan_at + vxlan::VXLAN_HEADER..end;
+    let frame = vxlan_at + VXLAN_HEADER..end;
     let Some(header) = field(head, vxlan_at) else {
         return Err(short(packet, frame.start));
     };
     if !vxlan::has_valid_vni(header) {
         return Err(DropReason::VxlanFlags);
     }
-    if snapshot.vtep.strict && !vxlan::reserved_is_zero(header) {
+    if snapshot.vtep.strict && !reserved_is_zero(header, snapshot) {
         return Err(DropReason::VxlanReserved);
     }
     if frame.len() < ETHERNET_HEADER {
         return Err(DropReason::InnerTruncated);
     }
-    Ok((vxlan::vni_of(header), frame))
+    Ok((*header, frame))
+}
+
+/// True where what is reserved in a VXLAN header is zero. To a bridge with group policies their fields are not reserved.
+fn reserved_is_zero(header: &[u8; VXLAN_HEADER], snapshot: &Snapshot) -> bool {
+    let has_policies = || snapshot.group_policies.contains_key(&vxlan::vni_of(header));
+    vxlan::reserved_is_zero(header) || vxlan::reserved_with_group_policy_is_zero(header) && has_policies()
+}
+
+/// The bridge of a packet whose VNI is none of the usual ones.
+#[cold]
+fn bridge_by_group_policy(vni: Vni, group_policy: Option<u16>, snapshot: &Snapshot) -> Result<BridgeIndex, DropReason> {
+    let policies = snapshot.group_policies.get(&vni).ok_or(DropReason::UnknownVni)?;
+    let accepted = group_policy.is_some_and(|id| policies.accepted.contains(&id));
+    if accepted { Ok(policies.bridge) } else { Err(DropReason::GroupPolicy) }
 }
 
 /// Finds the bridge, and looks at the inner frame.
@@ -250,8 +345,8 @@ fn open<P: PacketBuffer>(
     snapshot: &Snapshot,
     telemetry: &WorkerTelemetry,
 ) -> Result<Admission, DropReason> {
-    let Outer { source, ecn, vni, place, addresses, ethertype } = outer;
-    let bridge = snapshot.vnis.get(vni).ok_or(DropReason::UnknownVni)?;
+    let Outer { source, ecn, vni, group_policy, place, addresses, ethertype } = outer;
+    let bridge = snapshot.vnis.get(vni).map_or_else(|| bridge_by_group_policy(vni, group_policy, snapshot), Ok)?;
     if source == UNKNOWN_TUNNEL && snapshot.policy(bridge).source_check {
         return Err(DropReason::UnknownRemote);
     }
@@ -284,17 +379,19 @@ pub(super) fn take_congestion_over<P: PacketBuffer>(
     Ok(())
 }
 
-fn outer_ipv4<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
+/// The outer header of a packet that is to be for this group, or else for the gateway itself.
+fn outer_ipv4<P: PacketBuffer>(packet: &P, group: Option<IpAddr>, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
     let ip = Ipv4Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
     if packet.receive_checksums().ip != ChecksumVerdict::Good && !ipv4_header_is_valid(bytes) {
         return Err(DropReason::OuterIpChecksum);
     }
-    if snapshot.vtep.address != ip.destination {
+    if !is_for(ip.destination.into(), group, snapshot) {
         return Err(DropReason::UplinkForeignAddress);
     }
     Ok(OuterIp {
         source: snapshot.remotes.get_ipv4(ip.source).unwrap_or(UNKNOWN_TUNNEL),
+        sender: ip.source.into(),
         ipv6: false,
         protocol: ip.protocol,
         fragment: ip.is_fragment(),
@@ -303,24 +400,31 @@ fn outer_ipv4<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Result<OuterI
     })
 }
 
-fn outer_ipv6<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
+/// The outer header of a packet that is to be for this group, or else for the gateway itself.
+fn outer_ipv6<P: PacketBuffer>(packet: &P, group: Option<IpAddr>, snapshot: &Snapshot) -> Result<OuterIp, DropReason> {
     let bytes = packet.head().get(ETHERNET_HEADER..).unwrap_or_default();
     let ip = Ipv6Header::parse(bytes, packet.len() - ETHERNET_HEADER).map_err(|error| malformed(packet, error))?;
     let upper = upper_layer(bytes).map_err(|_| DropReason::OuterExtensionHeader)?;
     if upper.underway {
         return Err(DropReason::OuterExtensionHeader);
     }
-    if snapshot.vtep.address != ip.destination {
+    if !is_for(ip.destination.into(), group, snapshot) {
         return Err(DropReason::UplinkForeignAddress);
     }
     Ok(OuterIp {
         source: snapshot.remotes.get_ipv6(ip.source).unwrap_or(UNKNOWN_TUNNEL),
+        sender: ip.source.into(),
         ipv6: true,
         protocol: upper.protocol,
         fragment: upper.is_fragment(),
         ecn: Ecn::from_dscp_ecn(ip.traffic_class),
         payload: ETHERNET_HEADER + upper.offset..ETHERNET_HEADER + IPV6_HEADER + ip.payload_length,
     })
+}
+
+/// True where a destination is this group; or where there is none, an address of the gateway's.
+fn is_for(destination: IpAddr, group: Option<IpAddr>, snapshot: &Snapshot) -> bool {
+    group.map_or_else(|| snapshot.vtep.has(destination), |group| group == destination)
 }
 
 #[cold]

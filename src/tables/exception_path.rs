@@ -5,29 +5,34 @@ use super::PortIndex;
 /// The exception path as workers see it; by default there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExceptionPath {
-    /// The kernel has the VTEP's address, on whatever interface.
-    owns_address: bool,
+    /// A bit for each of the VTEP's addresses, in their order, that the kernel has, on whatever interface.
+    owned: u8,
     /// A bit for each port whose packets the kernel gets.
     ports: u64,
-    /// A bit for each of them whose own kernel interface has the VTEP's address.
+    /// A bit for each of them whose own kernel interface has the VTEP's addresses.
     with_address: u64,
+    /// A bit for each port without a kernel interface on which the gateway itself is a host of multicast groups.
+    queried: u64,
 }
 
 impl ExceptionPath {
-    /// A path without ports; `owns_address` says that the kernel has the VTEP's address on any interface.
+    /// A path without ports. `owned` says of each of the VTEP's addresses, in their order, whether the kernel has it on
+    /// any interface; there are at most 8.
     #[must_use]
-    pub const fn new(owns_address: bool) -> Self {
-        Self { owns_address, ports: 0, with_address: 0 }
+    pub fn new(owned: &[bool]) -> Self {
+        let owned = owned.iter().take(8).enumerate().fold(0, |bits, (at, owned)| bits | u8::from(*owned) << at);
+        Self { owned, ports: 0, with_address: 0, queried: 0 }
     }
 
-    /// True where the kernel has the VTEP's address.
+    /// True where the kernel has the VTEP's address at this place among its addresses.
     #[inline]
     #[must_use]
-    pub const fn owns_address(&self) -> bool {
-        self.owns_address
+    pub const fn owns(&self, place: usize) -> bool {
+        place < 8 && self.owned >> place & 1 == 1
     }
 
-    /// Gives the kernel a port's packets; `has_address` says that the port's kernel interface has the VTEP's address.
+    /// Gives the kernel a port's packets; `has_address` says that the port's kernel interface has all of the VTEP's
+    /// addresses.
     pub fn add(&mut self, port: PortIndex, has_address: bool) {
         self.ports |= bit(port);
         if has_address {
@@ -42,7 +47,19 @@ impl ExceptionPath {
         self.ports & bit(port) != 0
     }
 
-    /// True where the kernel answers IPv6 neighbour solicitations for the VTEP's address on this port. It does that
+    /// Gives the gateway's own host of multicast groups the queries that a port receives.
+    pub fn hear_queries(&mut self, port: PortIndex) {
+        self.queried |= bit(port);
+    }
+
+    /// True where queries of this port are for the gateway's own host of multicast groups.
+    #[inline]
+    #[must_use]
+    pub fn hears_queries(&self, port: PortIndex) -> bool {
+        self.queried & bit(port) != 0
+    }
+
+    /// True where the kernel answers IPv6 neighbour solicitations for the VTEP's addresses on this port. It does that
     /// for addresses of the interface itself only; ARP it answers for any of its addresses.
     #[inline]
     #[must_use]

@@ -21,6 +21,47 @@ pub const PATTERN: usize = 64;
 
 const WORDS: usize = PATTERN / 8;
 
+/// The patterns of an uplink: the usual one, and others, where the gateway takes packets to more than
+/// one address or UDP port.
+#[derive(Clone, Debug)]
+pub struct UplinkPatterns {
+    usual: Box<OuterPattern>,
+    others: Box<[OuterPattern]>,
+}
+
+impl UplinkPatterns {
+    /// The patterns of an uplink with this address.
+    #[must_use]
+    pub fn new(vtep: &LocalVtep, mac: MacAddr) -> Self {
+        let places = vtep.addresses().flat_map(|address| vtep.udp_ports.iter().map(move |port| (address, *port)));
+        let mut patterns = places.map(|(address, port)| OuterPattern::new(vtep, mac, address, port));
+        // There is an address, and a port.
+        let usual = patterns.next().unwrap_or_else(|| OuterPattern::new(vtep, mac, vtep.address, 0));
+        Self { usual: Box::new(usual), others: patterns.collect() }
+    }
+
+    /// That of most packets.
+    #[inline(always)]
+    #[must_use]
+    pub fn usual(&self) -> &OuterPattern {
+        &self.usual
+    }
+
+    /// The others.
+    #[inline]
+    #[must_use]
+    pub fn others(&self) -> &[OuterPattern] {
+        &self.others
+    }
+
+    /// True where the underlay is IPv6.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_ipv6(&self) -> bool {
+        self.usual.ipv6
+    }
+}
+
 /// The outer headers of packets to this gateway on one uplink: Ethernet to the port, IPv4 without options or IPv6
 /// without extension headers, to the local VTEP, not a fragment, UDP to the VXLAN port, over IPv4 without a checksum,
 /// and VXLAN with a valid VNI; where the gateway is strict, with reserved bits that are zero. Lengths, IP checksum, an
@@ -62,13 +103,13 @@ impl Bytes {
 }
 
 impl OuterPattern {
-    /// The pattern of an uplink with this address.
+    /// The pattern of an uplink with the address `mac`, for one of the VTEP's addresses and UDP ports.
     #[must_use]
-    pub fn new(vtep: &LocalVtep, mac: MacAddr) -> Self {
+    pub fn new(vtep: &LocalVtep, mac: MacAddr, address: IpAddr, udp_port: u16) -> Self {
         let mut pattern = Bytes { expected: [0; PATTERN], mask: [0; PATTERN] };
         pattern.expect(0, &mac.0);
         let ip = ETHERNET_HEADER;
-        let udp = match vtep.address {
+        let udp = match address {
             IpAddr::V4(address) => {
                 pattern.expect(ETHERTYPE_AT, &ETHERTYPE_IPV4.to_be_bytes());
                 pattern.expect(ip, &[0x45]);
@@ -87,7 +128,7 @@ impl OuterPattern {
                 ip + IPV6_HEADER
             }
         };
-        pattern.expect(udp + 2, &vtep.udp_port.to_be_bytes());
+        pattern.expect(udp + 2, &udp_port.to_be_bytes());
         let vxlan = udp + UDP_HEADER;
         pattern.expect_bits(vxlan, &[VXLAN_FLAG_VNI], &[VXLAN_FLAG_VNI]);
         if vtep.strict {
@@ -99,7 +140,7 @@ impl OuterPattern {
             expected: words_of(&pattern.expected),
             mask: words_of(&pattern.mask),
             own_source: u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]),
-            ipv6: vtep.address.is_ipv6(),
+            ipv6: address.is_ipv6(),
         }
     }
 
@@ -111,13 +152,6 @@ impl OuterPattern {
         let differences = (0..WORDS).fold(0, |all, at| all | (words[at] ^ self.expected[at]) & self.mask[at]);
         let source = front[SOURCE_AT..].first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
         differences == 0 && source & SOURCE_MASK != self.own_source
-    }
-
-    /// True where the underlay is IPv6.
-    #[inline(always)]
-    #[must_use]
-    pub fn is_ipv6(&self) -> bool {
-        self.ipv6
     }
 }
 

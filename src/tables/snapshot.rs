@@ -5,13 +5,20 @@
 
 use std::net::IpAddr;
 
+use rustc_hash::FxHashMap;
+
 use super::access_map::AccessMap;
 use super::exception_path::ExceptionPath;
-use super::outer_pattern::OuterPattern;
+use super::flood_rules::{FloodRules, StormRates};
+use super::next_hop_group::NextHopGroup;
+use super::outer_pattern::UplinkPatterns;
 use super::remote_map::RemoteMap;
 use super::tunnel::{NextHop, Tunnel};
+use super::underlay_group::UnderlayGroups;
 use super::vni_map::VniMap;
 use super::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
+use crate::wire::flow_hash::SourcePorts;
+use crate::wire::vxlan::{VXLAN_HEADER, header_of, header_with_group_policy};
 use crate::wire::{MacAddr, VlanId, VlanTag, Vni};
 
 /// Everything a worker looks up besides the FDB.
@@ -23,6 +30,8 @@ pub struct Snapshot {
     pub ports: Vec<Port>,
     /// The bridges. Places of bridges that a reload took away stay, empty and out of reach of every map.
     pub bridges: Vec<Bridge>,
+    /// What the outer headers of each bridge's packets have, in the order of the bridges.
+    pub encapsulations: Vec<Encapsulation>,
     /// What each bridge reaches, in the order of the bridges.
     pub domains: Vec<BroadcastDomain>,
     /// The access members.
@@ -31,8 +40,14 @@ pub struct Snapshot {
     pub tunnels: Vec<Tunnel>,
     /// The way to each remote VTEP, in the order of the tunnels.
     pub next_hops: Vec<NextHop>,
-    /// VNI to bridge.
+    /// Next hops among which flows are spread; a [`GroupIndex`](super::next_hop_group::GroupIndex) is a place in this
+    /// list.
+    pub next_hop_groups: Vec<NextHopGroup>,
+    /// VNI to bridge, but for those of `group_policies`.
     pub vnis: VniMap,
+    /// The bridges that take packets of some group policies alone. What is for them always goes the unusual way, so that
+    /// for all others there is nothing to ask.
+    pub group_policies: FxHashMap<Vni, GroupPolicies>,
     /// Address to remote VTEP.
     pub remotes: RemoteMap,
     /// What the kernel gets of what uplinks receive.
@@ -53,16 +68,41 @@ impl Snapshot {
 /// This gateway's VXLAN endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalVtep {
-    /// Its address.
+    /// Its address, the source of what is sent.
     pub address: IpAddr,
-    /// The UDP port of VXLAN.
-    pub udp_port: u16,
+    /// Further addresses at which packets are accepted, of the same family.
+    pub other_addresses: Box<[IpAddr]>,
+    /// The UDP ports of VXLAN that are accepted, the most usual one first.
+    pub udp_ports: Box<[u16]>,
+    /// The UDP source ports of what is sent.
+    pub source_ports: SourcePorts,
     /// Over IPv6, a zero UDP checksum is sent and accepted (RFC 6935).
     pub zero_checksum_ipv6: bool,
+    /// Over IPv4, a UDP checksum is sent (RFC 7348, 5: it may be).
+    pub full_checksum_ipv4: bool,
     /// The outer DSCP.
     pub dscp: OuterDscp,
     /// Packets with reserved VXLAN bits set are dropped.
     pub strict: bool,
+}
+
+impl LocalVtep {
+    /// All of its addresses, its own first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        std::iter::once(self.address).chain(self.other_addresses.iter().copied())
+    }
+
+    /// True for one of its addresses.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.addresses().any(|own| own == address)
+    }
+
+    /// True where what is sent gets a UDP checksum.
+    #[must_use]
+    pub fn sends_checksums(&self) -> bool {
+        if self.address.is_ipv6() { !self.zero_checksum_ipv6 } else { self.full_checksum_ipv4 }
+    }
 }
 
 /// The DSCP that outer headers get by what the inner packet has, as a table: one load finds it, whatever the rule is.
@@ -130,6 +170,10 @@ pub struct Port {
     pub mtu: u16,
     /// What is on its other side.
     pub side: PortSide,
+    /// What may be flooded of what it receives.
+    pub storm: StormRates,
+    /// The multicast groups of the underlay that it receives, where it is an uplink.
+    pub groups: UnderlayGroups,
     /// What happens to the frames of its own link.
     pub link_local: LinkLocal,
 }
@@ -149,7 +193,7 @@ pub enum LinkLocal {
 #[derive(Clone, Debug)]
 pub enum PortSide {
     /// The fabric: what a packet from there usually looks like.
-    Uplink(Box<OuterPattern>),
+    Uplink(UplinkPatterns),
     /// VLANs: which bridge each belongs to.
     Access(AccessMap),
 }
@@ -183,6 +227,33 @@ pub struct Bridge {
 
 const _: () = assert!(size_of::<Bridge>() == 8);
 
+/// What the outer headers of a bridge's packets have besides what its remote VTEPs and each packet bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encapsulation {
+    /// The VXLAN header.
+    pub vxlan: [u8; VXLAN_HEADER],
+    /// The UDP destination port.
+    pub udp_port: u16,
+}
+
+impl Encapsulation {
+    /// With a plain header (RFC 7348, 5), or one that has a group policy ID.
+    #[must_use]
+    pub fn new(vni: Vni, group_policy: Option<u16>, udp_port: u16) -> Self {
+        let vxlan = group_policy.map_or_else(|| header_of(vni), |id| header_with_group_policy(vni, id));
+        Self { vxlan, udp_port }
+    }
+}
+
+/// The group policies of which a bridge takes packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupPolicies {
+    /// The bridge.
+    pub bridge: BridgeIndex,
+    /// The group policy IDs.
+    pub accepted: Box<[u16]>,
+}
+
 /// What a bridge does with address resolution by ARP and neighbour discovery that it sees on access ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Neighbours {
@@ -197,10 +268,14 @@ pub struct Neighbours {
 pub struct BroadcastDomain {
     /// The access members, each of which gets a copy of a flood.
     pub members: Box<[MemberIndex]>,
-    /// The flood list: remote VTEPs that get a copy of a flood (ingress replication).
+    /// The flood list: remote VTEPs that get a copy of a flood (ingress replication), and groups of the underlay.
     pub flood_list: Box<[TunnelIndex]>,
     /// The remote VTEPs that may send to this bridge, sorted.
     pub sources: Box<[TunnelIndex]>,
+    /// Who sends to it and is no remote VTEP yet is to become one.
+    pub discovers: bool,
+    /// What restricts floods; none where nothing does, neither the bridge nor a port by which frames come to it.
+    pub rules: Option<Box<FloodRules>>,
     /// What becomes of questions for addresses.
     pub neighbours: Neighbours,
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::PortIndex;
+use super::next_hop_group::GroupIndex;
 use crate::wire::MacAddr;
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use crate::wire::ip::PROTOCOL_UDP;
@@ -32,10 +33,10 @@ pub struct OuterHeader {
     pub destination_mac: MacAddr,
     /// The local and the remote VTEP's address; one family.
     pub addresses: OuterAddresses,
-    /// The UDP destination port.
-    pub udp_port: u16,
     /// The TTL or hop limit.
     pub ttl: u8,
+    /// An IPv4 packet gets a UDP checksum.
+    pub checksum_ipv4: bool,
     /// The largest IP packet that the way takes, in bytes.
     pub mtu: u16,
 }
@@ -59,8 +60,8 @@ pub enum OuterAddresses {
     },
 }
 
-/// The way to a remote VTEP: the uplink, and the outer headers prebuilt. What differs from packet to packet is zero in
-/// them: lengths, traffic class, flow label, checksums, UDP source port and the VXLAN header.
+/// The way to a remote VTEP: the uplink, or the group of next hops, and the outer headers prebuilt. What differs from
+/// packet to packet is zero in them: lengths, traffic class, flow label, checksums, UDP ports and the VXLAN header.
 ///
 /// One cache line holds all that an IPv4 encapsulation reads.
 #[derive(Clone, Debug)]
@@ -70,12 +71,18 @@ pub struct NextHop {
     /// (addresses and protocol), folded to 16 bits.
     partial_sum: u16,
     max_frame: u16,
+    /// The same, or 0 where there is more to be done than to put the headers in front and to send the packet out of the
+    /// port, so that one comparison tells what is usual.
+    max_direct_frame: u16,
     port: PortIndex,
+    group: Option<GroupIndex>,
     length: u8,
     ipv6: bool,
     header: [u8; OUTER_IPV6],
     /// What `max_frame` is where nothing is known of the path behind the next hop.
     own_max_frame: u16,
+    /// The port is the way of all frames, with the headers as they are.
+    direct: bool,
 }
 
 const _: () = assert!(std::mem::offset_of!(NextHop, header) + OUTER_IPV4 <= 64);
@@ -86,11 +93,14 @@ impl NextHop {
     pub const UNKNOWN: Self = Self {
         partial_sum: 0,
         max_frame: 0,
+        max_direct_frame: 0,
         port: PortIndex(u16::MAX),
+        group: None,
         length: 0,
         ipv6: false,
         header: [0; OUTER_IPV6],
         own_max_frame: 0,
+        direct: false,
     };
 
     /// True where no way is known.
@@ -128,7 +138,6 @@ impl NextHop {
                 (ip + IPV6_HEADER, true)
             }
         };
-        header[udp + 2..udp + 4].copy_from_slice(&outer.udp_port.to_be_bytes());
         let length = udp + UDP_HEADER + VXLAN_HEADER;
         let partial_sum = if ipv6 {
             sum_words(&header[ip + 8..ip + 40], PROTOCOL_UDP.into())
@@ -137,7 +146,11 @@ impl NextHop {
         };
         let overhead = (length - ETHERNET_HEADER) as u16;
         let max_frame = outer.mtu.saturating_sub(overhead);
-        Self { partial_sum, max_frame, port, length: length as u8, ipv6, header, own_max_frame: max_frame }
+        let direct = ipv6 || !outer.checksum_ipv4;
+        let (length, max_direct_frame) = (length as u8, if direct { max_frame } else { 0 });
+        let own_max_frame = max_frame;
+        let group = None;
+        Self { partial_sum, max_frame, max_direct_frame, port, group, length, ipv6, header, own_max_frame, direct }
     }
 
     /// The outer headers' share of an IP packet, in bytes.
@@ -156,9 +169,30 @@ impl NextHop {
     pub fn limit(&mut self, path_mtu: Option<u16>) {
         let fits = path_mtu.map_or(u16::MAX, |mtu| mtu.saturating_sub(self.overhead()));
         self.max_frame = self.own_max_frame.min(fits);
+        self.max_direct_frame = if self.direct { self.max_frame } else { 0 };
     }
 
-    /// The uplink.
+    /// The same headers, by the next hops of a group; `self` is the way by one of them.
+    #[must_use]
+    pub fn spread_over(self, group: GroupIndex) -> Self {
+        Self { group: Some(group), max_direct_frame: 0, direct: false, ..self }
+    }
+
+    /// The next hops among which flows are spread, where there are several.
+    #[inline]
+    #[must_use]
+    pub fn group(&self) -> Option<GroupIndex> {
+        self.group
+    }
+
+    /// True for a frame of this length that goes out of [`NextHop::port`] with the headers as they are.
+    #[inline(always)]
+    #[must_use]
+    pub fn takes_directly(&self, length: usize) -> bool {
+        length <= usize::from(self.max_direct_frame)
+    }
+
+    /// The uplink, where there is no group.
     #[inline]
     #[must_use]
     pub fn port(&self) -> PortIndex {

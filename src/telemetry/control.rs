@@ -91,6 +91,12 @@ pub struct ControlTelemetry {
     pub reload_failures: Counter,
     /// When the running config was applied, in seconds since the Unix epoch.
     pub config_applied: Counter,
+    /// Remote VTEPs that nobody named and that sent to a bridge with a group.
+    pub discovered: Counter,
+    /// Memberships of multicast groups in bridges that snoop: pairs of a group and a place.
+    pub memberships: Counter,
+    /// Memberships that were refused because there were as many as there may be.
+    pub memberships_refused: Counter,
     /// The forwarding database.
     pub fdb: FdbTelemetry,
     /// The MAC+IP bindings.
@@ -108,6 +114,9 @@ impl ControlTelemetry {
             reloads: Counter::new(),
             reload_failures: Counter::new(),
             config_applied: Counter::new(),
+            discovered: Counter::new(),
+            memberships: Counter::new(),
+            memberships_refused: Counter::new(),
             fdb: FdbTelemetry {
                 entries: Counter::new(),
                 capacity: Counter::new(),

@@ -41,6 +41,10 @@ labelled_enum! {
         InnerTruncated = "inner_truncated",
         /// No bridge has the packet's VNI.
         UnknownVni = "unknown_vni",
+        /// The packet was sent to a multicast group of the underlay that is not the `group` of its VNI's bridge.
+        ForeignGroup = "foreign_group",
+        /// The packet has no group policy ID (VXLAN-GBP), or one that its bridge does not have in `accept_group_policies`.
+        GroupPolicy = "group_policy",
         /// The packet's source is no remote VTEP of the bridge, and `source_check` is on.
         UnknownRemote = "unknown_remote",
         /// The decapsulated frame carries a VLAN tag, and the bridge does not carry tags (RFC 7348, 6.1).
@@ -65,6 +69,16 @@ labelled_enum! {
         SplitHorizon = "split_horizon",
         /// A flood found no member to send to.
         NoMember = "no_member",
+        /// The destination is unknown, and the bridge does not flood such frames (`unknown_unicast` "drop").
+        UnknownUnicast = "unknown_unicast",
+        /// Nobody behind another port or remote VTEP has asked for the multicast group, and the bridge snoops.
+        NoListener = "no_listener",
+        /// Storm control: more broadcasts than `broadcast_limit` of the port or the bridge.
+        StormBroadcast = "storm_broadcast",
+        /// Storm control: more multicasts than `multicast_limit` of the port or the bridge.
+        StormMulticast = "storm_multicast",
+        /// Storm control: more frames to unknown stations than `unknown_unicast_limit` of the port or the bridge.
+        StormUnknownUnicast = "storm_unknown_unicast",
         /// There is no way to the remote VTEP: no `[[neighbour]]` for its address, and no route of the kernel's over an
         /// uplink whose next hop answers. See `vtepctl show vteps`.
         NoNextHop = "no_next_hop",

@@ -16,6 +16,10 @@ labelled_enum! {
         /// New or moved sources not handed over because the same had been less than 10 ms ago: control has not learned them
         /// yet, or refuses to.
         LearnRepeated = "learn_repeated",
+        /// Membership queries and reports handed to the control thread, one for each group, in bridges that snoop.
+        MembershipSent = "membership_sent",
+        /// Membership queries and reports not handed over because the ring was full; hosts and routers say it again.
+        MembershipLost = "membership_lost",
         /// Age ticks of known sources that were brought up to date.
         AgeRefreshed = "age_refreshed",
         /// Frames from a source whose static entry names another place; they are forwarded and not learned.

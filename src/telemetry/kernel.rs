@@ -57,6 +57,10 @@ pub struct KernelTelemetry {
     pub route_queries: Counter,
     /// Changes of the ways to a remote VTEP.
     pub way_changes: Counter,
+    /// Groups of next hops among which flows are spread. The writer sets it.
+    pub next_hop_groups: Counter,
+    /// Remote VTEPs with several ways for whose group there is no room. The writer sets it.
+    pub unspread: Counter,
     /// Stations behind remote VTEPs in bridges whose remote side the kernel says. The writer sets it.
     pub stations: Counter,
     entries: [Counter; KernelTable::COUNT],
@@ -74,6 +78,8 @@ impl KernelTelemetry {
             lag: Counter::new(),
             route_queries: Counter::new(),
             way_changes: Counter::new(),
+            next_hop_groups: Counter::new(),
+            unspread: Counter::new(),
             stations: Counter::new(),
             entries: [const { Counter::new() }; KernelTable::COUNT],
             remotes: [const { Counter::new() }; RemoteState::COUNT],

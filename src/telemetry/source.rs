@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{ControlTelemetry, ExceptionTelemetry, WorkerTelemetry};
+use super::{ControlTelemetry, Entropy, ExceptionTelemetry, WorkerTelemetry};
 use crate::config::model::PortRole;
 use crate::tables::{BridgeIndex, PortIndex, TunnelIndex};
 use crate::wire::MacAddr;
@@ -30,6 +30,9 @@ pub trait MetricsSource: Send + Sync {
     /// What the thread between the uplinks and the kernel counts.
     fn exception(&self) -> &ExceptionTelemetry;
 
+    /// How flows are spread.
+    fn entropy(&self) -> &Entropy;
+
     /// Every port, read from its driver now, in config order.
     fn port_readings(&self) -> Vec<PortReading>;
 
@@ -38,6 +41,9 @@ pub trait MetricsSource: Send + Sync {
 
     /// Every remote VTEP of the running config, by address.
     fn remote_labels(&self) -> Vec<RemoteLabel>;
+
+    /// Every group of the underlay with each of its uplinks. No two are alike in both.
+    fn group_labels(&self) -> Vec<GroupLabel>;
 }
 
 /// What is running.
@@ -65,6 +71,8 @@ pub struct BridgeLabel {
     pub index: BridgeIndex,
     /// The label: its VNI.
     pub vni: u32,
+    /// Whether it has a limit of storm control.
+    pub storm_control: bool,
 }
 
 /// A remote VTEP and what its metrics are called by.
@@ -78,6 +86,17 @@ pub struct RemoteLabel {
     pub mtu: Option<u16>,
     /// That is what a router said of the path.
     pub is_path_mtu: bool,
+}
+
+/// A multicast group of the underlay on one uplink, and what its metrics are called by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupLabel {
+    /// Its place in the workers' counters.
+    pub index: TunnelIndex,
+    /// The label `group`: its address.
+    pub address: IpAddr,
+    /// The label `port`: the uplink's name.
+    pub port: String,
 }
 
 /// A port as its driver tells it.
@@ -99,6 +118,8 @@ pub struct PortReading {
     pub receive_queues: u16,
     /// How many transmit queues it has.
     pub transmit_queues: u16,
+    /// Whether it has a limit of storm control.
+    pub storm_control: bool,
     /// Whether the link is up.
     pub link_up: bool,
     /// The link's speed in Mbit/s, where the driver knows it.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::source::WorkerHandle;
 use super::{DropReason, Event, Punt, PuntClass, Traffic};
-use crate::tables::{BridgeIndex, TunnelIndex};
+use crate::tables::{BridgeIndex, FloodKind, PortIndex, TunnelIndex};
 
 /// Packets and bytes, summed over workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,4 +90,16 @@ pub fn remote(workers: &[WorkerHandle], index: TunnelIndex) -> RemoteTotal {
         total.too_big = total.too_big.wrapping_add(worker.telemetry.too_big(index).get());
     }
     total
+}
+
+/// The frames of a kind that storm control dropped for a bridge's limits.
+#[must_use]
+pub fn bridge_storm(workers: &[WorkerHandle], index: BridgeIndex, kind: FloodKind) -> u64 {
+    workers.iter().map(|worker| worker.telemetry.bridge_storms(index).of(kind).get()).fold(0, u64::wrapping_add)
+}
+
+/// The frames of a kind that storm control dropped for a port's limits.
+#[must_use]
+pub fn port_storm(workers: &[WorkerHandle], index: PortIndex, kind: FloodKind) -> u64 {
+    workers.iter().map(|worker| worker.telemetry.port_storms(index).of(kind).get()).fold(0, u64::wrapping_add)
 }

@@ -4,9 +4,10 @@ use zerocopy::FromZeros;
 
 use super::counter::{Counter, CounterTable};
 use super::exception::PuntCounters;
+use super::flow_samples::FlowSamples;
 use super::histogram::CycleHistogram;
 use super::{CACHE_LINE, DropReason, Event};
-use crate::tables::{BridgeIndex, PortIndex, TunnelIndex};
+use crate::tables::{BridgeIndex, FloodKind, PortIndex, TunnelIndex};
 
 /// The most ports there can be. A power of two, so that masking keeps an index in the table.
 pub const MAX_PORTS: usize = 64;
@@ -101,6 +102,23 @@ counters! {
     }
 }
 
+/// Frames that storm control dropped for one port's or one bridge's limits.
+#[derive(Clone, Copy, Debug)]
+pub struct StormCounters<'a>(&'a [Counter; 4]);
+
+impl<'a> StormCounters<'a> {
+    /// Those of a kind.
+    #[must_use]
+    pub fn of(self, kind: FloodKind) -> &'a Counter {
+        &self.0[kind as usize]
+    }
+}
+
+/// The counters behind [`StormCounters`] of a bridge. The last is unused.
+#[derive(Debug, FromZeros)]
+#[repr(C, align(32))]
+struct StormRow([Counter; 4]);
+
 /// The counters behind [`BridgeCounters`].
 #[derive(Debug, FromZeros)]
 #[repr(C, align(64))]
@@ -141,12 +159,16 @@ pub struct WorkerTelemetry {
     events: [Counter; Event::COUNT],
     bridges: CounterTable<BridgeRow>,
     remotes: CounterTable<RemoteRow>,
+    storms: CounterTable<StormRow>,
+    port_storms: [[Counter; 4]; MAX_PORTS],
     too_big: CounterTable<Counter>,
     ports: [[Counter; 4]; MAX_PORTS],
     /// Packets for the kernel.
     pub punts: PuntCounters,
     /// How long bursts took that held at least one packet, from receive to transmit, in cycles.
     pub burst_time: CycleHistogram,
+    /// Samples of flows from and to remote VTEPs.
+    pub flow_samples: FlowSamples,
 }
 
 const _: () = {
@@ -168,10 +190,13 @@ impl WorkerTelemetry {
             events: [const { Counter::new() }; Event::COUNT],
             bridges: CounterTable::new(),
             remotes: CounterTable::new(),
+            storms: CounterTable::new(),
+            port_storms: [const { [const { Counter::new() }; 4] }; MAX_PORTS],
             too_big: CounterTable::new(),
             ports: [const { [const { Counter::new() }; 4] }; MAX_PORTS],
             punts: PuntCounters::default(),
             burst_time: CycleHistogram::new(),
+            flow_samples: FlowSamples::new(),
         }
     }
 
@@ -238,6 +263,18 @@ impl WorkerTelemetry {
     pub fn port(&self, port: PortIndex) -> PortCounters<'_> {
         PortCounters(&self.ports[usize::from(port.0) % MAX_PORTS])
     }
+
+    /// What storm control dropped for a bridge's limits.
+    #[must_use]
+    pub fn bridge_storms(&self, bridge: BridgeIndex) -> StormCounters<'_> {
+        StormCounters(&self.storms.row(bridge.0).0)
+    }
+
+    /// What storm control dropped for a port's limits. The index is as that of [`WorkerTelemetry::port`].
+    #[must_use]
+    pub fn port_storms(&self, port: PortIndex) -> StormCounters<'_> {
+        StormCounters(&self.port_storms[usize::from(port.0) % MAX_PORTS])
+    }
 }
 
 impl Default for WorkerTelemetry {
@@ -271,17 +308,19 @@ mod tests {
 
     /// Where a worker's counters lie, in pairs of lines: the structure, and the rows of its tables that are counted in.
     /// There is no bridge and no remote VTEP of the last number; what comes from no known remote VTEP is counted there.
-    fn spans(worker: &WorkerTelemetry) -> [(usize, usize); 3] {
+    fn spans(worker: &WorkerTelemetry) -> [(usize, usize); 4] {
         const PAIR: usize = 2 * CACHE_LINE;
         let span = |first: usize, end: usize| (first / PAIR, (end - 1) / PAIR);
         let start = std::ptr::from_ref(worker).addr();
-        let [bridges, remotes] =
-            [worker.bridges.row(0).0.as_ptr(), worker.remotes.row(0).0.as_ptr()].map(<*const _>::addr);
+        let [bridges, remotes, storms] =
+            [worker.bridges.row(0).0.as_ptr(), worker.remotes.row(0).0.as_ptr(), worker.storms.row(0).0.as_ptr()]
+                .map(<*const _>::addr);
         let last = usize::from(u16::MAX);
         [
             span(start, start + size_of::<WorkerTelemetry>()),
             span(bridges, bridges + last * size_of::<[Counter; 8]>()),
             span(remotes, remotes + last * size_of::<[Counter; 4]>()),
+            span(storms, storms + last * size_of::<[Counter; 4]>()),
         ]
     }
 

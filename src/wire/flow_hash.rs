@@ -15,9 +15,6 @@ use super::ip::{PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP};
 use super::ipv4::Ipv4Header;
 use super::ipv6::{IPV6_HEADER, Ipv6Header, upper_layer};
 
-/// The lowest source port (RFC 7348, 5: the dynamic range of RFC 6335).
-const FIRST_PORT: u16 = 49152;
-
 /// Odd words without structure: the first 64-bit words of pi's fraction, made odd.
 const KEYS: [u64; 5] =
     [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1, 0x082e_fa98_ec4e_6c89, 0x4528_21e6_38d0_1377];
@@ -159,11 +156,41 @@ fn hash_by_mac(frame: &[u8], ethertype: u16) -> u32 {
         .map_or(0, |header| hash_pair(header.destination.to_u64(), header.source.to_u64() << 16 | u64::from(ethertype)))
 }
 
-/// The UDP source port of a flow's VXLAN packets, 49152 to 65535 (RFC 7348, 5): the hash's upper 14 bits.
-#[inline]
-#[must_use]
-pub const fn source_port(hash: u32) -> u16 {
-    FIRST_PORT | (hash >> 18) as u16
+/// The UDP source ports that VXLAN packets have, by their flows (RFC 7348, 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourcePorts {
+    first: u16,
+    count: u32,
+}
+
+impl SourcePorts {
+    /// The dynamic range of RFC 6335: 49152 to 65535.
+    pub const DYNAMIC: Self = Self::new(49152, 65535);
+
+    /// The ports from `first` to `last`; where `last` is less, `first` alone.
+    #[must_use]
+    pub const fn new(first: u16, last: u16) -> Self {
+        Self { first, count: last.saturating_sub(first) as u32 + 1 }
+    }
+
+    /// The lowest of them.
+    #[must_use]
+    pub const fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The highest of them.
+    #[must_use]
+    pub const fn last(self) -> u16 {
+        (self.first as u32 + self.count - 1) as u16
+    }
+
+    /// The port of the flows with this hash. It goes by the hash's upper 16 bits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(self, hash: u32) -> u16 {
+        self.first.wrapping_add((((hash >> 16) * self.count) >> 16) as u16)
+    }
 }
 
 #[cfg(test)]

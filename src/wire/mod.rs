@@ -15,6 +15,7 @@ pub mod icmpv6;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
+pub mod membership;
 pub mod nd;
 pub mod path_mtu;
 pub mod udp;

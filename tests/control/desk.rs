@@ -99,7 +99,7 @@ impl Desk {
     }
 
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let facts = |number| PortFacts { mac: MacAddr([2, 0, 0, 0, 0, number as u8]), mtu: 1600 };
+        let facts = |number| PortFacts { mac: MacAddr([2, 0, 0, 0, 0, number as u8]), mtu: 1600, receivers: 1 };
         let ports = (0..config.ports.len()).map(facts).collect();
         let (control, ring) = (Arc::new(ControlTelemetry::new()), Arc::new(LearnRing::new()));
         let gateway = Gateway::start(config, ports, vec![Arc::clone(&ring)], Arc::clone(&control))?;

@@ -90,6 +90,8 @@ class KernelVtep:
         self.family = underlay.family
         self.medium = overlay.medium
         self.port = 4789
+        # More of what `ip link add ... type vxlan` is told.
+        self.options = ""
         bed = overlay.bed
         self.namespace = bed.namespace(f"r{number}")
         bed.veth(overlay.fabric, f"to-r{number}", self.namespace, "eth0", self.medium.underlay_mtu)
@@ -106,7 +108,7 @@ class KernelVtep:
             commands += [
                 f"link add br{vni} mtu {mtu} type bridge mcast_snooping 0",
                 f"link add vx{vni} mtu {mtu} type vxlan id {vni} local {self.address} dstport {self.port} "
-                f"{checksum}",
+                f"{checksum} {self.options}",
                 f"link set vx{vni} master br{vni}",
                 f"link set vx{vni} up",
                 f"link set br{vni} up",

@@ -50,7 +50,10 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(config: Config) -> Self {
-        let facts = vec![PortFacts { mac: mac(0xaa), mtu: 1500 }, PortFacts { mac: mac(0xbb), mtu: 1500 }];
+        let facts = vec![
+            PortFacts { mac: mac(0xaa), mtu: 1500, receivers: 1 },
+            PortFacts { mac: mac(0xbb), mtu: 1500, receivers: 1 },
+        ];
         let (telemetry, ring) = (Arc::new(ControlTelemetry::new()), Arc::<LearnRing>::default());
         let kernel = Kernel::follow(Listener::start().expect("a listener"), Vec::new(), Arc::clone(&telemetry));
         let started = Gateway::start(config, facts, vec![Arc::clone(&ring)], Arc::clone(&telemetry));

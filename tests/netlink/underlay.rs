@@ -110,6 +110,10 @@ fn it_is_said_what_a_remote_vtep_without_a_way_lacks() {
             assert_eq!(followed.ways(remote), []);
         }
         assert_eq!(state(&followed, "192.0.2.3"), Some(RemoteState::Unresolved));
+        // The kernel takes its time to say that a carrier is gone.
+        followed.until("no route over the link without a carrier", |kernel| {
+            kernel.underlay().states()[RemoteState::NoRoute as usize] == 6
+        });
         let count = |followed: &Followed, state| followed.telemetry.kernel.remotes(state).get();
         assert_eq!((count(&followed, RemoteState::NoRoute), count(&followed, RemoteState::Unresolved)), (6, 1));
         // With a carrier, what is on the link is there again; an interface that is no uplink is said to be none.

@@ -4,22 +4,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use vtepd::api::fdb::{FdbChange, StationQuery};
 use vtepd::api::types::{
-    Binding, BindingFilter, BindingKind, BridgeMember, Check, EntryKind, FdbEntry, FdbFilter, LocalVtep, NextHop, Page,
-    PageRange, Place,
+    Binding, BindingFilter, BindingKind, BridgeMember, Check, EntryKind, FdbEntry, FdbFilter, GroupMember, LocalVtep,
+    MulticastRouter, NextHop, Page, PageRange, Place,
 };
 use vtepd::api::view::{BridgeState, RemoteState};
 use vtepd::api::{Endpoints, GatewayView, StatsThread};
 use vtepd::config::model::PortRole;
-use vtepd::tables::{BindingSource, BridgeIndex, PortIndex, TunnelIndex};
+use vtepd::tables::{BindingSource, BridgeIndex, FloodKind, PortIndex, TunnelIndex};
+use vtepd::telemetry::flow_samples::FlowSample;
 use vtepd::telemetry::{
-    BindingEvent, BridgeLabel, BuildInfo, ControlTelemetry, DropReason, Event, ExceptionTelemetry, FdbEvent,
-    MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, StationChange, WorkerHandle,
-    WorkerTelemetry,
+    BindingEvent, BridgeLabel, BuildInfo, ControlTelemetry, Direction, DropReason, Entropy, Event, ExceptionTelemetry,
+    FdbEvent, GroupLabel, MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, StationChange,
+    WorkerHandle, WorkerTelemetry,
 };
 use vtepd::wire::MacAddr;
 
@@ -35,6 +36,7 @@ pub struct Gateway {
     pub workers: Vec<WorkerHandle>,
     pub control: ControlTelemetry,
     pub exception: ExceptionTelemetry,
+    pub entropy: Entropy,
     pub bridges: Vec<BridgeState>,
     pub remotes: Vec<RemoteState>,
     pub ports: Vec<PortReading>,
@@ -54,6 +56,7 @@ impl Gateway {
             workers: Vec::new(),
             control: ControlTelemetry::new(),
             exception: ExceptionTelemetry::new(),
+            entropy: Entropy::default(),
             bridges: Vec::new(),
             remotes: Vec::new(),
             ports: Vec::new(),
@@ -99,6 +102,7 @@ fn ports() -> Vec<PortReading> {
         mtu: 9000,
         receive_queues: 2,
         transmit_queues: 2,
+        storm_control: false,
         link_up: true,
         link_mbps: Some(25_000),
         max_macs: None,
@@ -120,6 +124,7 @@ fn ports() -> Vec<PortReading> {
         role: PortRole::Access,
         device: "0000:01:10.0".to_owned(),
         mtu: 1500,
+        storm_control: true,
         link_up: false,
         link_mbps: None,
         max_macs: Some(100),
@@ -157,8 +162,8 @@ fn bridges() -> Vec<BridgeState> {
 }
 
 fn remotes() -> Vec<RemoteState> {
-    let next_hop = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 1]), port: "uplink0".to_owned() };
-    let second = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 2]), port: "uplink0".to_owned() };
+    let next_hop = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 1]), port: "uplink0".to_owned(), share_percent: 75.0 };
+    let second = NextHop { mac: MacAddr([2, 0, 0, 0xbb, 0, 2]), port: "uplink0".to_owned(), share_percent: 25.0 };
     vec![
         RemoteState {
             index: TunnelIndex(0),
@@ -249,6 +254,7 @@ fn count(gateway: &Gateway) {
     second.bridge(BridgeIndex(0)).access_received().count_many(200, 12_800);
     first.bridge(BridgeIndex(0)).tunnel_sent().count_many(1100, 70_000);
     second.bridge(BridgeIndex(65535)).tunnel_received().count(1500);
+    first.remote(TunnelIndex(7)).sent().count_many(30, 1800);
     first.remote(TunnelIndex(0)).sent().count_many(1100, 70_000);
     second.remote(TunnelIndex(65535)).received().count(1500);
     second.too_big(TunnelIndex(0)).add(3);
@@ -257,6 +263,9 @@ fn count(gateway: &Gateway) {
     second.count_drops(DropReason::UnknownVni, 2);
     second.count_drops(DropReason::NoNextHop, 1);
     first.event_many(Event::FloodedFrame, 12);
+    first.bridge_storms(BridgeIndex(0)).of(FloodKind::Broadcast).add(50);
+    second.bridge_storms(BridgeIndex(0)).of(FloodKind::Broadcast).add(5);
+    second.port_storms(PortIndex(1)).of(FloodKind::UnknownUnicast).add(6);
     first.punts.of(PuntClass::Bgp, Punt::Passed).add(70);
     second.punts.of(PuntClass::Bgp, Punt::Passed).add(7);
     second.punts.of(PuntClass::ArpNd, Punt::Passed).add(3);
@@ -273,6 +282,14 @@ fn count(gateway: &Gateway) {
     for cycles in 1..=100 {
         first.burst_time.record(cycles * 1000);
     }
+    // From one remote VTEP many flows on one port; to the other, few samples.
+    for number in 0..256 {
+        let (remote, direction) = (TunnelIndex(0), Direction::Received);
+        first.flow_samples.add(FlowSample { remote, direction, source_port: 50_000, flow: number % 32 });
+    }
+    let (remote, direction) = (TunnelIndex(65535), Direction::Sent);
+    second.flow_samples.add(FlowSample { remote, direction, source_port: 50_000, flow: 1 });
+    gateway.entropy.look(&gateway.workers, Instant::now());
     let fdb = &gateway.control.fdb;
     fdb.entries.set(3);
     fdb.capacity.set(65536);
@@ -314,12 +331,27 @@ impl MetricsSource for Gateway {
         &self.exception
     }
 
+    fn entropy(&self) -> &Entropy {
+        &self.entropy
+    }
+
     fn port_readings(&self) -> Vec<PortReading> {
         self.ports.clone()
     }
 
     fn bridge_labels(&self) -> Vec<BridgeLabel> {
-        self.bridges.iter().map(|bridge| BridgeLabel { index: bridge.index, vni: bridge.vni }).collect()
+        let label = |bridge: &BridgeState| BridgeLabel {
+            index: bridge.index,
+            vni: bridge.vni,
+            storm_control: bridge.vni == 100,
+        };
+        self.bridges.iter().map(label).collect()
+    }
+
+    fn group_labels(&self) -> Vec<GroupLabel> {
+        let address = Ipv4Addr::new(239, 1, 1, 1).into();
+        let group = GroupLabel { index: TunnelIndex(7), address, port: "uplink0".to_owned() };
+        if self.remotes.is_empty() { Vec::new() } else { vec![group] }
     }
 
     fn remote_labels(&self) -> Vec<RemoteLabel> {
@@ -339,7 +371,13 @@ impl GatewayView for Gateway {
     }
 
     fn local_vtep(&self) -> LocalVtep {
-        LocalVtep { address: Ipv4Addr::new(10, 0, 0, 1).into(), udp_port: 4789, uplinks: vec!["uplink0".to_owned()] }
+        LocalVtep {
+            address: Ipv4Addr::new(10, 0, 0, 1).into(),
+            other_addresses: vec![Ipv4Addr::new(10, 0, 0, 100).into()],
+            udp_port: 4789,
+            other_udp_ports: vec![8472],
+            uplinks: vec!["uplink0".to_owned()],
+        }
     }
 
     fn remotes(&self) -> Vec<RemoteState> {
@@ -373,6 +411,28 @@ impl GatewayView for Gateway {
     fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {
         let matches = |binding: &&Binding| filter.matches(binding.vni, binding.mac, binding.address);
         Page::cut(self.bindings.iter().filter(matches).cloned(), range)
+    }
+
+    fn multicast(&self, vni: Option<u32>) -> (Vec<MulticastRouter>, Vec<GroupMember>) {
+        if self.entries.is_empty() || vni.is_some_and(|vni| vni != 100) {
+            return (Vec::new(), Vec::new());
+        }
+        let port = || Place::Port { port: "trunk0".to_owned(), vlan: Some(100), inner_vlan: None };
+        let remote = || Place::Remote { remote: REMOTE_V4 };
+        let router = |place, querier, expires_seconds| MulticastRouter {
+            vni: 100,
+            family: "ipv4".to_owned(),
+            place,
+            querier,
+            expires_seconds,
+        };
+        let member = |place, expires_seconds| GroupMember {
+            vni: 100,
+            group: Ipv4Addr::new(239, 2, 3, 4).into(),
+            place,
+            expires_seconds,
+        };
+        (vec![router(port(), true, 200), router(remote(), false, 60)], vec![member(port(), 250), member(remote(), 2)])
     }
 
     fn config_toml(&self) -> String {

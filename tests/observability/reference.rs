@@ -20,7 +20,7 @@ worker and the control thread move, `/readyz` as soon as workers forward; else 5
 ";
 
 /// What each label tells.
-const LABELS: [(&str, &str); 20] = [
+const LABELS: [(&str, &str); 22] = [
     ("version", "the gateway's version"),
     ("dpdk", "DPDK's version"),
     ("port", "the port's `name` in the config"),
@@ -31,8 +31,10 @@ const LABELS: [(&str, &str); 20] = [
     ),
     ("name", "what the driver calls it"),
     ("vni", "the bridge's VNI"),
+    ("kind", "what was to be flooded: `broadcast`, `multicast` or `unknown_unicast`"),
     ("side", "`access`: the bridge's access ports; `tunnel`: its remote VTEPs"),
     ("remote", "the remote VTEP's address"),
+    ("group", "a multicast group of the underlay"),
     ("reason", "why, see [drop reasons](#drop-reasons)"),
     ("event", "what, see [events](#events), [FDB events](#fdb-events) and [binding events](#binding-events)"),
     ("worker", "the worker's number, from 0, in the order of `[workers] cores`"),

@@ -99,7 +99,7 @@ impl Wired {
         });
         let idle = config.workers.idle;
         let rings: Vec<Arc<LearnRing>> = config.workers.cores.iter().map(|_| Arc::default()).collect();
-        let facts = vec![PortFacts { mac: MacAddr(UPLINK_MAC), mtu: 1600 }; 3];
+        let facts = vec![PortFacts { mac: MacAddr(UPLINK_MAC), mtu: 1600, receivers: 1 }; 3];
         let control = Arc::new(ControlTelemetry::new());
         let gateway = Gateway::start(config, facts, rings.clone(), Arc::clone(&control)).expect("gateway");
         let telemetry: Vec<_> = rings.iter().map(|_| Arc::new(WorkerTelemetry::new())).collect();

@@ -1,7 +1,10 @@
 //! The sections and keys.
 
 use super::Absent::{self, Means, Required};
-use super::{Default, Form, Key, Kind, MAX_CORE, MAX_FDB_ENTRIES, MAX_SOCKET_PATH, Priority, Section};
+use super::{
+    Default, Form, Key, Kind, MAX_ADDRESSES, MAX_CORE, MAX_FDB_ENTRIES, MAX_SOCKET_PATH, MAX_UDP_PORTS, Priority,
+    Section,
+};
 
 const fn key(name: &'static str, kind: Kind, absent: Absent, example: &'static str, doc: &'static str) -> Key {
     Key { name, kind, absent, doc, example }
@@ -31,15 +34,41 @@ pub static VTEP: Section = Section {
             Kind::IpAddress,
             Required,
             "\"10.0.0.1\"",
-            "The gateway's own address on the uplink: the outer source of what it sends, and the only outer \
-             destination it accepts. Its family is the family of the whole underlay.",
+            "The gateway's own address on the uplink: the outer source of what it sends, and an outer destination that it \
+             accepts. Its family is the family of the whole underlay.",
+        ),
+        key(
+            "other_addresses",
+            Kind::IpAddresses(MAX_ADDRESSES - 1),
+            Absent::Default(Default::Empty),
+            "[\"10.0.0.100\"]",
+            "Further outer destinations that it accepts, as an anycast address that several gateways have; of the same \
+             family. Of two gateways that are to look like one VTEP, each has the common address as `address` and its own \
+             one here.",
         ),
         key(
             "udp_port",
             Kind::Integer(1, 65_535),
             integer(4789),
             "4789",
-            "The UDP destination port, sent and accepted. Some older systems use 8472.",
+            "The UDP destination port, sent and accepted; what is sent of a bridge that has its own goes there. Some older \
+             systems use 8472.",
+        ),
+        key(
+            "other_udp_ports",
+            Kind::Integers(MAX_UDP_PORTS - 1, 65_535),
+            Absent::Default(Default::Empty),
+            "[8472]",
+            "Further UDP destination ports at which VXLAN is accepted, for all bridges. With `udp_port`, and those that \
+             bridges have, at most 8 different ones.",
+        ),
+        key(
+            "source_ports",
+            Kind::Numbers(1, 65_535),
+            text("49152-65535"),
+            "\"32768-65535\"",
+            "The range of UDP source ports of what is sent; a hash of the inner flow says which (RFC 7348, 5). A range of \
+             fewer than some hundred ports leaves routers less to spread by.",
         ),
         key(
             "udp_checksum",
@@ -47,8 +76,15 @@ pub static VTEP: Section = Section {
             text("full"),
             "\"full\"",
             "UDP checksums over an IPv6 underlay. \"full\": computed on what is sent, and a zero checksum is refused. \
-             \"zero\": zero is sent and accepted, and a checksum that is not zero is still verified (RFC 6935). Over \
-             IPv4 zero is sent and accepted whatever this says.",
+             \"zero\": zero is sent and accepted, and a checksum that is not zero is still verified (RFC 6935).",
+        ),
+        key(
+            "udp_checksum_ipv4",
+            Kind::Choice(&["full", "zero"]),
+            text("zero"),
+            "\"zero\"",
+            "UDP checksums of what is sent over an IPv4 underlay: \"zero\", as RFC 7348 has it, or \"full\", computed over \
+             the whole packet. Received, a zero checksum is accepted and any other verified, whatever this says.",
         ),
         key(
             "dscp",
@@ -78,7 +114,8 @@ pub static VTEP: Section = Section {
              \"static\": neither.",
         ),
     ],
-    example: "[vtep]\naddress = \"10.0.0.1\"\nudp_port = 4789\nudp_checksum = \"full\"\ndscp = \"inherit\"\nttl = 64\n\
+    example: "[vtep]\naddress = \"10.0.0.1\"\nother_addresses = [\"10.0.0.100\"]\nudp_port = 4789\nother_udp_ports = [8472]\n\
+              source_ports = \"32768-65535\"\nudp_checksum = \"full\"\nudp_checksum_ipv4 = \"zero\"\ndscp = \"inherit\"\nttl = 64\n\
               strict = false\nunderlay = \"kernel\"\n",
 };
 
@@ -230,15 +267,32 @@ pub static PORT: Section = Section {
             "The most MAC addresses learned behind an access port, in all its bridges together. Frames of others still \
              pass, and frames to them are flooded. A reload changes it.",
         ),
+        key("broadcast_limit", Kind::Rate, Means("no limit"), "\"1000 pps\"", BROADCAST_OF_PORT),
+        key("multicast_limit", Kind::Rate, Means("no limit"), "\"10 Mbit/s\"", "The same for multicasts."),
+        key(
+            "unknown_unicast_limit",
+            Kind::Rate,
+            Means("no limit"),
+            "\"1000 pps\"",
+            "The same for frames to stations that are not known.",
+        ),
     ],
     example: "[[port]]\nname = \"uplink0\"\ndevice = \"0000:01:10.0\"\nrole = \"uplink\"\nmtu = 9000\nkernel_interface = \"fabric0\"\n\n\
               [[port]]\n\
               name = \"trunk0\"\ndevice = \"net_tap1,iface=ac0\"\nrole = \"access\"\nmac = \"02:00:00:aa:00:01\"\n\
-              descriptors = 1024\nmax_macs = 100\nlink_local = \"punt\"\nkernel_interface = \"lldp0\"\n\n[[port]]\nname = \"trunk1\"\ndevice = \"net_tap2,iface=ac1\"\nrole = \"access\"\n\n\
+              descriptors = 1024\nmax_macs = 100\nlink_local = \"punt\"\nkernel_interface = \"lldp0\"\n\
+              broadcast_limit = \"1000 pps\"\nmulticast_limit = \"10 Mbit/s\"\nunknown_unicast_limit = \"1000 pps\"\n\n\
+              [[port]]\nname = \"trunk1\"\ndevice = \"net_tap2,iface=ac1\"\nrole = \"access\"\n\n\
               [[port]]\nname = \"server0\"\ndevice = \"net_tap3,iface=ac2\"\nrole = \"access\"\n\n\
               # A provider's network: service tags outside.\n[[port]]\nname = \"metro0\"\n\
               device = \"net_tap4,iface=ac3\"\nrole = \"access\"\ntpid = \"0x88a8\"\n",
 };
+
+const BROADCAST_OF_PORT: &str = "Storm control: how many broadcasts the port takes in one second, in packets or in bits \
+    of their frames. What comes beyond is dropped as `storm_broadcast`. The workers that receive from the port share it.";
+const BROADCAST_OF_BRIDGE: &str = "Storm control: how many broadcasts each of the bridges takes in one second by all ports \
+    together, in packets or in bits of their frames. What comes beyond is dropped as `storm_broadcast`. The workers that \
+    receive from its ports share it.";
 
 /// `[[bridge]]`.
 pub static BRIDGE: Section = Section {
@@ -255,6 +309,29 @@ pub static BRIDGE: Section = Section {
             Required,
             "100",
             "The VXLAN network identifier, or a range of them. No VNI is in two bridges.",
+        ),
+        key(
+            "udp_port",
+            Kind::Integer(1, 65_535),
+            Means("`udp_port` of `[vtep]`"),
+            "8472",
+            "The UDP destination port of what the bridge sends to remote VTEPs, where these have another than the rest. It is \
+             accepted, too, for all bridges.",
+        ),
+        key(
+            "group_policy",
+            Kind::Integer(0, 65_535),
+            Means("no group policy ID"),
+            "100",
+            "The group policy ID (VXLAN-GBP) of what the bridge sends to remote VTEPs.",
+        ),
+        key(
+            "accept_group_policies",
+            Kind::Integers(64, 65_535),
+            Means("any, or none"),
+            "[100, 101]",
+            "The group policy IDs (VXLAN-GBP) of which the bridge takes packets from remote VTEPs. Others, and those without \
+             one, are dropped and counted as `group_policy`.",
         ),
         key(
             "vlan",
@@ -292,9 +369,27 @@ pub static BRIDGE: Section = Section {
         key(
             "source_check",
             Kind::Boolean,
-            boolean(true),
+            Means("`true`, and with a `group` `false`"),
             "true",
-            "Accept VXLAN packets only from the bridge's own remote VTEPs.",
+            "Accept VXLAN packets only from the bridge's own remote VTEPs. The VTEPs of a `group` are not known in advance: \
+             where this is `false`, whoever sends to the bridge becomes a remote VTEP that stations are learned behind.",
+        ),
+        key(
+            "group",
+            Kind::IpAddress,
+            Means("floods go to `remotes` alone"),
+            "\"239.1.1.1\"",
+            "A multicast group of the underlay (RFC 7348, 4.2) that broadcast, unknown unicast and multicast frames are sent \
+             to, one copy for all, and received from. The gateway joins it by IGMP or MLD. A VTEP in `remotes` gets a copy \
+             of its own besides. Several bridges may have one group.",
+        ),
+        key(
+            "group_ports",
+            Kind::Texts(64, 32),
+            Means("all uplinks"),
+            "[\"uplink0\"]",
+            "The uplinks that `group` is sent to, received from and joined on, by name. Of uplinks that lead to the same \
+             fabric name one, or every VTEP gets two copies.",
         ),
         key(
             "tags",
@@ -349,9 +444,38 @@ pub static BRIDGE: Section = Section {
              address detection (RFC 9161). Known is what stations behind access ports said of themselves by ARP and \
              neighbour discovery.",
         ),
+        key(
+            "snooping",
+            Kind::Boolean,
+            boolean(false),
+            "true",
+            "Send multicast only where it is wanted: to ports and remote VTEPs from where hosts ask for it by IGMP or MLD, and \
+             to routers (RFC 4541). As long as no querier is heard all multicast is flooded.",
+        ),
+        key(
+            "unknown_unicast",
+            Kind::Choice(&["flood", "drop"]),
+            text("flood"),
+            "\"flood\"",
+            "What happens to frames for stations that are not known. \"drop\" counts them as `unknown_unicast`; it is for \
+             bridges whose stations are all known, by `[[static]]` or by the kernel.",
+        ),
+        key("broadcast_limit", Kind::Rate, Means("no limit"), "\"1000 pps\"", BROADCAST_OF_BRIDGE),
+        key("multicast_limit", Kind::Rate, Means("no limit"), "\"10 Mbit/s\"", "The same for multicasts."),
+        key(
+            "unknown_unicast_limit",
+            Kind::Rate,
+            Means("no limit"),
+            "\"1000 pps\"",
+            "The same for frames to stations that are not known.",
+        ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\nageing = 60\ncontrol = \"static\"\nneighbour_suppression = true\n\n# 64 bridges: VNI 1000 \
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\nageing = 60\n\
+              group = \"239.1.1.1\"\ngroup_ports = [\"uplink0\"]\ncontrol = \"static\"\nneighbour_suppression = true\n\
+              snooping = true\nunknown_unicast = \"flood\"\nbroadcast_limit = \"1000 pps\"\n\
+              multicast_limit = \"10 Mbit/s\"\nunknown_unicast_limit = \"1000 pps\"\nudp_port = 8472\n\
+              group_policy = 100\naccept_group_policies = [100, 101]\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
               ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n\n\
               # One bridge, four kinds of port: a tag, a native VLAN, a priority tag only, two tags.\n[[bridge]]\nvni = 101\nports = [\n    \

@@ -1,8 +1,8 @@
 //! A world with nothing wrong, and what is found when one thing is.
 
 use super::*;
-use crate::control::underlay::Way;
-use crate::netlink::{Bridged, Destination, Event, Origin, Vxlan};
+use crate::control::underlay::{Way, Ways};
+use crate::netlink::{Bridged, Destination, Event, Origin};
 use crate::tables::PortIndex;
 
 const STATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -32,6 +32,7 @@ impl World {
                     [[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\ncontrol = \"kernel\"\n\
                     [[bridge]]\nvni = 200\nvlan = 200\nports = [\"trunk0\"]\n";
         let way = Way { port: PortIndex(0), mac: STATION, weight: 1, mtu: 1500 };
+        let ways = Ways { list: vec![way], slots: vec![0] };
         Self {
             config: Config::parse("check.toml", text).map_err(|wrong| wrong.render(false)).expect("it is valid").config,
             device: Link {
@@ -45,7 +46,7 @@ impl World {
             events: vec![flood(2), tunnelled(remote(2), BY_CONTROL), bridged(DEVICE)],
             followers: vec![zebra(0)],
             written: vec![Written { port: DEVICE, mac: STATION, ago: RUNNING / 2 }],
-            reach: Reach::from([([192, 0, 2, 2].into(), (RemoteState::Reachable, vec![way]))]),
+            reach: Reach::from([([192, 0, 2, 2].into(), (RemoteState::Reachable, ways))]),
             forwarded: true,
         }
     }
@@ -190,7 +191,7 @@ fn what_zebra_has_not_written_since_it_started_is_told_with_the_commands_that_de
 fn remote_vteps_without_a_way_are_told_by_what_is_missing() {
     let mut world = World::new();
     for (last, state) in [(3, RemoteState::NoRoute), (4, RemoteState::NoRoute), (5, RemoteState::Unresolved)] {
-        world.reach.insert([192, 0, 2, last].into(), (state, Vec::new()));
+        world.reach.insert([192, 0, 2, last].into(), (state, Ways::default()));
     }
     assert_eq!(world.found(), ["no_way_to_vtep"; 2]);
     let findings = world.judged().findings;

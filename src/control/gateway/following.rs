@@ -9,16 +9,16 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tracing::{debug, warn};
 
+use super::next_hop_groups::set_ways;
 use super::{Gateway, Running};
 use crate::config::Config;
-use crate::config::model::Neighbour;
 use crate::control::Kernel;
 use crate::control::adoption::{Due, all_said};
-use crate::control::compile::{compile, compile_with, next_hop, remotes};
+use crate::control::compile::{compile, compile_with, remotes};
+use crate::control::discovery::Discovery;
 use crate::control::registry::{Exhausted, Registry};
-use crate::control::underlay::{Reach, Ways};
+use crate::control::underlay::Reach;
 use crate::tables::fdb::{FdbKey, FdbValue, InsertError};
-use crate::tables::tunnel::NextHop;
 use crate::tables::{Location, Snapshot};
 
 /// Stations that one round brings up to date.
@@ -43,7 +43,8 @@ impl Gateway {
     pub(super) fn follow_on(&mut self, now: Instant) -> usize {
         let Some(mut kernel) = self.kernel.take() else { return 0 };
         let round = kernel.round(now);
-        if kernel.adoption_mut().take_shape_change(now, self.reshaped) {
+        self.discover(now);
+        if kernel.adoption_mut().take_shape_change(now, self.reshaped) || self.discovery.take_change(now) {
             self.reshape(&mut kernel);
         } else {
             if round.ways_changed {
@@ -58,6 +59,21 @@ impl Gateway {
         usize::from(round.busy) + stations
     }
 
+    /// Takes in which unknown VTEPs workers met, and forgets those that have no stations any more. Only the kernel can say
+    /// the way to one that nobody named, so without it none is discovered: frames to stations behind it are flooded.
+    fn discover(&mut self, now: Instant) {
+        let (own, running) = (self.tables.snapshot.load().vtep.address, self.running.load());
+        let discovery = &mut self.discovery;
+        self.learning.take_remotes(|address| {
+            if running.registry.tunnel(address).is_none() {
+                discovery.add(address, own, now);
+            }
+        });
+        let index = |address| running.registry.tunnel(address);
+        discovery.forget(now, running.config.fdb.ageing, &self.tables.fdb, index);
+        self.telemetry.discovered.set(discovery.count() as u64);
+    }
+
     /// Compiles a config that is to run after `before` with what the kernel says of its bridges.
     pub(super) fn compile_followed(
         &mut self,
@@ -67,7 +83,8 @@ impl Gateway {
     ) -> Result<Snapshot, Exhausted> {
         let Some(kernel) = &mut self.kernel else { return compile(config, &before.ports, registry) };
         kernel.set_bridges(config);
-        let compiled = compile_with(config, kernel.adoption().said(), &before.ports, registry);
+        let discovered = self.discovery.addresses();
+        let compiled = compile_with(config, kernel.adoption().said(), &discovered, &before.ports, registry);
         if compiled.is_err() {
             kernel.set_bridges(&before.config);
         }
@@ -77,8 +94,8 @@ impl Gateway {
     /// Puts the kernel's ways into a snapshot that was compiled from a config which is about to run.
     pub(super) fn lead(&mut self, snapshot: &mut Snapshot, running: &Running) {
         if let Some(kernel) = &mut self.kernel {
-            kernel.set_remotes(&left_to_the_kernel(&running.config, kernel));
-            set_ways(snapshot, running, kernel);
+            kernel.set_remotes(&left_to_the_kernel(&running.config, kernel, &self.discovery));
+            set_ways(snapshot, running, kernel, &self.telemetry.kernel);
             self.reach.store(Arc::new(kernel.underlay().reach()));
         }
     }
@@ -95,17 +112,18 @@ impl Gateway {
         let began = Instant::now();
         let before = self.running.load_full();
         let mut registry = before.registry.clone();
-        let said = kernel.adoption().said();
-        let mut snapshot = match compile_with(&before.config, said, &before.ports, &mut registry) {
+        let (said, discovered) = (kernel.adoption().said(), self.discovery.addresses());
+        let mut snapshot = match compile_with(&before.config, said, &discovered, &before.ports, &mut registry) {
             Ok(snapshot) => snapshot,
             Err(error) => return warn!(%error, "the kernel says more than the gateway takes; nothing of it is changed"),
         };
         snapshot.exception = self.tables.snapshot.load().exception;
         let running = Running { config: Arc::clone(&before.config), ports: before.ports.clone(), registry };
-        kernel.set_remotes(&left_to_the_kernel(&running.config, kernel));
-        set_ways(&mut snapshot, &running, kernel);
+        kernel.set_remotes(&left_to_the_kernel(&running.config, kernel, &self.discovery));
+        set_ways(&mut snapshot, &running, kernel, &self.telemetry.kernel);
         self.paths.mtus.apply(&mut snapshot, &running.registry);
         self.reach.store(Arc::new(kernel.underlay().reach()));
+        self.snooping.adopt(&mut snapshot);
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::new(running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
@@ -153,31 +171,15 @@ impl Gateway {
 
     fn publish_ways(&mut self, running: &Running, kernel: &Kernel) {
         let mut snapshot = Snapshot::clone(&self.tables.snapshot.load());
-        set_ways(&mut snapshot, running, kernel);
+        set_ways(&mut snapshot, running, kernel, &self.telemetry.kernel);
         self.paths.mtus.apply(&mut snapshot, &running.registry);
         self.publish(snapshot);
     }
 }
 
 /// The remote VTEPs without a `[[neighbour]]`.
-fn left_to_the_kernel(config: &Config, kernel: &Kernel) -> BTreeSet<IpAddr> {
+fn left_to_the_kernel(config: &Config, kernel: &Kernel, discovery: &Discovery) -> BTreeSet<IpAddr> {
     let fixed: HashSet<IpAddr> = config.neighbours.iter().map(|neighbour| neighbour.address).collect();
-    let all = remotes(config).into_iter().chain(all_said(kernel.adoption().said()));
+    let all = remotes(config).into_iter().chain(all_said(kernel.adoption().said())).chain(discovery.addresses());
     all.filter(|address| !fixed.contains(address)).collect()
-}
-
-fn set_ways(snapshot: &mut Snapshot, running: &Running, kernel: &Kernel) {
-    for (address, ways) in kernel.ways() {
-        let place = running.registry.tunnel(address).and_then(|index| snapshot.next_hops.get_mut(usize::from(index.0)));
-        if let Some(next_hop) = place {
-            *next_hop = first_way(running, address, ways).unwrap_or(NextHop::UNKNOWN);
-        }
-    }
-}
-
-/// The way of the first slot.
-fn first_way(running: &Running, address: IpAddr, ways: &Ways) -> Option<NextHop> {
-    let way = ways.list.get(*ways.slots.first()?)?;
-    let neighbour = Neighbour { address, mac: way.mac, port: way.port };
-    next_hop(&running.config, &neighbour, &running.ports, way.mtu)
 }

@@ -169,7 +169,10 @@ fn two_gateways_that_are_one_neighbour_are_one_way() {
     bench.underlay.answered(REMOTE, Some(route), &bench.mirror);
     assert_eq!(bench.ways(), [(2, 4)]);
     let reach = bench.underlay.reach();
-    assert_eq!(reach.get(&REMOTE).map(|(state, ways)| (*state, ways[0].mtu)), Some((RemoteState::Reachable, 1400)));
+    assert_eq!(
+        reach.get(&REMOTE).map(|(state, ways)| (*state, ways.list[0].mtu)),
+        Some((RemoteState::Reachable, 1400))
+    );
 }
 
 #[test]

@@ -8,13 +8,14 @@ use etherparse::{IpEcn, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, UdpHead
 use proptest::prelude::*;
 
 use self::world::{
-    Kind, Known, LOCATIONS, PROVIDER, Setup, TRUNK, UDP_PORT, UPLINK, UPLINK_MAC, VLAN, VNIS, World, vtep,
+    Kind, Known, LOCATIONS, NEXT_HOPS, OTHER_ADDRESS, OTHER_UDP_PORT, POLICED_VNI, PROVIDER, SECOND_SHARE,
+    SECOND_UPLINK, SECOND_UPLINK_MAC, Setup, TRUNK, UDP_PORT, UPLINK, UPLINK_MAC, VLAN, VNIS, World, vtep,
 };
 use crate::forwarding::{BURST, ChecksumVerdict, HeapPacket, ReceiveChecksums};
 use crate::tables::bindings::{Binding, BindingKey, BindingSource};
 use crate::tables::snapshot::{BridgePolicy, LinkLocal, Neighbours};
-use crate::tables::{AgeTick, BridgeIndex, PortIndex};
-use crate::telemetry::{DropReason, Event};
+use crate::tables::{AgeTick, BridgeIndex, PortIndex, TunnelIndex};
+use crate::telemetry::{Direction, DropReason, Event};
 use crate::wire::MacAddr;
 use crate::wire::nd::TargetFlags;
 
@@ -111,7 +112,12 @@ fn knowing_both(setup: &Setup) -> World {
 
 fn setups() -> impl Iterator<Item = Setup> {
     let families = [false, true].into_iter().map(Setup::usual);
-    families.flat_map(|setup| [setup, Setup { strict: true, zero_checksum: true, remarking: true, ..setup }])
+    families.flat_map(|setup| {
+        [
+            setup,
+            Setup { strict: true, zero_checksum: true, full_checksum: true, spread: true, remarking: true, ..setup },
+        ]
+    })
 }
 
 /// A station's frame as the first trunk receives it, of VLAN 100.
@@ -134,6 +140,21 @@ fn the_usual_packets_go_the_usual_way() {
             let mut world = knowing_both(&setup);
             world.hold(port, &[HeapPacket::new(&packet)]);
             assert_eq!(world.usual, 1, "{packet:02x?}");
+        }
+    }
+}
+
+#[test]
+fn packets_to_another_address_or_port_of_the_vtep_go_the_usual_way_and_those_of_group_policies_do_not() {
+    for setup in setups() {
+        let plain = outer(setup.ipv6, 0, VNIS[0], 0, &frame(NEAR, FAR, &[], 0, 40));
+        for otherwise in Otherwise::ALL {
+            let mut world = knowing_both(&setup);
+            let mut packet = plain.clone();
+            otherwise.apply(&mut packet, setup.ipv6);
+            let seen = world.hold(UPLINK, &[HeapPacket::new(&packet)]);
+            assert_eq!(seen.sent.len(), 1, "{otherwise:?}");
+            assert_eq!(world.usual, u64::from(!matches!(otherwise, Otherwise::GroupPolicy)), "{otherwise:?}");
         }
     }
 }
@@ -312,9 +333,42 @@ fn whatever_the_fdb_says_of_source_and_destination_frames_fare_alike_on_both_way
     assert!(forwarded > 1000 && refreshed > 100, "{forwarded} forwarded, {refreshed} refreshed");
 }
 
+/// What else a packet from a remote VTEP may have and be right.
+#[derive(Clone, Copy, Debug)]
+enum Otherwise {
+    /// The local VTEP's other address.
+    Address,
+    /// The other UDP port.
+    Port,
+    /// A group policy ID and the VNI that asks for it.
+    GroupPolicy,
+}
+
+impl Otherwise {
+    const ALL: [Self; 3] = [Self::Address, Self::Port, Self::GroupPolicy];
+
+    fn apply(self, packet: &mut [u8], ipv6: bool) {
+        let udp = if ipv6 { 54 } else { 34 };
+        if packet.len() < udp + 16 {
+            return;
+        }
+        match (self, vtep(ipv6, OTHER_ADDRESS)) {
+            (Self::Address, IpAddr::V4(address)) => packet[30..34].copy_from_slice(&address.octets()),
+            (Self::Address, IpAddr::V6(address)) => packet[38..54].copy_from_slice(&address.octets()),
+            (Self::Port, _) => packet[udp + 2..udp + 4].copy_from_slice(&OTHER_UDP_PORT.to_be_bytes()),
+            (Self::GroupPolicy, _) => {
+                packet[udp + 8..udp + 12].copy_from_slice(&[0x88, 0, 0, 7]);
+                packet[udp + 12..udp + 15].copy_from_slice(&POLICED_VNI.to_be_bytes()[1..]);
+            }
+        }
+        repair(packet, ipv6);
+    }
+}
+
 /// What is done to a packet that was right.
 #[derive(Clone, Debug)]
 enum Damage {
+    Otherwise(Otherwise),
     Flip(usize),
     Cut(usize),
     Extend(usize),
@@ -347,6 +401,8 @@ impl Arrival {
         }
         for damage in &self.damage {
             match damage {
+                Damage::Otherwise(otherwise) if port == UPLINK => otherwise.apply(&mut packet, ipv6),
+                Damage::Otherwise(_) => {}
                 Damage::Flip(bit) if bit / 8 < packet.len() => packet[bit / 8] ^= 0x80 >> (bit % 8),
                 Damage::Flip(_) => {}
                 Damage::Cut(by) => packet.truncate(packet.len().saturating_sub(*by)),
@@ -363,6 +419,7 @@ fn arrival() -> impl Strategy<Value = Arrival> {
     let address = || prop_oneof![3 => Just(0usize), 3 => Just(1), 1 => 2usize..7];
     let tag = prop_oneof![3 => Just(0x8100u16), 1 => Just(0x88a8)];
     let damage = prop_oneof![
+        3 => prop::sample::select(Otherwise::ALL.to_vec()).prop_map(Damage::Otherwise),
         4 => (0usize..8 * 100).prop_map(Damage::Flip),
         1 => (1usize..90).prop_map(Damage::Cut),
         1 => (1usize..50).prop_map(Damage::Extend),
@@ -382,7 +439,7 @@ fn arrival() -> impl Strategy<Value = Arrival> {
         (prop_oneof![2 => Just(0u8), 1 => 0u8..4], 0u8..4),
         prop_oneof![3 => Just(40usize), 1 => 0usize..160],
         prop_oneof![3 => Just(0u8), 1 => 0u8..3],
-        prop::sample::select(vec![VNIS[0], VNIS[0], VNIS[0], VNIS[1], 300]),
+        prop::sample::select(vec![VNIS[0], VNIS[0], VNIS[0], VNIS[1], POLICED_VNI, 300]),
     );
     let how =
         (prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(damage, 1..4)], ends, verdict(), verdict());
@@ -400,17 +457,18 @@ fn setup() -> impl Strategy<Value = Setup> {
         link_local,
     });
     let link_local = prop::sample::select(vec![LinkLocal::AsBridge, LinkLocal::Drop, LinkLocal::Punt]);
-    (any::<[bool; 4]>(), policy, link_local).prop_map(
-        |([ipv6, strict, zero_checksum, remarking], policy, link_local)| Setup {
-            ipv6,
-            strict,
-            zero_checksum,
-            policy,
-            neighbours: Neighbours::default(),
-            remarking,
-            link_local,
-        },
-    )
+    let choices = (any::<[bool; 6]>(), policy, link_local);
+    choices.prop_map(|([ipv6, strict, zero_checksum, full_checksum, spread, remarking], policy, link_local)| Setup {
+        ipv6,
+        strict,
+        zero_checksum,
+        full_checksum,
+        spread,
+        remarking,
+        policy,
+        neighbours: Neighbours::default(),
+        link_local,
+    })
 }
 
 proptest! {
@@ -440,6 +498,76 @@ proptest! {
             world.hold(port, &packets);
         }
     }
+}
+
+/// The flows of a station: IPv4 to FAR, from UDP ports of its own.
+fn flows(destination: MacAddr) -> impl Iterator<Item = Vec<u8>> {
+    (0..2000_u16).map(move |port| {
+        let mut frame = of_vlan(destination, NEAR, 40);
+        frame[38..40].copy_from_slice(&(10_000 + port).to_be_bytes());
+        frame
+    })
+}
+
+#[test]
+fn flows_are_spread_over_next_hops_by_weight_and_a_flow_keeps_its_own() {
+    for (ipv6, zero_checksum) in [(false, false), (true, false), (true, true)] {
+        let single = Setup { zero_checksum, ..Setup::usual(ipv6) };
+        let (mut one, mut several) = (knowing_both(&single), knowing_both(&Setup { spread: true, ..single }));
+        let mut by_second = 0;
+        // To a known station, and flooded: the copies go by the same next hop as other frames of the flow.
+        for frame in flows(FAR).zip(flows(STRANGER)).flat_map(|(known, unknown)| [known, unknown]) {
+            let to_uplinks = |sent: Vec<(PortIndex, Vec<u8>)>| {
+                let mut sent = sent.into_iter().filter(|(port, _)| [UPLINK, SECOND_UPLINK].contains(port));
+                (sent.next().expect("it is sent to the remote VTEP"), sent.next())
+            };
+            let ((port, packet), None) = to_uplinks(several.hold(TRUNK, &[HeapPacket::new(&frame)]).sent) else {
+                panic!("it is sent twice")
+            };
+            let ((_, plain), _) = to_uplinks(one.hold(TRUNK, &[HeapPacket::new(&frame)]).sent);
+            let [first, second] = NEXT_HOPS;
+            let (destination, source) = if port == UPLINK { (first, UPLINK_MAC) } else { (second, SECOND_UPLINK_MAC) };
+            assert_eq!(packet[..12], [destination.0, source.0].concat());
+            assert_eq!(packet[12..], plain[12..], "nothing else depends on the way");
+            by_second += usize::from(port == SECOND_UPLINK);
+            let again = to_uplinks(several.hold(TRUNK, &[HeapPacket::new(&frame)]).sent);
+            assert_eq!(again, ((port, packet), None));
+        }
+        let expected = 4000 * SECOND_SHARE / 64;
+        assert!(by_second.abs_diff(expected) < expected / 5, "{by_second} of 4000 by the second, not {expected}");
+    }
+}
+
+#[test]
+fn samples_tell_the_flow_and_the_source_port_of_what_comes_from_and_goes_to_a_remote_vtep() {
+    for setup in setups() {
+        let sample = |port, packet: &[u8]| {
+            let mut world = knowing_both(&setup);
+            let sent = world.hold(port, &[HeapPacket::new(packet)]).sent;
+            (sent, world.samples())
+        };
+        let (_, received) = sample(UPLINK, &outer(setup.ipv6, 0, VNIS[0], 0, &frame(NEAR, FAR, &[], 0, 40)));
+        let (sent, transmitted) = sample(TRUNK, &of_vlan(FAR, NEAR, 40));
+        let ([received], [transmitted]) = (&received[..], &transmitted[..]) else {
+            panic!("not one each: {received:?}, {transmitted:?}")
+        };
+        let udp = if setup.ipv6 { 54 } else { 34 };
+        let port = u16::from_be_bytes([sent[0].1[udp], sent[0].1[udp + 1]]);
+        assert_eq!((received.direction, received.source_port), (Direction::Received, 50000));
+        assert_eq!((transmitted.direction, transmitted.source_port), (Direction::Sent, port));
+        assert_eq!((received.remote, transmitted.remote), (TunnelIndex(0), TunnelIndex(0)));
+        assert_eq!(received.flow, transmitted.flow, "it is one flow, whatever is around it");
+        // What stays here, and what is dropped, says nothing of the underlay.
+        assert_eq!(sample(TRUNK, &of_vlan(STRANGER, GROUP, 40)).1, []);
+        assert_eq!(sample(UPLINK, &outer(setup.ipv6, 0, 300, 0, &frame(NEAR, FAR, &[], 0, 40))).1, []);
+    }
+}
+
+#[test]
+fn what_does_not_fit_all_next_hops_is_too_big_where_flows_are_spread() {
+    let mut world = knowing_both(&Setup { spread: true, ..Setup::usual(false) });
+    let seen = world.hold(TRUNK, &[HeapPacket::new(&of_vlan(FAR, NEAR, 150))]);
+    assert!(seen.drops.contains(&(DropReason::TooBigForTunnel, 1)), "{:?}", seen.drops);
 }
 
 /// Where a packet is wrong in more than one way, this is the reason that is counted, on either way.

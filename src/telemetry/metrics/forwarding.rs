@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::families::{Families, Labels, labels};
-use crate::telemetry::source::{BridgeLabel, RemoteLabel, WorkerHandle};
+use crate::tables::FloodKind;
+use crate::telemetry::source::{BridgeLabel, GroupLabel, PortReading, RemoteLabel, WorkerHandle};
 use crate::telemetry::totals::{self, BridgeTotal, RemoteTotal, TrafficTotal};
-use crate::telemetry::{ControlTelemetry, DropReason, Event};
+use crate::telemetry::{ControlTelemetry, Direction, DropReason, Entropy, Event, Spread, Verdict};
 
 /// A metric of traffic: its name, its help, and which number it is.
 type Measure = (&'static str, &'static str, fn(TrafficTotal) -> u64);
@@ -86,6 +87,47 @@ pub(super) fn encode_remotes(
     )
 }
 
+/// A metric of how traffic is spread: its name, its help, and which number it is.
+type SpreadMeasure = (&'static str, &'static str, fn(Spread) -> f64);
+
+pub(super) fn encode_spread(families: &mut Families<'_>, entropy: &Entropy, remotes: &[RemoteLabel]) -> fmt::Result {
+    const MEASURES: [SpreadMeasure; 3] = [
+        (
+            "vtepd_remote_flows",
+            "Flows of the frames from and to the remote VTEP, as so many equal ones, by the last 256 samples.",
+            |spread| spread.flows,
+        ),
+        (
+            "vtepd_remote_source_ports",
+            "Outer UDP source ports of these, as so many equal ones: what the underlay can spread them by.",
+            |spread| spread.source_ports,
+        ),
+        (
+            "vtepd_remote_polarised",
+            "Whether many flows have few source ports, so that the underlay sends them all one way: 1 or 0.",
+            |spread| f64::from(u8::from(spread.verdict == Verdict::Polarised)),
+        ),
+    ];
+    let names: Vec<String> = remotes.iter().map(|remote| remote.address.to_string()).collect();
+    let spreads: Vec<(&str, &str, Spread)> = remotes
+        .iter()
+        .zip(&names)
+        .flat_map(|(remote, name)| {
+            [("receive", Direction::Received), ("transmit", Direction::Sent)]
+                .into_iter()
+                .filter_map(|(label, direction)| Some((&**name, label, entropy.spread(remote.index, direction)?)))
+        })
+        .filter(|(_, _, spread)| spread.verdict != Verdict::TooFewSamples)
+        .collect();
+    for (name, help, measure) in MEASURES {
+        let samples = spreads.iter().map(|(remote, direction, spread)| {
+            (labels([("remote", *remote), ("direction", *direction)]), measure(*spread))
+        });
+        families.gauges(name, help, samples)?;
+    }
+    Ok(())
+}
+
 pub(super) fn encode_drops_and_events(families: &mut Families<'_>, workers: &[WorkerHandle]) -> fmt::Result {
     families.counters(
         "vtepd_dropped_packets",
@@ -97,4 +139,52 @@ pub(super) fn encode_drops_and_events(families: &mut Families<'_>, workers: &[Wo
         "What workers met that is worth a count and is no drop.",
         Event::ALL.iter().map(|event| (labels([("event", event.name())]), totals::events(workers, *event))),
     )
+}
+
+/// What storm control dropped: of bridges and ports that have a limit.
+pub(super) fn encode_storms(
+    families: &mut Families<'_>,
+    workers: &[WorkerHandle],
+    bridges: &[BridgeLabel],
+    ports: &[PortReading],
+) -> fmt::Result {
+    families.counters(
+        "vtepd_bridge_storm_dropped_packets",
+        "Frames that storm control dropped for a limit of the bridge's; of bridges that have one.",
+        bridges.iter().filter(|bridge| bridge.storm_control).flat_map(|bridge| {
+            FloodKind::ALL.map(|kind| {
+                let pairs = [("vni", Cow::Owned(bridge.vni.to_string())), ("kind", kind.name().into())];
+                (Labels(pairs), totals::bridge_storm(workers, bridge.index, kind))
+            })
+        }),
+    )?;
+    families.counters(
+        "vtepd_port_storm_dropped_packets",
+        "Frames that storm control dropped for a limit of the port's; of ports that have one.",
+        ports.iter().filter(|port| port.storm_control).flat_map(|port| {
+            FloodKind::ALL.map(|kind| {
+                (labels([("port", &*port.name), ("kind", kind.name())]), totals::port_storm(workers, port.index, kind))
+            })
+        }),
+    )
+}
+
+/// What is sent to multicast groups of the underlay.
+pub(super) fn encode_groups(
+    families: &mut Families<'_>,
+    workers: &[WorkerHandle],
+    groups: &[GroupLabel],
+) -> fmt::Result {
+    const MEASURES: [Measure; 2] = [
+        ("vtepd_group_packets", "Frames sent to the multicast group of the underlay.", |traffic| traffic.packets),
+        ("vtepd_group_bytes", "Bytes of those frames without outer headers.", |traffic| traffic.bytes),
+    ];
+    for (name, help, measure) in MEASURES {
+        let sample = |group: &GroupLabel| {
+            let pairs = [("group", group.address.to_string().into()), ("port", Cow::Owned(group.port.clone()))];
+            (Labels(pairs), measure(totals::remote(workers, group.index).sent))
+        };
+        families.counters(name, help, groups.iter().map(sample))?;
+    }
+    Ok(())
 }

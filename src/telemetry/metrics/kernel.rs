@@ -16,6 +16,16 @@ pub(super) fn encode(families: &mut Families<'_>, kernel: &KernelTelemetry) -> f
         "Changes of the ways to a remote VTEP, by the kernel's routes, links and neighbours.",
         kernel.way_changes.get(),
     )?;
+    families.gauge(
+        "vtepd_underlay_next_hop_groups",
+        "Groups of next hops among which the flows to remote VTEPs are spread; those with the same next hops share one.",
+        kernel.next_hop_groups.get(),
+    )?;
+    families.gauge(
+        "vtepd_underlay_unspread_remotes",
+        "Remote VTEPs whose packets all go by the first of several ways, because there are 4096 groups of next hops.",
+        kernel.unspread.get(),
+    )?;
     families.counter(
         "vtepd_kernel_route_queries",
         "Routes that the kernel was asked for.",

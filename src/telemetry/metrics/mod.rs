@@ -68,8 +68,13 @@ impl<S: MetricsSource + ?Sized + 'static> Collector for SourceCollector<S> {
         process::encode(&mut families, &source.build(), source.started())?;
         let readings = source.port_readings();
         ports::encode(&mut families, &readings, source.control())?;
-        forwarding::encode_bridges(&mut families, source.workers(), source.control(), &source.bridge_labels())?;
-        forwarding::encode_remotes(&mut families, source.workers(), &source.remote_labels())?;
+        let bridges = source.bridge_labels();
+        forwarding::encode_bridges(&mut families, source.workers(), source.control(), &bridges)?;
+        forwarding::encode_storms(&mut families, source.workers(), &bridges, &readings)?;
+        let remotes = source.remote_labels();
+        forwarding::encode_remotes(&mut families, source.workers(), &remotes)?;
+        forwarding::encode_spread(&mut families, source.entropy(), &remotes)?;
+        forwarding::encode_groups(&mut families, source.workers(), &source.group_labels())?;
         forwarding::encode_drops_and_events(&mut families, source.workers())?;
         exception::encode(&mut families, source.workers(), source.exception(), &readings)?;
         workers::encode(&mut families, source.workers(), source.cycles_per_second())?;

@@ -54,6 +54,21 @@ pub(super) fn encode_control(families: &mut Families<'_>, control: &ControlTelem
         "Changes of the MAC+IP bindings, and refused ones.",
         BindingEvent::ALL.iter().map(|event| (labels([("event", event.name())]), bindings.events(*event))),
     )?;
+    families.gauge(
+        "vtepd_discovered_remotes",
+        "Remote VTEPs that the config does not name and that sent to a bridge with a `group`.",
+        control.discovered.get(),
+    )?;
+    families.gauge(
+        "vtepd_multicast_memberships",
+        "Memberships of multicast groups, by group and place, in bridges that snoop.",
+        control.memberships.get(),
+    )?;
+    families.counter(
+        "vtepd_multicast_memberships_refused",
+        "Memberships refused because there were as many as there may be; their groups are flooded.",
+        control.memberships_refused.get(),
+    )?;
     families.counter("vtepd_control_rounds", "Rounds of the control loop, its heartbeat.", control.rounds.get())?;
     families.counters(
         "vtepd_config_reloads",

@@ -36,7 +36,7 @@ fn v6_flow(protocol: u8, flow: u32) -> Vec<u8> {
 /// Chi-square of `FLOWS` source ports over 1024 buckets, by their upper and by their lower bits, and over the few ways
 /// of an ECMP group. With 1023 degrees of freedom it has mean 1023 and standard deviation 45: six of them are allowed.
 fn assert_spreads(kind: &str, frame: impl Fn(u32) -> Vec<u8>) {
-    let found: Vec<u16> = (0..FLOWS).map(|flow| source_port(flow_hash(&frame(flow)))).collect();
+    let found: Vec<u16> = (0..FLOWS).map(|flow| SourcePorts::DYNAMIC.of(flow_hash(&frame(flow)))).collect();
     assert!(found.iter().all(|port| *port >= 49152));
     let chi_square = |ways: usize, bucket: &dyn Fn(u16) -> usize| {
         let mut counts = vec![0f64; ways];
@@ -154,9 +154,9 @@ fn v4_each_bit_of_the_flow_changes_each_bit_of_the_port_half_the_time() {
             let mut flips = [0u32; 14];
             for flow in 0..1000 {
                 let mut frame = frame(PROTOCOL_TCP, flow * 61);
-                let before = source_port(flow_hash(&frame));
+                let before = SourcePorts::DYNAMIC.of(flow_hash(&frame));
                 frame[bit / 8] ^= 1 << (bit % 8);
-                let changed = before ^ source_port(flow_hash(&frame));
+                let changed = before ^ SourcePorts::DYNAMIC.of(flow_hash(&frame));
                 flips.iter_mut().enumerate().for_each(|(at, count)| *count += u32::from(changed >> at & 1));
             }
             assert!(flips.iter().all(|count| (400..600).contains(count)), "bit {bit}: {flips:?}");
@@ -166,8 +166,8 @@ fn v4_each_bit_of_the_flow_changes_each_bit_of_the_port_half_the_time() {
 
 #[test]
 fn v4_the_ports_cover_the_whole_range() {
-    assert_eq!((source_port(0), source_port(u32::MAX)), (49152, 65535));
-    let all: HashSet<u16> = (0..1 << 14).map(|hash: u32| source_port(hash << 18)).collect();
+    assert_eq!((SourcePorts::DYNAMIC.of(0), SourcePorts::DYNAMIC.of(u32::MAX)), (49152, 65535));
+    let all: HashSet<u16> = (0..1 << 14).map(|hash: u32| SourcePorts::DYNAMIC.of(hash << 18)).collect();
     assert_eq!(all.len(), 1 << 14);
 }
 
@@ -180,7 +180,7 @@ proptest! {
             start[20..24].copy_from_slice(if v6 { &[6, 64, 0, 0] } else { &[0, 0, 64, 6] });
         }
         let hash = flow_hash(&frame);
-        prop_assert!(source_port(hash) >= 49152);
+        prop_assert!(SourcePorts::DYNAMIC.of(hash) >= 49152);
         prop_assert_eq!(InnerFlow::of(&frame), InnerFlow { hash, dscp_ecn: traffic_class_of(&frame) }, "all ways agree");
         if ordinary && frame.len() >= 58 {
             let from = if v6 { 58 } else { 38 };

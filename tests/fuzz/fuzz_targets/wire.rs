@@ -11,7 +11,7 @@ use vtepd::wire::arp::{self, ArpPacket};
 use vtepd::wire::checksum::{Checksum, ipv4_header_is_valid, pseudo_header_ipv4, pseudo_header_ipv6, update_u16};
 use vtepd::wire::ecn::{self, Ecn, EcnOutcome};
 use vtepd::wire::ethernet::{ETHERNET_HEADER, EthernetHeader, network_header};
-use vtepd::wire::flow_hash::{flow_hash, source_port};
+use vtepd::wire::flow_hash::{flow_hash, SourcePorts};
 use vtepd::wire::ipv4::{self, Ipv4Header};
 use vtepd::wire::ipv6::{self, Ipv6Header, upper_layer};
 use vtepd::wire::udp::UdpHeader;
@@ -57,7 +57,7 @@ fn views(bytes: &[u8]) {
             assert_eq!(is_ours, *header == vxlan::header_of(vni));
         }
     }
-    assert!(source_port(flow_hash(bytes)) >= 49152);
+    assert!(SourcePorts::DYNAMIC.of(flow_hash(bytes)) >= 49152);
 }
 
 fn sums(bytes: &[u8]) {

@@ -1,9 +1,11 @@
-//! A gateway twice over: one has the whole pipeline, its twin goes the unusual way alone, with one packet at a time.
+//! A gateway twice over: one has the whole pipeline, its twin goes the unusual way alone, with one packet at a time; and
+//! where the one has a single next hop, the twin has a group that has nothing but it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
+use rustc_hash::FxHashMap;
 
 use crate::forwarding::bridging::{Frame, Verdict, decide_unusual};
 use crate::forwarding::forwarder::{admit_unusual_from_access, admit_unusual_from_uplink};
@@ -13,32 +15,47 @@ use crate::tables::bindings::{Binding, BindingKey, BindingReport, BindingTable, 
 use crate::tables::exception_path::ExceptionPath;
 use crate::tables::fdb::{AgeTick, Fdb, FdbKey, FdbValue, FdbWriter, HashSeed};
 use crate::tables::learning::{LearnEvent, LearnRing};
-use crate::tables::outer_pattern::OuterPattern;
+use crate::tables::next_hop_group::{Adjacency, BUCKETS, GroupIndex, NextHopGroup};
+use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::quiescence::Quiescence;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, LinkLocal, LocalVtep, Member, MemberTags, Neighbours, OuterDscp, Port,
-    PortSide, Remarking, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LinkLocal, LocalVtep, Member, MemberTags,
+    Neighbours, OuterDscp, Port, PortSide, Remarking, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
-use crate::tables::{BridgeIndex, Location, MemberIndex, PortIndex, TunnelIndex};
+use crate::tables::{BridgeIndex, Location, MemberIndex, PortIndex, StormRates, TunnelIndex, UnderlayGroups};
+use crate::telemetry::flow_samples::FlowSample;
 use crate::telemetry::worker::Traffic;
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
 use crate::wire::ethernet::{ETHERTYPE_QINQ, ETHERTYPE_VLAN};
+use crate::wire::flow_hash::SourcePorts;
 use crate::wire::{MacAddr, VlanId, VlanTag, Vni};
 
 pub const UPLINK: PortIndex = PortIndex(0);
 pub const TRUNK: PortIndex = PortIndex(1);
 /// A trunk whose VLANs are named by service tags.
 pub const PROVIDER: PortIndex = PortIndex(2);
+pub const SECOND_UPLINK: PortIndex = PortIndex(3);
 pub const UPLINK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+pub const SECOND_UPLINK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+/// Of each remote VTEP that is known, the next hops behind the first and the second uplink.
+pub const NEXT_HOPS: [MacAddr; 2] = [MacAddr([2, 0, 0, 0, 0xbb, 1]), MacAddr([2, 0, 0, 0, 0xbb, 2])];
+/// Buckets of the second of two next hops.
+pub const SECOND_SHARE: usize = BUCKETS / 4;
 pub const UDP_PORT: u16 = 4789;
 /// What names VLANs on each trunk.
 const TPIDS: [u16; 2] = [ETHERTYPE_VLAN, ETHERTYPE_QINQ];
+/// The local VTEP has this address, too.
+pub const OTHER_ADDRESS: u8 = 100;
+/// It is accepted, too, and what the second bridge sends goes to it.
+pub const OTHER_UDP_PORT: u16 = 8472;
 /// VNI 100 is VLAN 100 of both trunks, VNI 200 their untagged frames, and those with VLAN 1 behind VLAN 100. Remote VTEP 0 may send to the first, 1 to the
 /// second; none of 2 is known.
 pub const VNIS: [u32; 2] = [100, 200];
+/// Another VNI of the first bridge, with which it takes packets of group policy 7.
+pub const POLICED_VNI: u32 = 400;
 pub const VLAN: u16 = 100;
 pub const NOW: AgeTick = AgeTick(7);
 
@@ -48,6 +65,10 @@ pub struct Setup {
     pub ipv6: bool,
     pub strict: bool,
     pub zero_checksum: bool,
+    /// Over IPv4, a UDP checksum is sent.
+    pub full_checksum: bool,
+    /// Flows are spread over both uplinks; else all of them leave by the first.
+    pub spread: bool,
     pub policy: BridgePolicy,
     /// Priorities are carried from each header to the others.
     pub remarking: bool,
@@ -61,8 +82,18 @@ impl Setup {
     pub const fn usual(ipv6: bool) -> Self {
         let policy = BridgePolicy { learning: true, source_check: true, carry_tags: false, link_local: false };
         let neighbours = Neighbours { learning: false, suppression: false };
-        let link_local = LinkLocal::AsBridge;
-        Self { ipv6, strict: false, zero_checksum: false, policy, neighbours, remarking: false, link_local }
+        let (zero_checksum, full_checksum, link_local) = (false, false, LinkLocal::AsBridge);
+        Self {
+            ipv6,
+            strict: false,
+            zero_checksum,
+            full_checksum,
+            spread: false,
+            remarking: false,
+            policy,
+            neighbours,
+            link_local,
+        }
     }
 }
 
@@ -85,23 +116,37 @@ fn vlan(number: u16) -> VlanId {
     VlanId::new(number).expect("a VLAN")
 }
 
-fn next_hop(ipv6: bool) -> NextHop {
-    let addresses = match (vtep(ipv6, 0), vtep(ipv6, 1)) {
+fn next_hop(setup: &Setup) -> NextHop {
+    let addresses = match (vtep(setup.ipv6, 0), vtep(setup.ipv6, 1)) {
         (IpAddr::V4(local), IpAddr::V4(remote)) => OuterAddresses::Ipv4 { local, remote },
         (IpAddr::V6(local), IpAddr::V6(remote)) => OuterAddresses::Ipv6 { local, remote },
         _ => unreachable!("one family"),
     };
-    let (source_mac, destination_mac) = (UPLINK_MAC, MacAddr([2, 0, 0, 0, 0xbb, 1]));
+    let (source_mac, destination_mac) = (UPLINK_MAC, NEXT_HOPS[0]);
     // Some of the frames are too long for that.
-    NextHop::new(UPLINK, &OuterHeader { source_mac, destination_mac, addresses, udp_port: UDP_PORT, ttl: 64, mtu: 180 })
+    let checksum_ipv4 = setup.full_checksum;
+    NextHop::new(UPLINK, &OuterHeader { source_mac, destination_mac, addresses, ttl: 64, checksum_ipv4, mtu: 180 })
 }
 
-fn snapshot(setup: &Setup) -> Snapshot {
+/// The second uplink's next hop in the last buckets, where flows are spread, and else the first one's in all of them.
+fn group(spread: bool) -> NextHopGroup {
+    let [first, second] = NEXT_HOPS;
+    NextHopGroup::new(|bucket| match bucket {
+        _ if !spread || bucket < BUCKETS - SECOND_SHARE => Adjacency::new(UPLINK, UPLINK_MAC, first),
+        _ => Adjacency::new(SECOND_UPLINK, SECOND_UPLINK_MAC, second),
+    })
+}
+
+/// What the whole pipeline has, or where it differs, its twin.
+fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
     let vtep_of = |n| vtep(setup.ipv6, n);
     let local = LocalVtep {
         address: vtep_of(0),
-        udp_port: UDP_PORT,
+        other_addresses: Box::new([vtep_of(OTHER_ADDRESS)]),
+        udp_ports: Box::new([UDP_PORT, OTHER_UDP_PORT]),
+        source_ports: SourcePorts::DYNAMIC,
         zero_checksum_ipv6: setup.zero_checksum,
+        full_checksum_ipv4: setup.full_checksum,
         dscp: OuterDscp::INHERITED,
         strict: setup.strict,
     };
@@ -113,12 +158,29 @@ fn snapshot(setup: &Setup) -> Snapshot {
         if setup.policy.carry_tags {
             map.attach_rest_to_untagged();
         }
-        let link_local = setup.link_local;
-        Port { mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]), mtu: 150, side: PortSide::Access(map), link_local }
+        Port {
+            mac: MacAddr([2, 0, 0, 0, 0, 2 + port as u8]),
+            mtu: 150,
+            side: PortSide::Access(map),
+            storm: StormRates::default(),
+            groups: UnderlayGroups::default(),
+            link_local: setup.link_local,
+        }
     };
-    let pattern = Box::new(OuterPattern::new(&local, UPLINK_MAC));
-    let link_local = LinkLocal::Punt;
-    let uplink = Port { mac: UPLINK_MAC, mtu: 180, side: PortSide::Uplink(pattern), link_local };
+    let uplink = |mac| {
+        let side = PortSide::Uplink(UplinkPatterns::new(&local, mac));
+        Port {
+            mac,
+            mtu: 180,
+            side,
+            storm: StormRates::default(),
+            groups: UnderlayGroups::default(),
+            link_local: LinkLocal::Punt,
+        }
+    };
+    let ports = vec![uplink(UPLINK_MAC), trunk(0), trunk(1), uplink(SECOND_UPLINK_MAC)];
+    let way = next_hop(setup);
+    let way = if setup.spread || twin { way.spread_over(GroupIndex(0)) } else { way };
     let tag = |port: u16| VlanTag::new(TPIDS[usize::from(port) - 1], vlan(VLAN));
     let member =
         |bridge: u16, port, tags| Member { port: PortIndex(port), bridge: BridgeIndex(bridge), tags, mtu: 150 };
@@ -133,17 +195,29 @@ fn snapshot(setup: &Setup) -> Snapshot {
         members: members.map(MemberIndex).into(),
         flood_list: flood_list.iter().copied().map(TunnelIndex).collect(),
         sources: [TunnelIndex(source)].into(),
+        discovers: false,
+        rules: None,
         neighbours: setup.neighbours,
     };
     let vni = |number| Vni::new(number).expect("24 bits");
     Snapshot {
         vtep: local,
-        ports: vec![uplink, trunk(0), trunk(1)],
+        ports,
         bridges: VNIS.map(|number| Bridge { vni: vni(number), policy: setup.policy }).into(),
+        encapsulations: [UDP_PORT, OTHER_UDP_PORT]
+            .into_iter()
+            .zip(VNIS)
+            .map(|(port, number)| Encapsulation::new(vni(number), None, port))
+            .collect(),
         domains: vec![domain([0, 1], &[0, 1], 0), domain([2, 3], &[0], 1)],
         members,
         tunnels: [1, 2].map(|n| Tunnel { address: vtep_of(n) }).into(),
-        next_hops: vec![next_hop(setup.ipv6), NextHop::UNKNOWN],
+        next_hops: vec![way, NextHop::UNKNOWN],
+        next_hop_groups: vec![group(setup.spread)],
+        group_policies: FxHashMap::from_iter([(
+            vni(POLICED_VNI),
+            GroupPolicies { bridge: BridgeIndex(0), accepted: Box::new([7]) },
+        )]),
         vnis: VniMap::new([0, 1].map(|bridge: u16| (vni(VNIS[usize::from(bridge)]), BridgeIndex(bridge)))),
         exception: ExceptionPath::default(),
         remarking: setup.remarking.then(|| Box::new(remarking())),
@@ -274,6 +348,7 @@ impl Twin {
 /// The two of them.
 pub struct World {
     snapshot: Snapshot,
+    unusual_snapshot: Snapshot,
     whole: Twin,
     unusual: Twin,
     /// How many packets [`uplink::admit_usual`] or [`access::admit_usual`] took.
@@ -282,7 +357,8 @@ pub struct World {
 
 impl World {
     pub fn new(setup: &Setup) -> Self {
-        Self { snapshot: snapshot(setup), whole: Twin::new(), unusual: Twin::new(), usual: 0 }
+        let [snapshot, unusual_snapshot] = [false, true].map(|twin| snapshot(setup, twin));
+        Self { snapshot, unusual_snapshot, whole: Twin::new(), unusual: Twin::new(), usual: 0 }
     }
 
     /// Both know these stations and no other.
@@ -319,19 +395,29 @@ impl World {
             egress.0
         };
         let whole = self.whole.seen(sent);
-        let sent = packets.iter().flat_map(|packet| go_unusually(&mut self.unusual, &self.snapshot, ingress, packet));
+        let snapshot = &self.unusual_snapshot;
+        let sent = packets.iter().flat_map(|packet| go_unusually(&mut self.unusual, snapshot, ingress, packet));
         let sent = sent.collect();
         assert_eq!(whole, self.unusual.seen(sent));
         whole
     }
 
+    /// The samples of flows that were taken.
+    pub fn samples(&self) -> Vec<FlowSample> {
+        self.whole.telemetry.flow_samples.since(0).1.collect()
+    }
+
     fn is_usual(&self, ingress: PortIndex, packet: &HeapPacket) -> bool {
         match &self.snapshot.ports[usize::from(ingress.0)].side {
             PortSide::Access(vlans) => access::admit_usual(packet, vlans).is_some(),
-            PortSide::Uplink(pattern) if pattern.is_ipv6() => {
-                uplink::admit_usual::<true, _>(packet, pattern, &self.snapshot).is_some()
+            PortSide::Uplink(patterns) if patterns.is_ipv6() => {
+                uplink::admit_usual::<true, _>(packet, patterns.usual(), &self.snapshot).is_some()
+                    || uplink::admit_usual_by_others::<true, _>(packet, patterns, &self.snapshot).is_some()
             }
-            PortSide::Uplink(pattern) => uplink::admit_usual::<false, _>(packet, pattern, &self.snapshot).is_some(),
+            PortSide::Uplink(patterns) => {
+                uplink::admit_usual::<false, _>(packet, patterns.usual(), &self.snapshot).is_some()
+                    || uplink::admit_usual_by_others::<false, _>(packet, patterns, &self.snapshot).is_some()
+            }
         }
     }
 }
