@@ -24,7 +24,7 @@ use super::snooping::Snooping;
 use super::static_entries::StaticChanges;
 use super::underlay::Reach;
 use crate::config::Config;
-use crate::config::model::{Control, Port};
+use crate::config::model::Control;
 use crate::tables::learning::LearnRing;
 use crate::tables::{ExceptionPath, FdbKey, Snapshot, Tables};
 use crate::telemetry::ControlTelemetry;

@@ -97,7 +97,7 @@ pub fn admit_unusual<P: PacketBuffer>(
 /// The attachment of a frame with a tag of the port's kind.
 fn of_tagged<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Result<Option<Attachment>, DropReason> {
     let head = packet.head();
-    let header = head.first_chunk().ok_or_else(|| short(packet, TAGGED_HEADER))?;
+    let header = head.first_chunk::<TAGGED_HEADER>().ok_or_else(|| short(packet, TAGGED_HEADER))?;
     let has_inner = vlans.has_pairs() && word(header, ETHERNET_HEADER + 2) == ETHERTYPE_VLAN;
     // With an EtherType behind the second tag.
     let inner = if has_inner {
