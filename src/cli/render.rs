@@ -11,8 +11,8 @@ use crate::api::types::{
     Binding, Bridge, BridgeMember, Check, Count, Drops, EntropyReading, FdbEntry, Finding, GroupMember, Groups,
     MulticastRouter, NextHop, Page, Place, Port, RemoteVtep, Role, Version, Vteps, Way, Worker,
 };
-use crate::telemetry::Verdict;
 use crate::telemetry::totals::TrafficTotal;
+use crate::telemetry::{StationChange, Verdict};
 
 pub(super) fn version(gateway: &Version) -> String {
     format!(
@@ -165,8 +165,12 @@ pub(super) fn history(page: &Page<FdbChange>) -> String {
     }
     let row = |change: &FdbChange| {
         let station = change.mac.clone().unwrap_or_else(|| format!("{} entries", count(u64::from(change.entries))));
-        let places = [&change.from, &change.to].map(|at| or_dash(at.as_ref().map(place)));
-        let [from, to] = places;
+        let from = match &change.from {
+            // A flush of a port is of all its VLANs.
+            Some(Place::Port { port, vlan: None }) if change.change == StationChange::Flushed.name() => port.clone(),
+            from => or_dash(from.as_ref().map(place)),
+        };
+        let to = or_dash(change.to.as_ref().map(place));
         let change_and_why = format!("{}: {}", change.change, change.why);
         vec![utc_time(change.at_unix_ms), change.vni.to_string(), station, from, to, change_and_why]
     };
