@@ -9,6 +9,7 @@ use super::addresses::{remote_vtep, underlay_group};
 use super::bridge_ports::{BridgePortDraft, VlanFields, VlanRange};
 use super::clashes::{Clash, Clashes, Taken, UNTAGGED};
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
+use super::kernel_devices::{KernelDevices, name_of};
 use super::model::{
     AccessVlan, Bridge, BridgePort, Control, Fdb, Flooding, PortRole, StormLimits, Tags, UnderlayGroup,
 };
@@ -38,6 +39,7 @@ pub(super) struct BridgeDraft<'t> {
     max_macs: Option<Option<u32>>,
     ageing: Field<u64>,
     control: Option<Located<Cow<'t, str>>>,
+    kernel_device: Option<Option<Located<Cow<'t, str>>>>,
     neighbour_suppression: Option<bool>,
     unknown_unicast: Option<bool>,
     storm: Option<StormLimits>,
@@ -75,6 +77,7 @@ impl<'t> BridgeDraft<'t> {
             max_macs: reader.get("max_macs", findings).optional(),
             ageing: reader.get("ageing", findings),
             control: reader.get("control", findings).located(),
+            kernel_device: reader.get("kernel_device", findings).optional_located(),
             neighbour_suppression: reader.get("neighbour_suppression", findings).value(),
             unknown_unicast: reader.get("unknown_unicast", findings).value().map(|what: Cow<'_, str>| what == "flood"),
             storm: read_storm_limits(reader, findings),
@@ -147,8 +150,14 @@ impl<'t> Bridges<'t> {
             bridges.complete = false;
         }
         bridges.unique_members(ports, findings);
+        let mut devices = KernelDevices::default();
         for draft in &bridges.drafts {
             check_remotes(draft, own, findings);
+            if let (Some(Some(device)), Some(vni)) = (&draft.kernel_device, draft.vni)
+                && bridges.complete
+            {
+                devices.check(device, vni, draft.control.as_ref(), findings);
+            }
         }
         bridges.check_groups(own, findings);
         bridges
@@ -391,6 +400,7 @@ impl<'t> Bridges<'t> {
                 max_macs: draft.max_macs?,
                 ageing: draft.ageing.optional()?.map_or(fdb.ageing, seconds_or_ever),
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
+                kernel_device: None,
                 neighbour_suppression: draft.neighbour_suppression?,
                 flooding: Flooding {
                     unknown_unicast: draft.unknown_unicast?,
@@ -399,11 +409,13 @@ impl<'t> Bridges<'t> {
                     snooping: draft.snooping?,
                 },
             };
+            let device = draft.kernel_device?;
             for (number, vni) in (0..).zip(vni.first..=vni.last) {
                 let port =
                     |place: &BridgePlace| Some(BridgePort { port: place.port?, vlan: place.vlans?.nth(number)? });
                 let ports = places.iter().map(port).collect::<Option<_>>()?;
-                bridges.push(Bridge { vni: Vni::new(vni).ok()?, ports, ..template.clone() });
+                let kernel_device = device.as_ref().map(|pattern| name_of(&pattern.value, vni));
+                bridges.push(Bridge { vni: Vni::new(vni).ok()?, ports, kernel_device, ..template.clone() });
             }
         }
         Some(bridges)

@@ -13,6 +13,7 @@ mod clashes;
 pub mod diagnostic;
 mod document;
 mod draft;
+mod kernel_devices;
 mod load;
 pub mod model;
 mod neighbours;
