@@ -168,7 +168,9 @@ pub(super) fn history(page: &Page<FdbChange>) -> String {
         let station = change.mac.clone().unwrap_or_else(|| format!("{} entries", count(u64::from(change.entries))));
         let from = match &change.from {
             // A flush of a port is of all its VLANs.
-            Some(Place::Port { port, vlan: None, .. }) if change.change == StationChange::Flushed.name() => port.clone(),
+            Some(Place::Port { port, vlan: None, .. }) if change.change == StationChange::Flushed.name() => {
+                port.clone()
+            }
             from => or_dash(from.as_ref().map(place)),
         };
         let to = or_dash(change.to.as_ref().map(place));
