@@ -226,7 +226,7 @@ pub fn to_tunnel<P: PacketBuffer>(
 ) -> Result<(), Undelivered<P>> {
     match around.snapshot.next_hops.get(usize::from(index.0)) {
         Some(way) if way.takes_directly(frame.place.length()) => {
-            Ok(send(packet, frame, marks, index, way, |_, _| Ok(way.port()), around, egress)?)
+            Ok(send(packet, (frame, marks), index, way, |_, _| Ok(way.port()), around, egress)?)
         }
         _ => to_tunnel_unusual(packet, frame, marks, index, around, egress),
     }
@@ -255,7 +255,7 @@ fn to_tunnel_unusual<P: PacketBuffer>(
         }
         direct(way, flow, packet.head_mut(), around)
     };
-    Ok(send(packet, frame, marks, index, way, port, around, egress)?)
+    Ok(send(packet, (frame, marks), index, way, port, around, egress)?)
 }
 
 /// Puts the headers of its way in front of a frame, and sends it out of the uplink that `port` says of the packet and its
@@ -263,8 +263,7 @@ fn to_tunnel_unusual<P: PacketBuffer>(
 #[inline(always)]
 fn send<P: PacketBuffer>(
     mut packet: P,
-    frame: &Frame,
-    marks: Marks,
+    (frame, marks): (&Frame, Marks),
     index: TunnelIndex,
     way: &NextHop,
     port: impl FnOnce(&mut P, Flow) -> Result<PortIndex, DropReason>,
