@@ -32,6 +32,13 @@ impl Flow {
         Self::new(InnerFlow::of(frame), vtep)
     }
 
+    /// The same flow with this DSCP outside, if there is one, in place of that by its inner one.
+    #[must_use]
+    pub fn with_dscp(self, dscp: Option<u8>) -> Self {
+        let traffic_class = dscp.map_or(self.traffic_class, |dscp| dscp << 2 | self.traffic_class & 3);
+        Self { traffic_class, ..self }
+    }
+
     #[inline(always)]
     fn new(inner: InnerFlow, vtep: &LocalVtep) -> Self {
         let InnerFlow { hash, dscp_ecn } = inner;

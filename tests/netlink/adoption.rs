@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vtepd::config::Config;
+use vtepd::config::model::AccessVlan;
 use vtepd::control::{Gateway, Kernel, PortFacts};
 use vtepd::netlink::{Executor, Listener};
 use vtepd::tables::bindings::{Binding, BindingKey, BindingReport};
@@ -12,7 +13,7 @@ use vtepd::tables::learning::{LearnEvent, LearnRing};
 use vtepd::tables::{FdbKey, FdbValue, Location, LocationKind, PortIndex};
 use vtepd::telemetry::ControlTelemetry;
 use vtepd::wire::nd::TargetFlags;
-use vtepd::wire::{MacAddr, Vni};
+use vtepd::wire::{MacAddr, VlanId, Vni};
 
 use crate::namespace::{bridge_batch, in_namespace, ip, mac, run};
 
@@ -171,7 +172,8 @@ impl Desk {
 
     fn hear_one(&self, station: MacAddr) {
         let key = self.key(station).expect("the bridge is there");
-        let name = (Vni::new(100).expect("24 bits"), PortIndex(1), vtepd::wire::VlanId::new(10).ok());
+        let vlan = AccessVlan::Tagged(VlanId::new(10).expect("a VLAN"));
+        let name = (Vni::new(100).expect("24 bits"), PortIndex(1), vlan);
         let member = self.gateway.running().load().registry.member(&name).expect("the member is there");
         assert!(self.ring.send(LearnEvent { key, location: Location::access(member) }));
     }
