@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vtepd::config::Config;
-use vtepd::control::{Gateway, PortFacts};
+use vtepd::control::learning::FlushOrder;
+use vtepd::control::{FdbRequest, Gateway, PortFacts};
 use vtepd::tables::FdbKey;
 use vtepd::tables::learning::{LearnEvent, LearnRing};
 use vtepd::telemetry::{ControlTelemetry, Event, FdbEvent};
@@ -57,8 +58,13 @@ pub fn learning(means: &Means) -> Fallible<Vec<Figure>> {
             .aim(Aim::AtLeast(1.0)),
     ];
     drop(rig);
-    let (learned, aged) = rounds_alone(&case, &population, means)?;
+    let Alone { learned, flushed, flushed_one, aged } = rounds_alone(&case, &population, means)?;
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     figures.extend([
+        figure("flushing a million MACs: the control rounds alone", rate(flushed.all.as_secs_f64()), PER_SECOND)
+            .aim(Aim::AtLeast(1.0)),
+        figure("flushing a million MACs: the longest of these rounds", milliseconds(flushed.longest), "ms"),
+        figure("flushing one of a million MACs, wherever it is: until it is done", milliseconds(flushed_one.all), "ms"),
         figure("learning a million MACs: the control rounds alone", rate(learned.as_secs_f64()), PER_SECOND)
             .aim(Aim::AtLeast(1.0)),
         figure("ageing out a million MACs: one control round alone", rate(aged.as_secs_f64()), PER_SECOND)
@@ -69,8 +75,25 @@ pub fn learning(means: &Means) -> Fallible<Vec<Figure>> {
 
 const PER_SECOND: &str = "million per second";
 
-/// How long the control rounds take that learn every station, and the one that ages all out, with no worker around.
-fn rounds_alone(case: &Case, population: &Population, means: &Means) -> Fallible<(Duration, Duration)> {
+/// How long control rounds take with no worker around.
+struct Alone {
+    /// Those that learn every station.
+    learned: Duration,
+    /// Those that flush every station.
+    flushed: Rounds,
+    /// Those that flush one, in whichever bridge it is.
+    flushed_one: Rounds,
+    /// The one that ages all out.
+    aged: Duration,
+}
+
+/// How long rounds take, and the longest of them.
+struct Rounds {
+    all: Duration,
+    longest: Duration,
+}
+
+fn rounds_alone(case: &Case, population: &Population, means: &Means) -> Fallible<Alone> {
     let mut config = config_without_devices(case, population, means)?;
     age_after(&mut config, AGEING);
     let (ring, telemetry) = (Arc::new(LearnRing::new()), Arc::new(ControlTelemetry::new()));
@@ -82,6 +105,25 @@ fn rounds_alone(case: &Case, population: &Population, means: &Means) -> Fallible
         events.push(LearnEvent { key: FdbKey::new(bridge, station.mac), location });
     }
     let now = Instant::now();
+    let learned = learn_all(&mut gateway, &ring, &events, now)?;
+    let one = FlushOrder { mac: events.first().map(|event| event.key.mac()), ..FlushOrder::default() };
+    let flushed_one = flush(&mut gateway, one, now)?;
+    let flushed = flush(&mut gateway, FlushOrder::default(), now)?;
+    if !gateway.tables().fdb.is_empty() {
+        return Err(format!("{} MACs were not flushed", gateway.tables().fdb.len()).into());
+    }
+    learn_all(&mut gateway, &ring, &events, now)?;
+    let began = Instant::now();
+    gateway.round_at(now + 2 * AGEING);
+    let ageing = began.elapsed();
+    if !gateway.tables().fdb.is_empty() {
+        return Err(format!("{} MACs did not age", gateway.tables().fdb.len()).into());
+    }
+    Ok(Alone { learned, flushed, flushed_one, aged: ageing })
+}
+
+/// How long the rounds take that learn all this.
+fn learn_all(gateway: &mut Gateway, ring: &LearnRing, events: &[LearnEvent], now: Instant) -> Fallible<Duration> {
     let mut learning = Duration::ZERO;
     for burst in events.chunks(LearnRing::CAPACITY) {
         if !burst.iter().all(|event| ring.send(*event)) {
@@ -95,13 +137,24 @@ fn rounds_alone(case: &Case, population: &Population, means: &Means) -> Fallible
     if entries != events.len() {
         return Err(format!("{entries} of {} MACs were learned", events.len()).into());
     }
-    let began = Instant::now();
-    gateway.round_at(now + 2 * AGEING);
-    let ageing = began.elapsed();
-    if !gateway.tables().fdb.is_empty() {
-        return Err(format!("{} MACs did not age", gateway.tables().fdb.len()).into());
+    Ok(learning)
+}
+
+/// How long the rounds take until this is flushed.
+fn flush(gateway: &mut Gateway, order: FlushOrder, now: Instant) -> Fallible<Rounds> {
+    let (answer, answered) = crossbeam::channel::bounded(1);
+    gateway.serve(FdbRequest::Flush(order, answer));
+    let mut rounds = Rounds { all: Duration::ZERO, longest: Duration::ZERO };
+    while answered.is_empty() {
+        let began = Instant::now();
+        gateway.round_at(now);
+        rounds.all += began.elapsed();
+        rounds.longest = rounds.longest.max(began.elapsed());
+        if rounds.all > Duration::from_secs(10) {
+            return Err("a flush has no end".into());
+        }
     }
-    Ok((learning, ageing))
+    Ok(rounds)
 }
 
 /// The config for a case where nothing is opened.

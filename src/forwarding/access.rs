@@ -10,8 +10,8 @@ use crate::telemetry::DropReason;
 use crate::wire::MacAddr;
 use crate::wire::discovery::NEXT_HEADER_AT;
 use crate::wire::ethernet::{
-    ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN,
-    VLAN_TAG, is_vlan_ethertype,
+    ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, VLAN_TAG,
+    is_vlan_ethertype,
 };
 use crate::wire::ip::PROTOCOL_ICMPV6;
 
@@ -33,12 +33,8 @@ pub fn admit_usual<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Option<Adm
     let is_tagged = outermost == ETHERTYPE_VLAN;
     let attachment = vlans.get(if is_tagged { word(header, ETHERNET_HEADER) } else { 0 })?;
     let strip = is_tagged && attachment.strips_tag();
-    let (ethertype, next_header) = if strip {
-        (word(header, ETHERNET_HEADER + 2), header[TAGGED_HEADER + NEXT_HEADER_AT])
-    } else {
-        (outermost, header[ETHERNET_HEADER + NEXT_HEADER_AT])
-    };
-    if !is_plain(ethertype, next_header) {
+    let ethertype = if strip { word(header, ETHERNET_HEADER + 2) } else { outermost };
+    if ethertype != ETHERTYPE_IPV4 && !is_plain(ethertype, header, strip) {
         return None;
     }
     let place = FramePlace::without(if strip { VLAN_TAG as u16 } else { 0 }, packet);
@@ -46,15 +42,14 @@ pub fn admit_usual<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Option<Adm
     Some(Admission { bridge: attachment.bridge(), source: attachment.source(), addresses, place })
 }
 
-/// What a frame carries is neither behind a tag nor address resolution, which stations are learned from. IPv4, which is
-/// most of all, is told by one comparison.
+/// What a frame carries is neither behind a tag nor address resolution, from which it is learned who has an address. Of
+/// IPv4, which is most of all, this need not be asked.
 #[inline(always)]
-fn is_plain(ethertype: u16, next_header: u8) -> bool {
+fn is_plain(ethertype: u16, header: &[u8; FRONT], strip: bool) -> bool {
     match ethertype {
-        ETHERTYPE_IPV4 => true,
-        ETHERTYPE_IPV6 => next_header != PROTOCOL_ICMPV6,
-        ETHERTYPE_VLAN | ETHERTYPE_QINQ | ETHERTYPE_ARP => false,
-        _ => true,
+        ETHERTYPE_IPV6 if strip => header[TAGGED_HEADER + NEXT_HEADER_AT] != PROTOCOL_ICMPV6,
+        ETHERTYPE_IPV6 => header[ETHERNET_HEADER + NEXT_HEADER_AT] != PROTOCOL_ICMPV6,
+        _ => !is_vlan_ethertype(ethertype) && ethertype != ETHERTYPE_ARP,
     }
 }
 

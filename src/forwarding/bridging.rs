@@ -1,6 +1,5 @@
 //! Stage 2: where a frame goes, and what its source teaches.
 
-use super::discovery::Proxied;
 use super::forwarder::Surroundings;
 use super::framing::{Addresses, FramePlace};
 use super::learn_filter::LearnFilter;
@@ -37,7 +36,7 @@ pub enum Verdict {
     /// Send it to every member of the bridge but the one it came from, by the rules of split horizon.
     Flood,
     /// It asks for the address of a station that is known: answer it in the station's place.
-    Answer(Proxied),
+    Answer,
     /// It is not bridged: the gateway answers it, the kernel gets it, or nobody.
     Refuse(Refusal),
     /// Drop it.
@@ -266,7 +265,7 @@ fn meet_source(
         if policy.source_check && !domain.is_some_and(|domain| domain.accepts(tunnel)) {
             return Err(DropReason::UnknownRemote.into());
         }
-        learnable &= tunnel != UNKNOWN_TUNNEL;
+        learnable &= tunnel != UNKNOWN_TUNNEL && !domain.is_some_and(|domain| domain.taught);
     }
     match known {
         Some(value) if value.is_pinned() => return Err(DropReason::PinnedElsewhere.into()),

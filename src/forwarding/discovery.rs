@@ -4,9 +4,11 @@
 //! All ARP and ICMPv6 from access ports goes the unusual way of stage 1. Where its bridge learns from it, both stages are
 //! done with it there: it is rare, and needs no memory asked for ahead.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
+use super::BURST;
 use super::bridging::{Frame, Verdict, decide_unusual};
 use super::egress::Egress;
 use super::emit;
@@ -33,11 +35,11 @@ const RECENT: usize = 256;
 
 /// The station in whose place a question is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Proxied {
+struct Proxied {
     /// Its address.
-    pub mac: MacAddr,
+    mac: MacAddr,
     /// What its advertisement says besides.
-    pub flags: TargetFlags,
+    flags: TargetFlags,
 }
 
 /// A report that was made not long ago.
@@ -56,6 +58,9 @@ pub struct Discoveries {
     recent: Box<[Recent; RECENT]>,
     hash: RandomState,
     quiet: u64,
+    /// In whose place the questions of the burst are answered, in their order. Stage 3 takes them in the same order, so
+    /// that a verdict need not carry what hardly any frame has.
+    answers: VecDeque<Proxied>,
 }
 
 impl Discoveries {
@@ -66,6 +71,7 @@ impl Discoveries {
             recent: Box::new([Recent::default(); RECENT]),
             hash: RandomState::new(),
             quiet: cycles_per_second / 1000 * QUIET_MILLISECONDS,
+            answers: VecDeque::with_capacity(BURST),
         }
     }
 
@@ -95,7 +101,10 @@ impl Discoveries {
         }
         if let Some(question) = question.filter(|_| wanted.suppression && frame.verdict == Verdict::Flood) {
             match proxied(&question, frame, around) {
-                Some(proxied) => frame.verdict = Verdict::Answer(proxied),
+                Some(proxied) => {
+                    self.answers.push_back(proxied);
+                    frame.verdict = Verdict::Answer;
+                }
                 None => around.telemetry.event(Event::SuppressionMissed),
             }
         }
@@ -121,6 +130,35 @@ impl Discoveries {
         }
         around.telemetry.event(if sent { Event::BindingReported } else { Event::BindingLost });
     }
+
+    /// Turns a question into the answer of the station that is asked for, and sends it where the question came from.
+    ///
+    /// # Errors
+    /// The reason why it is dropped.
+    #[inline(never)]
+    pub(super) fn answer<P: PacketBuffer>(
+        &mut self,
+        mut packet: P,
+        frame: &Frame,
+        around: &Surroundings<'_>,
+        egress: &mut impl Egress<P>,
+    ) -> Result<(), DropReason> {
+        let proxied = self.answers.pop_front().ok_or(DropReason::NoMember)?;
+        let addresses = frame.addresses();
+        frame.place.extract(&mut packet, addresses).ok_or(DropReason::NoHeadroom)?;
+        let behind = FramePlace::whole(&packet).behind_addresses(&packet).unwrap_or_default();
+        let question = read(addresses, behind).question.ok_or(DropReason::Truncated)?;
+        let (event, length) = write_answer(&mut packet, &question, proxied)?;
+        if !packet.truncate(length) {
+            return Err(DropReason::Truncated);
+        }
+        let LocationKind::Access(member) = frame.source.kind() else { return Err(DropReason::NoMember) };
+        let addresses = packet.head().first_chunk().map(Addresses::of).ok_or(DropReason::Truncated)?;
+        let place = FramePlace::whole(&packet);
+        emit::to_member(packet, place, addresses, member, around, egress)?;
+        around.telemetry.event(event);
+        Ok(())
+    }
 }
 
 /// The table says as much of a station behind an access port, and said so not long ago.
@@ -145,34 +183,6 @@ fn proxied(question: &Question, frame: &Frame, around: &Surroundings<'_>) -> Opt
     let is_asker = known.mac == MacAddr::from_u64(frame.addresses().source);
     let place = around.fdb.lookup(&around.fdb.probe(FdbKey::new(bridge, known.mac))).map(FdbValue::location)?;
     (!is_asker && place != frame.source).then_some(Proxied { mac: known.mac, flags: known.flags })
-}
-
-/// Turns a question into the answer of the station that is asked for, and sends it where the question came from.
-///
-/// # Errors
-/// The reason why it is dropped.
-#[inline(never)]
-pub(super) fn answer<P: PacketBuffer>(
-    mut packet: P,
-    frame: &Frame,
-    proxied: Proxied,
-    around: &Surroundings<'_>,
-    egress: &mut impl Egress<P>,
-) -> Result<(), DropReason> {
-    let addresses = frame.addresses();
-    frame.place.extract(&mut packet, addresses).ok_or(DropReason::NoHeadroom)?;
-    let behind = FramePlace::whole(&packet).behind_addresses(&packet).unwrap_or_default();
-    let question = read(addresses, behind).question.ok_or(DropReason::Truncated)?;
-    let (event, length) = write_answer(&mut packet, &question, proxied)?;
-    if !packet.truncate(length) {
-        return Err(DropReason::Truncated);
-    }
-    let LocationKind::Access(member) = frame.source.kind() else { return Err(DropReason::NoMember) };
-    let addresses = packet.head().first_chunk().map(Addresses::of).ok_or(DropReason::Truncated)?;
-    let place = FramePlace::whole(&packet);
-    emit::to_member(packet, place, addresses, member, around, egress)?;
-    around.telemetry.event(event);
-    Ok(())
 }
 
 /// Writes the answer over the question; gives what was answered, and the answer's length in bytes.

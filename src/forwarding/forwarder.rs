@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::bridging::{Admission, Frame, Verdict, decide_unusual, decide_usual};
-use super::discovery::{self, Discoveries};
+use super::discovery::Discoveries;
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
 use super::exception::Exceptions;
@@ -187,9 +187,7 @@ impl Forwarder {
                     flood_frame(packet, frame, entrance, &mut self.too_big, around, egress)
                         .map_err(Undelivered::Dropped)
                 }
-                Verdict::Answer(proxied) => {
-                    discovery::answer(packet, frame, proxied, around, egress).map_err(Undelivered::Dropped)
-                }
+                Verdict::Answer => self.discoveries.answer(packet, frame, around, egress).map_err(Undelivered::Dropped),
                 Verdict::Refuse(refusal) => {
                     self.exceptions.take(packet, refusal, ingress, port, around, egress);
                     Ok(())

@@ -1,6 +1,9 @@
-"""Who may be where in the FDB, as an operator sees it: limits of ports, ageing of bridges, pinned stations."""
+"""Who may be where in the FDB, as an operator sees it: limits of ports, ageing of bridges, pinned stations, damped moves,
+flushes, and the record of what became of whom."""
 
 import contextlib
+import json
+import subprocess
 import time
 
 import pytest
@@ -12,6 +15,8 @@ from testbed import wait_until
 PORT_LIMIT = 4
 SETTLE_SECONDS = 0.4
 SHORT_SECONDS = 2
+MOVES = 5
+FREEZE_SECONDS = 4
 PINNED_HERE = "02:60:00:00:00:01"
 PINNED_THERE = "02:60:00:00:00:02"
 
@@ -21,9 +26,11 @@ def overlay():
     def configure(overlay):
         config, remotes = overlay.config, overlay.remote_addresses
         config.ports[2]["max_macs"] = PORT_LIMIT
+        config.fdb = {"max_moves": MOVES, "freeze": FREEZE_SECONDS}
         config.bridge(100, 100, ["trunk0", "trunk1"], remotes)
         config.bridge(101, 101, ["trunk0", "trunk1"], remotes)
         config.bridge(102, 102, ["trunk0"], remotes, ageing=SHORT_SECONDS)
+        config.bridge(103, 103, ["trunk0"], remotes)
         config.static(vni=100, mac=PINNED_HERE, port="trunk0", pinned=True)
         config.static(vni=100, mac=PINNED_THERE, remote=remotes[0], pinned=True)
 
@@ -31,7 +38,7 @@ def overlay():
     try:
         # No remote VTEP floods to the other: what one sees of another has come through the gateway.
         for remote in made.remotes:
-            remote.bridges([100, 101, 102], [made.underlay.gateway])
+            remote.bridges([100, 101, 102, 103], [made.underlay.gateway])
         yield made
     finally:
         made.close()
@@ -121,3 +128,113 @@ def test_b1_a_pinned_stations_address_is_dropped_from_anywhere_else(overlay):
     assert gateway.dropped("pinned_elsewhere") == before + 4
     shown = gateway.vtepctl("show", "fdb", "--mac", PINNED_HERE).stdout
     assert "static, pinned" in shown and "trunk0 vlan 100" in shown, shown
+
+
+def history(overlay, *arguments):
+    """What became of stations, the newest first."""
+    return json.loads(overlay.gateway.vtepctl("fdb", "history", "--json", *arguments).stdout)["items"]
+
+
+def place_of(overlay, vni, station):
+    """The port or the remote VTEP that the station is behind."""
+    entry = entries(overlay, vni).get(station, {})
+    return entry.get("port") or entry.get("remote")
+
+
+def flap(overlay, station, moves):
+    """Lets a station be heard behind trunk0 and behind a remote VTEP in turns; where it was heard last."""
+    here, there = "trunk0", overlay.remote_addresses[0]
+    for number in range(moves + 1):
+        if number % 2 == 0:
+            from_host(overlay, 0, 103, station)
+        else:
+            from_remote(overlay, 0, 103, station)
+        where = there if number % 2 else here
+        wait_until(lambda: place_of(overlay, 103, station) == where, 5, f"it to be at {where}")
+    return where
+
+
+def test_b3_a_station_that_moves_too_often_is_frozen_reported_and_recovers(overlay):
+    gateway, station = overlay.gateway, "02:63:00:00:00:01"
+    where = flap(overlay, station, MOVES)
+    assert where == overlay.remote_addresses[0]
+    assert gateway.total("vtepd_fdb_frozen_entries") == 1
+    shown = gateway.vtepctl("show", "fdb", "--mac", station).stdout
+    assert "learned, frozen" in shown, shown
+    assert gateway.log().count("moved too often") == 1
+    # What it sends from elsewhere arrives, and moves it no more.
+    before = gateway.total("vtepd_events_total", event="frozen_conflict")
+    assert delivered(overlay, 103, lambda: from_host(overlay, 0, 103, station)) == {"r0", "r1"}
+    assert gateway.total("vtepd_events_total", event="frozen_conflict") == before + 1
+    assert place_of(overlay, 103, station) == where
+    caller = "02:63:00:00:00:02"
+    assert delivered(overlay, 103, lambda: from_host(overlay, 0, 103, caller, station)) == {"r0"}
+    # It recovers by itself.
+    wait_until(lambda: gateway.total("vtepd_fdb_frozen_entries") == 0, 2 * FREEZE_SECONDS, "the freeze to end")
+    from_host(overlay, 0, 103, station)
+    wait_until(lambda: place_of(overlay, 103, station) == "trunk0", 5, "it to move again")
+    changes = [change["change"] for change in history(overlay, station)]
+    assert changes == ["moved", "thawed", "frozen"] + MOVES * ["moved"]
+
+
+def test_b3_an_operator_ends_a_freeze(overlay):
+    gateway, station = overlay.gateway, "02:63:00:00:00:03"
+    flap(overlay, station, MOVES)
+    assert gateway.vtepctl("fdb", "unfreeze", station).stdout == "1 entry unfrozen\n"
+    assert gateway.vtepctl("fdb", "unfreeze").stdout == "0 entries unfrozen\n"
+    from_host(overlay, 0, 103, station)
+    wait_until(lambda: place_of(overlay, 103, station) == "trunk0", 5, "it to move again")
+    assert [change["change"] for change in history(overlay, station)][:3] == ["moved", "unfrozen", "frozen"]
+
+
+def test_what_is_flushed_is_flooded_to_and_on_record(overlay):
+    gateway = overlay.gateway
+    stations = {"trunk0": "02:64:00:00:00:01", "r0": "02:64:00:00:00:02", "r1": "02:64:00:00:00:03"}
+
+    def learn():
+        from_host(overlay, 0, 103, stations["trunk0"])
+        from_remote(overlay, 0, 103, stations["r0"])
+        from_remote(overlay, 1, 103, stations["r1"])
+        wait_until(lambda: set(stations.values()) <= entries(overlay, 103).keys(), 5, "all to be learned")
+
+    def left():
+        have = entries(overlay, 103)
+        return {name for name, station in stations.items() if station in have}
+
+    remote = overlay.remote_addresses[0]
+    for arguments, expected in [
+        (("--vtep", remote), {"trunk0", "r1"}),
+        (("--port", "trunk0"), {"r0", "r1"}),
+        (("--vni", "103"), set()),
+        (("--mac", stations["r1"]), {"trunk0", "r0"}),
+        (("--vni", "103", "--vtep", remote), {"trunk0", "r1"}),
+        (("--vni", "100"), {"trunk0", "r0", "r1"}),
+        (("--all",), set()),
+    ]:
+        learn()
+        gateway.vtepctl("fdb", "flush", *arguments)
+        assert left() == expected, arguments
+    assert {PINNED_HERE, PINNED_THERE} <= entries(overlay, 100).keys(), "static entries stay"
+    learn()
+    sender = "02:64:00:00:00:04"
+    assert delivered(overlay, 103, lambda: from_host(overlay, 0, 103, sender, stations["r0"])) == {"r0"}
+    gateway.vtepctl("fdb", "flush", "--mac", stations["r0"], "--vni", "103")
+    assert delivered(overlay, 103, lambda: from_host(overlay, 0, 103, sender, stations["r0"])) == {"r0", "r1"}
+    flushed = history(overlay, stations["r0"])[0]
+    assert (flushed["change"], flushed["mac"], flushed["entries"]) == ("flushed", stations["r0"], 1)
+    shown = gateway.vtepctl("fdb", "history", "--vni", "103").stdout
+    assert "flushed: An operator had it flushed." in shown and f"remote {remote}" in shown, shown
+    wrong = gateway.vtepctl("fdb", "flush", "--port", "nowhere", check=False)
+    assert wrong.returncode == 1 and "no port is called `nowhere`" in wrong.stderr
+
+
+def test_what_leaves_with_a_flush_comes_back_while_traffic_flows(overlay):
+    """Hosts talk on while their bridge is flushed over and over: what is flushed is flooded, nothing is lost."""
+    here, there = overlay.host(0, vni=103, vlan=103), overlay.remotes[0].station(103)
+    assert here.ping(there.ipv4) == 3
+    pinging = overlay.bed.start("ip", "netns", "exec", here.namespace, "ping", "-n", "-i", "0.01", "-c", "200", "-W", "2",
+                                there.ipv4, stdout=subprocess.PIPE, text=True)
+    while pinging.poll() is None:
+        overlay.gateway.vtepctl("fdb", "flush", "--vni", "103")
+    output = pinging.communicate(timeout=20)[0]
+    assert "200 received" in output, output
