@@ -383,7 +383,7 @@ impl<'t> Bridges<'t> {
         let mut bridges = Vec::new();
         for ((draft, ports), group_ports) in self.drafts.into_iter().zip(self.ports).zip(self.group_ports) {
             let vni = draft.vni?.value;
-            let group = draft.group?.map(|group| UnderlayGroup { address: group.value, ports: group_ports });
+            let group = draft.group?.map(|group| Box::new(UnderlayGroup { address: group.value, ports: group_ports }));
             let template = Bridge {
                 vni: Vni::new(vni.first).ok()?,
                 udp_port: draft.udp_port?.map(|port| port.value),
