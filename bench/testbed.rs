@@ -93,6 +93,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             max_macs: None,
             ageing: Some(AGEING),
             control: model::Control::Static,
+            kernel_device: None,
             neighbour_suppression: false,
             flooding: model::Flooding::default(),
         });

@@ -99,6 +99,7 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .route("/v1/fdb/flush", post(super::fdb::flush))
         .route("/v1/bindings", get(bindings))
         .route("/v1/vteps", get(vteps))
+        .route("/v1/kernel", get(kernel))
         .route("/v1/groups", get(groups))
         .route("/v1/entropy", get(entropy))
         .route("/v1/drops", get(async |State(shared): Shares| ask(shared, |view| Ok(drops(view))).await))
@@ -242,6 +243,15 @@ async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             path_mtu_seconds: remote.path_mtu_seconds,
         });
         Ok(Vteps { local: view.local_vtep(), remotes })
+    })
+    .await
+}
+
+async fn kernel(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: BridgeQuery = parse(&uri)?;
+    ask(shared, move |view| {
+        let matching = view.kernel_bridges().into_iter().filter(|bridge| query.vni.is_none_or(|vni| vni == bridge.vni));
+        Ok(Page::cut(matching, range(query.limit, query.offset)))
     })
     .await
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::fdb::{FdbChange, StationQuery};
+use super::kernel::KernelBridge;
 use super::types::{
     Binding, BindingFilter, Check, FdbEntry, FdbFilter, GroupMember, LocalVtep, MulticastRouter, NextHop, Page,
     PageRange,
@@ -22,6 +23,9 @@ pub trait GatewayView: MetricsSource {
 
     /// Every remote VTEP that is known, by address, and behind them every group of the underlay with each of its uplinks.
     fn remotes(&self) -> Vec<RemoteState>;
+
+    /// Every bridge that the kernel controls, by VNI.
+    fn kernel_bridges(&self) -> Vec<KernelBridge>;
 
     /// FDB entries that match `filter`. The range's limit is at most [`super::types::MAX_PAGE`].
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry>;

@@ -7,6 +7,7 @@ use super::format::{
     bytes, count, long_duration, or_dash, percent, short_duration, speed, table, utc_time,
 };
 use crate::api::fdb::{Done, FdbChange};
+use crate::api::kernel::KernelBridge;
 use crate::api::types::{
     Binding, Bridge, Check, Count, Drops, EntropyReading, FdbEntry, Finding, GroupMember, Groups, MulticastRouter,
     NextHop, Page, Place, Port, RemoteVtep, Role, Version, Vteps, Way, Worker,
@@ -273,6 +274,44 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         [first].into_iter().chain(others).collect()
     };
     own + &page_of_rows(&columns, &vteps.remotes, "remote VTEPs", rows)
+}
+
+pub(super) fn kernel(page: &Page<KernelBridge>, vni: Option<u32>) -> String {
+    match (page.total, vni) {
+        (0, Some(vni)) => return format!("The kernel controls no bridge with VNI {vni}.\n"),
+        (0, None) => return "The kernel controls no bridge: none has `control = \"kernel\"`.\n".to_owned(),
+        _ => {}
+    }
+    let columns = [
+        Right("VNI"),
+        Left("DEVICE"),
+        Left("MADE BY"),
+        Left("BRIDGE"),
+        Left("PORT"),
+        Right("PUBLISHED"),
+        Right("ADDRESSES"),
+        Right("REMOTE"),
+        Right("FLOOD LIST"),
+    ];
+    let row = |bridge: &KernelBridge| {
+        let maker = match (&bridge.device, bridge.made) {
+            (None, _) => "-",
+            (Some(_), true) => "vtepd",
+            (Some(_), false) => "other",
+        };
+        vec![
+            bridge.vni.to_string(),
+            or_dash(bridge.device.clone()),
+            maker.to_owned(),
+            or_dash(bridge.bridge.clone()),
+            or_dash(bridge.port.clone()),
+            format!("{} of {}", count(bridge.published_stations as u64), count(bridge.local_stations as u64)),
+            count(bridge.published_addresses as u64),
+            count(bridge.remote_stations as u64),
+            count(bridge.flood_list as u64),
+        ]
+    };
+    page_table(&columns, page, "bridges", row)
 }
 
 pub(super) fn entropy(page: &Page<EntropyReading>) -> String {

@@ -7,6 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::addresses::{remote_vtep, underlay_group};
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
+use super::kernel_devices::{KernelDevices, name_of};
 use super::model::{Bridge, Control, Fdb, Flooding, PortRole, StormLimits, Tags, UnderlayGroup};
 use super::ports::{Ports, read_storm_limits};
 use super::reader::{Field, Reader};
@@ -34,6 +35,7 @@ pub(super) struct BridgeDraft<'t> {
     max_macs: Option<Option<u32>>,
     ageing: Field<u64>,
     control: Option<Located<Cow<'t, str>>>,
+    kernel_device: Option<Option<Located<Cow<'t, str>>>>,
     neighbour_suppression: Option<bool>,
     unknown_unicast: Option<bool>,
     storm: Option<StormLimits>,
@@ -64,6 +66,7 @@ impl<'t> BridgeDraft<'t> {
             max_macs: reader.get("max_macs", findings).optional(),
             ageing: reader.get("ageing", findings),
             control: reader.get("control", findings).located(),
+            kernel_device: reader.get("kernel_device", findings).optional_located(),
             neighbour_suppression: reader.get("neighbour_suppression", findings).value(),
             unknown_unicast: reader.get("unknown_unicast", findings).value().map(|what: Cow<'_, str>| what == "flood"),
             storm: read_storm_limits(reader, findings),
@@ -158,8 +161,14 @@ impl<'t> Bridges<'t> {
             bridges.complete = false;
         }
         bridges.unique_members(ports, findings);
+        let mut devices = KernelDevices::default();
         for draft in &bridges.drafts {
             check_remotes(draft, own, findings);
+            if let (Some(Some(device)), Some(vni)) = (&draft.kernel_device, draft.vni)
+                && bridges.complete
+            {
+                devices.check(device, vni, draft.control.as_ref(), findings);
+            }
         }
         bridges.check_groups(own, findings);
         bridges
@@ -401,6 +410,7 @@ impl<'t> Bridges<'t> {
                 max_macs: draft.max_macs?,
                 ageing: draft.ageing.optional()?.map_or(fdb.ageing, seconds_or_ever),
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
+                kernel_device: None,
                 neighbour_suppression: draft.neighbour_suppression?,
                 flooding: Flooding {
                     unknown_unicast: draft.unknown_unicast?,
@@ -409,6 +419,7 @@ impl<'t> Bridges<'t> {
                     snooping: draft.snooping?,
                 },
             };
+            let device = draft.kernel_device?;
             let first_vlan = draft.vlan.optional()?.map(|vlan| vlan.first);
             for (offset, vni) in (vni.first..=vni.last).enumerate() {
                 let vlan = |first: u32| VlanId::new(u16::try_from(first as usize + offset).ok()?).ok();
@@ -416,7 +427,8 @@ impl<'t> Bridges<'t> {
                     Some(first) => Some(vlan(first)?),
                     None => None,
                 };
-                bridges.push(Bridge { vni: Vni::new(vni).ok()?, vlan, ..template.clone() });
+                let kernel_device = device.as_ref().map(|pattern| name_of(&pattern.value, vni));
+                bridges.push(Bridge { vni: Vni::new(vni).ok()?, vlan, kernel_device, ..template.clone() });
             }
         }
         Some(bridges)

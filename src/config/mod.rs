@@ -11,6 +11,7 @@ mod bridges;
 pub mod diagnostic;
 mod document;
 mod draft;
+mod kernel_devices;
 mod load;
 pub mod model;
 mod neighbours;

@@ -239,6 +239,8 @@ pub struct Bridge {
     pub ageing: Option<Duration>,
     /// Who says where its remote stations are (default [`Control::Static`]).
     pub control: Control,
+    /// The name of the kernel's vxlan device that it adopts; where absent, the one with its VNI, or one that is made.
+    pub kernel_device: Option<Box<str>>,
     /// Whether and where to its floods go.
     pub flooding: Flooding,
     /// Answer address resolution in the place of stations whose address is known (default false; RFC 9161).

@@ -121,6 +121,9 @@ impl Config {
             Control::Kernel => "kernel",
         };
         file.quoted("control", control);
+        if let Some(device) = &bridge.kernel_device {
+            file.quoted("kernel_device", device);
+        }
         file.plain("neighbour_suppression", bridge.neighbour_suppression);
         if let Some(max_macs) = bridge.max_macs {
             file.plain("max_macs", max_macs);
@@ -300,6 +303,7 @@ mod tests {
         ageing = 70
         link_local = true
         control = "kernel"
+        kernel_device = "vx{vni}"
         neighbour_suppression = true
         [[bridge]]
         vni = 5

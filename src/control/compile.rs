@@ -8,7 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::registry::{Exhausted, Registry, TunnelName};
 use super::storm::{port_rates, rules};
 use crate::config::Config;
-use crate::config::model::{self, Dscp, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum};
+use crate::config::model::{self, Control, Dscp, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum};
 use crate::tables::access_map::AccessMap;
 use crate::tables::exception_path::ExceptionPath;
 use crate::tables::next_hop_group::Adjacency;
@@ -268,10 +268,11 @@ fn compile_bridges(
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
             *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
             let sources = sources.into_iter().collect();
+            let taught = bridge.control == Control::Kernel;
             let discovers = bridge.flooding.group.is_some() && !bridge.source_check;
             let neighbours =
                 Neighbours { learning: bridge.learns_bindings(), suppression: bridge.neighbour_suppression };
-            *domain = BroadcastDomain { members, flood_list, sources, discovers, rules: None, neighbours };
+            *domain = BroadcastDomain { members, flood_list, sources, discovers, taught, rules: None, neighbours };
         }
     }
     (bridges, domains)

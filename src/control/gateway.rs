@@ -16,7 +16,7 @@ use self::paths::PathState;
 use super::bindings::{Against, Bindings};
 use super::compile::{PortFacts, compile};
 use super::discovery::Discovery;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Overview};
 use super::learning::{BridgeRules, Learning, Rules, is_place_of};
 use super::registry::{Exhausted, Registry};
 use super::requests::FdbRequest;
@@ -87,6 +87,9 @@ pub struct Gateway {
     kernel: Option<Kernel>,
     /// What of that people see.
     reach: Arc<ArcSwap<Reach>>,
+    /// The bridges that the kernel controls, as people see them, and when that was brought up to date.
+    overview: Arc<ArcSwap<Overview>>,
+    overlooked: Instant,
     /// Remote VTEPs that nobody named.
     discovery: Discovery,
     /// Who wants which multicast group.
@@ -131,6 +134,8 @@ impl Gateway {
             retired: Vec::new(),
             kernel: None,
             reach: Arc::default(),
+            overview: Arc::default(),
+            overlooked: now,
             discovery: Discovery::new(now),
             snooping,
             paths: PathState::new(now),
@@ -177,6 +182,7 @@ impl Gateway {
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::clone(&running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
+        self.publish_stations(&replaced);
         self.flush_bindings();
         self.retired.push(replaced);
         let mut changes = StaticChanges::between(&before, &running);
@@ -185,6 +191,7 @@ impl Gateway {
             changes.due = StaticChanges::all(&running).due;
         }
         self.settle(&running, &changes);
+        self.publish_again(&before, &running);
         self.repeat_stations();
         Ok(())
     }
@@ -274,6 +281,7 @@ impl Gateway {
         // The whole table once a tick, evenly spread over the rounds.
         let share = (now - self.last_round).as_secs_f64() / tick.as_secs_f64();
         self.learning.age(share.min(1.0), now_tick, &snapshot);
+        self.publish_stations(&snapshot);
         drop(snapshot);
         self.learning.reclaim();
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);

@@ -12,6 +12,7 @@ use super::fdb_requests::filter_of;
 use super::ports::RunningPort;
 use crate::api::GatewayView;
 use crate::api::fdb::{FdbChange, StationQuery};
+use crate::api::kernel::KernelBridge;
 use crate::api::types::{
     Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, Finding, GroupMember, LocalVtep,
     MulticastRouter, NextHop, Page, PageRange, Place,
@@ -21,6 +22,7 @@ use crate::config::Config;
 use crate::config::model::{PortRole, StormLimits};
 use crate::control::check::{self, Checked, check};
 use crate::control::gateway::tick_length;
+use crate::control::kernel::{BridgeOverview, Overview};
 use crate::control::learning::is_place_of;
 use crate::control::path_mtu::Paths;
 use crate::control::underlay::Reach;
@@ -34,6 +36,7 @@ use crate::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, Entropy, ExceptionTelemetry, GroupLabel, MetricsSource, PortReading,
     PortStatistics, RemoteLabel, WorkerHandle,
 };
+use crate::wire::Vni;
 use crate::wire::membership::group_mac;
 use crate::wire::nd::TargetFlags;
 
@@ -65,6 +68,8 @@ pub struct View {
     pub running: Arc<ArcSwap<Running>>,
     /// The remote VTEPs whose ways the kernel says.
     pub reach: Arc<ArcSwap<Reach>>,
+    /// The bridges that the kernel controls.
+    pub overview: Arc<ArcSwap<Overview>>,
     /// How flows are spread.
     pub entropy: Entropy,
     /// The way to the control thread.
@@ -262,6 +267,22 @@ impl GatewayView for View {
             remotes.push(state);
         }
         remotes
+    }
+
+    fn kernel_bridges(&self) -> Vec<KernelBridge> {
+        let bridge = |(vni, bridge): (&Vni, &BridgeOverview)| KernelBridge {
+            vni: vni.get(),
+            device: bridge.device.clone(),
+            made: bridge.made,
+            bridge: bridge.bridge.clone(),
+            port: bridge.port.clone(),
+            local_stations: bridge.local.stations,
+            published_stations: bridge.local.published,
+            published_addresses: bridge.local.bindings,
+            remote_stations: bridge.remote_stations,
+            flood_list: bridge.flood_list,
+        };
+        self.overview.load().iter().map(bridge).collect()
     }
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {

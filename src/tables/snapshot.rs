@@ -240,6 +240,8 @@ pub struct BroadcastDomain {
     pub flood_list: Box<[TunnelIndex]>,
     /// The remote VTEPs that may send to this bridge, sorted.
     pub sources: Box<[TunnelIndex]>,
+    /// The control plane says what is behind remote VTEPs: nothing is learned from what they send.
+    pub taught: bool,
     /// Who sends to it and is no remote VTEP yet is to become one.
     pub discovers: bool,
     /// What restricts floods; none where nothing does, neither the bridge nor a port by which frames come to it.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use vtepd::api::fdb::{FdbChange, StationQuery};
+use vtepd::api::kernel::KernelBridge;
 use vtepd::api::types::{
     Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, GroupMember, LocalVtep,
     MulticastRouter, NextHop, Page, PageRange, Place,
@@ -39,6 +40,7 @@ pub struct Gateway {
     pub entropy: Entropy,
     pub bridges: Vec<BridgeState>,
     pub remotes: Vec<RemoteState>,
+    pub kernel_bridges: Vec<KernelBridge>,
     pub ports: Vec<PortReading>,
     pub entries: Vec<FdbEntry>,
     pub bindings: Vec<Binding>,
@@ -59,6 +61,7 @@ impl Gateway {
             entropy: Entropy::default(),
             bridges: Vec::new(),
             remotes: Vec::new(),
+            kernel_bridges: Vec::new(),
             ports: Vec::new(),
             entries: Vec::new(),
             bindings: Vec::new(),
@@ -83,6 +86,7 @@ impl Gateway {
             ports: ports(),
             bridges: bridges(),
             remotes: remotes(),
+            kernel_bridges: kernel_bridges(),
             entries: entries(),
             bindings: bindings(),
             ..Self::empty()
@@ -157,6 +161,25 @@ fn bridges() -> Vec<BridgeState> {
         ageing: None,
     };
     vec![first, last]
+}
+
+fn kernel_bridges() -> Vec<KernelBridge> {
+    let [device, bridge, port] = ["vtvx100", "vtbr100", "vtac100"].map(|name| Some(name.to_owned()));
+    let made = KernelBridge {
+        vni: 100,
+        device,
+        made: true,
+        bridge,
+        port,
+        local_stations: 12_345,
+        published_stations: 12_300,
+        published_addresses: 7,
+        remote_stations: 2,
+        flood_list: 1,
+    };
+    let missing = KernelBridge { vni: 200, device: None, made: false, bridge: None, port: None, ..made };
+    let flannel = KernelBridge { vni: 300, device: Some("flannel.1".to_owned()), ..missing.clone() };
+    vec![made, missing, flannel]
 }
 
 fn remotes() -> Vec<RemoteState> {
@@ -380,6 +403,10 @@ impl GatewayView for Gateway {
 
     fn remotes(&self) -> Vec<RemoteState> {
         self.remotes.clone()
+    }
+
+    fn kernel_bridges(&self) -> Vec<KernelBridge> {
+        self.kernel_bridges.clone()
     }
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {

@@ -402,7 +402,16 @@ pub static BRIDGE: Section = Section {
             "Who says where remote stations are and where floods go. \"static\": `remotes` and `[[static]]`; the rest is \
              learned. \"kernel\": besides these the FDB of the kernel's vxlan device with this VNI, which FRR, flannel or \
              `bridge fdb` fill, and the bridge it belongs to, if it does; nothing is learned from remote VTEPs. \
-             `vtep.underlay` must be \"kernel\".",
+             `vtep.underlay` must be \"kernel\". What is learned on access ports is told the kernel's bridge, so that FRR \
+             advertises it.",
+        ),
+        key(
+            "kernel_device",
+            Kind::Text(64),
+            Means("the one with the VNI, whoever made it; where there is none, the gateway makes one"),
+            "\"vx{vni}\"",
+            "Where `control` is \"kernel\", the name of the kernel's vxlan device that the bridge adopts when it is there; \
+             then the gateway makes none. `{vni}` stands for the VNI.",
         ),
         key(
             "neighbour_suppression",
@@ -442,7 +451,7 @@ pub static BRIDGE: Section = Section {
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
               source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\nageing = 60\n\
-              group = \"239.1.1.1\"\ngroup_ports = [\"uplink0\"]\ncontrol = \"static\"\nneighbour_suppression = true\n\
+              group = \"239.1.1.1\"\ngroup_ports = [\"uplink0\"]\ncontrol = \"kernel\"\nkernel_device = \"vx{vni}\"\nneighbour_suppression = true\n\
               snooping = true\nunknown_unicast = \"flood\"\nbroadcast_limit = \"1000 pps\"\n\
               multicast_limit = \"10 Mbit/s\"\nunknown_unicast_limit = \"1000 pps\"\nudp_port = 8472\n\
               group_policy = 100\naccept_group_policies = [100, 101]\n\n# 64 bridges: VNI 1000 \

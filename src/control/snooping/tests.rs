@@ -39,6 +39,7 @@ fn snapshot(flood_list: &[u16]) -> Snapshot {
         flood_list: flood_list.iter().map(|tunnel| TunnelIndex(*tunnel)).collect(),
         sources: [TunnelIndex(0), TunnelIndex(1)].into(),
         discovers: false,
+        taught: false,
         rules: Some(Box::new(rules)),
         neighbours: Default::default(),
     }];

@@ -155,6 +155,7 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
         members: members.map(MemberIndex).into(),
         flood_list: flood_list.iter().copied().map(TunnelIndex).collect(),
         sources: [TunnelIndex(source)].into(),
+        taught: false,
         discovers: false,
         rules: None,
         neighbours: setup.neighbours,
