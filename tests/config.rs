@@ -173,7 +173,7 @@ fn every_key_is_taken_over() {
     assert_eq!(port.storm, limits(packets(500), bits(1_000_000_000), bits(10_000)));
     assert!(!bridge.flooding.unknown_unicast && bridge.flooding.snooping);
     let group = UnderlayGroup { address: "ff0e::1:1".parse().expect("an address"), ports: vec![PortIndex(0)] };
-    assert_eq!(bridge.flooding.group, Some(group));
+    assert_eq!(bridge.flooding.group, Some(Box::new(group)));
     assert_eq!(bridge.flooding.storm, limits(packets(1000), bits(10_000_000), packets(1)));
     assert_eq!((config.udp_port_of(bridge), config.udp_port_of(&config.bridges[1])), (4790, 8472));
     assert_eq!((bridge.group_policy, bridge.accept_group_policies.as_deref()), (Some(7), Some(&[7, 8][..])));

@@ -385,7 +385,7 @@ impl<'t> Bridges<'t> {
         let mut bridges = Vec::new();
         for ((draft, places), group_ports) in self.drafts.into_iter().zip(self.places).zip(self.group_ports) {
             let vni = draft.vni?.value;
-            let group = draft.group?.map(|group| UnderlayGroup { address: group.value, ports: group_ports });
+            let group = draft.group?.map(|group| Box::new(UnderlayGroup { address: group.value, ports: group_ports }));
             let template = Bridge {
                 vni: Vni::new(vni.first).ok()?,
                 ports: Vec::new(),

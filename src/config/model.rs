@@ -296,7 +296,7 @@ pub struct Flooding {
     /// How much of what is flooded may come in, by all ports together (default no limit).
     pub storm: StormLimits,
     /// The underlay's multicast group that floods go to, besides `remotes` (default none).
-    pub group: Option<UnderlayGroup>,
+    pub group: Option<Box<UnderlayGroup>>,
     /// Multicast goes to who has asked for it by IGMP or MLD (default false).
     pub snooping: bool,
 }
