@@ -143,6 +143,24 @@ fn an_operators_devices_are_adopted_and_outlive_the_gateway() {
 }
 
 #[test]
+fn neighbours_on_an_operators_bridge_stay_when_the_port_joins_it() {
+    in_namespace(|| {
+        ip(DEVICE);
+        // Any address below this one would give the bridge another when its port came.
+        ip("link set vx100 address fe:00:00:00:00:00
+            link set br100 up");
+        run("ip", "neigh replace 10.1.0.2 lladdr 02:00:00:00:00:02 dev br100 nud noarp extern_learn");
+        let mut desk = desk("");
+        let v4 = "10.1.0.2".parse().expect("an address");
+        desk.until("the port joins", |_| output("ip", "link show vtac100").contains("master br100"));
+        desk.for_a_while(Duration::from_millis(50));
+        assert!(output("ip", "neigh show dev br100").contains("10.1.0.2"), "the kernel has forgotten it");
+        assert!(desk.binding(v4).is_some());
+        assert!(output("ip", "link show vtac100").contains("link/ether fe:"));
+    });
+}
+
+#[test]
 fn a_device_is_adopted_by_name_and_waited_for() {
     in_namespace(|| {
         // Another one with that VNI is there, on another port: flannel's.
