@@ -11,7 +11,7 @@ use vtepd::control::gateway::{ApplyError, StartError};
 use vtepd::control::{Gateway, PortFacts};
 use vtepd::tables::fdb::Probe;
 use vtepd::tables::learning::{LearnEvent, LearnRing};
-use vtepd::tables::{BridgeIndex, FdbKey, FdbValue, Location};
+use vtepd::tables::{BridgeIndex, FdbKey, FdbValue, Location, PortIndex};
 use vtepd::telemetry::{ControlTelemetry, FdbEvent};
 use vtepd::wire::{MacAddr, Vni};
 
