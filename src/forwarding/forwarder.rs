@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::bridging::{Frame, Verdict, decide_unusual, decide_usual};
+use super::bridging::{Admission, Frame, Verdict, decide_unusual, decide_usual};
 use super::discovery::Discoveries;
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
@@ -133,15 +133,9 @@ impl Forwarder {
         around: &Surroundings<'_>,
     ) {
         for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
-            let usual = uplink::admit_usual::<IPV6, P>(packet, patterns.usual(), around.snapshot);
-            match usual.or_else(|| uplink::admit_usual_by_others::<IPV6, P>(packet, patterns, around.snapshot)) {
-                Some((admission, ecn)) => {
-                    frame.admit(&admission, around.fdb);
-                    if ecn != Ecn::NotEct {
-                        take_congestion_over(packet, frame, ecn, around);
-                    }
-                }
-                None => admit_unusual_from_uplink(packet, frame, port, around),
+            match uplink::admit_usual::<IPV6, P>(packet, patterns.usual(), around.snapshot) {
+                Some((admission, ecn)) => take_admitted(packet, frame, admission, ecn, around),
+                None => admit_by_other_patterns::<IPV6, P>(packet, frame, port, patterns, around),
             }
         }
     }
@@ -232,6 +226,36 @@ impl Forwarder {
                 }
             }
         }
+    }
+}
+
+#[inline(always)]
+fn take_admitted<P: PacketBuffer>(
+    packet: &mut P,
+    frame: &mut Frame,
+    admission: Admission,
+    ecn: Ecn,
+    around: &Surroundings<'_>,
+) {
+    frame.admit(&admission, around.fdb);
+    if ecn != Ecn::NotEct {
+        take_congestion_over(packet, frame, ecn, around);
+    }
+}
+
+/// A packet that the usual pattern does not fit, as one of the others has it, or as any packet.
+#[inline(never)]
+fn admit_by_other_patterns<const IPV6: bool, P: PacketBuffer>(
+    packet: &mut P,
+    frame: &mut Frame,
+    port: &Port,
+    patterns: &UplinkPatterns,
+    around: &Surroundings<'_>,
+) {
+    let mut others = patterns.others().iter();
+    match others.find_map(|pattern| uplink::admit_usual::<IPV6, P>(packet, pattern, around.snapshot)) {
+        Some((admission, ecn)) => take_admitted(packet, frame, admission, ecn, around),
+        None => admit_unusual_from_uplink(packet, frame, port, around),
     }
 }
 

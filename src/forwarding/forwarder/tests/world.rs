@@ -411,13 +411,12 @@ impl World {
     fn is_usual(&self, ingress: PortIndex, packet: &HeapPacket) -> bool {
         match &self.snapshot.ports[usize::from(ingress.0)].side {
             PortSide::Access(vlans) => access::admit_usual(packet, vlans).is_some(),
-            PortSide::Uplink(patterns) if patterns.is_ipv6() => {
-                uplink::admit_usual::<true, _>(packet, patterns.usual(), &self.snapshot).is_some()
-                    || uplink::admit_usual_by_others::<true, _>(packet, patterns, &self.snapshot).is_some()
-            }
             PortSide::Uplink(patterns) => {
-                uplink::admit_usual::<false, _>(packet, patterns.usual(), &self.snapshot).is_some()
-                    || uplink::admit_usual_by_others::<false, _>(packet, patterns, &self.snapshot).is_some()
+                let mut all = std::iter::once(patterns.usual()).chain(patterns.others());
+                all.any(|pattern| match patterns.is_ipv6() {
+                    true => uplink::admit_usual::<true, _>(packet, pattern, &self.snapshot).is_some(),
+                    false => uplink::admit_usual::<false, _>(packet, pattern, &self.snapshot).is_some(),
+                })
             }
         }
     }
