@@ -6,8 +6,9 @@ import struct
 from dataclasses import dataclass
 
 from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Ether
+from scapy.layers.inet6 import (ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, IPv6, in6_getnsma,
+                                in6_getnsmac)
+from scapy.layers.l2 import ARP, Ether
 
 DEVICE_MAC = "02:00:00:aa:00:01"
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -174,3 +175,25 @@ def tunnelled(packet, family):
     return Tunnelled(remote=remote, vni=int.from_bytes(vxlan[4:7], "big"), vxlan=vxlan,
                      inner=packet[at + UDP_HEADER + VXLAN_HEADER:at + length], source_port=source_port, udp_sum=udp_sum,
                      datagram=packet[at:at + length], **fields)
+
+
+def announcements(mac, addresses):
+    """What a station says of itself: a gratuitous ARP, an unsolicited neighbour advertisement."""
+    ipv4, ipv6 = addresses
+    yield bytes(Ether(dst=BROADCAST, src=mac) / ARP(op=1, hwsrc=mac, psrc=ipv4, pdst=ipv4)).ljust(60, b"\0")
+    yield bytes(Ether(dst="33:33:00:00:00:01", src=mac) / IPv6(src=ipv6, dst="ff02::1", hlim=255)
+                / ICMPv6ND_NA(R=0, S=0, O=1, tgt=ipv6) / ICMPv6NDOptDstLLAddr(lladdr=mac))
+
+
+def arp_question(mac, ipv4, target, destination=BROADCAST):
+    """An ARP request; from 0.0.0.0 it is a probe (RFC 5227)."""
+    return bytes(Ether(dst=destination, src=mac) / ARP(op=1, hwsrc=mac, psrc=ipv4, pdst=target)).ljust(60, b"\0")
+
+
+def solicitation(mac, ipv6, target):
+    """A neighbour solicitation; from the unspecified address it is duplicate address detection (RFC 4862, 5.4)."""
+    group = in6_getnsma(socket.inet_pton(socket.AF_INET6, target))
+    option = ICMPv6NDOptSrcLLAddr(lladdr=mac) if ipv6 != "::" else b""
+    packet = Ether(dst=in6_getnsmac(group), src=mac) / IPv6(src=ipv6, dst=socket.inet_ntop(socket.AF_INET6, group),
+                                                          hlim=255) / ICMPv6ND_NS(tgt=target)
+    return bytes(packet / option if option else packet)
