@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::fdb::{FdbChange, StationQuery};
 use super::kernel::KernelBridge;
 use super::types::{
-    Binding, BindingFilter, Check, FdbEntry, FdbFilter, GroupMember, LocalVtep, MulticastRouter, NextHop, Page,
-    PageRange,
+    Binding, BindingFilter, BridgeMember, Check, FdbEntry, FdbFilter, GroupMember, LocalVtep, MulticastRouter, NextHop,
+    Page, PageRange,
 };
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
@@ -85,10 +85,8 @@ pub struct BridgeState {
     pub index: BridgeIndex,
     /// The VNI.
     pub vni: u32,
-    /// The VLAN on its access ports; `None` for untagged frames.
-    pub vlan: Option<u16>,
-    /// Its access ports, by name.
-    pub ports: Vec<String>,
+    /// Its places on access ports.
+    pub members: Vec<BridgeMember>,
     /// The remote VTEPs floods are sent to.
     pub remotes: Vec<IpAddr>,
     /// Whether it learns source addresses.

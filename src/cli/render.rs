@@ -9,8 +9,8 @@ use super::format::{
 use crate::api::fdb::{Done, FdbChange};
 use crate::api::kernel::KernelBridge;
 use crate::api::types::{
-    Binding, Bridge, Check, Count, Drops, EntropyReading, FdbEntry, Finding, GroupMember, Groups, MulticastRouter,
-    NextHop, Page, Place, Port, RemoteVtep, Role, Version, Vteps, Way, Worker,
+    Binding, Bridge, BridgeMember, Check, Count, Drops, EntropyReading, FdbEntry, Finding, GroupMember, Groups,
+    MulticastRouter, NextHop, Page, Place, Port, RemoteVtep, Role, Version, Vteps, Way, Worker,
 };
 use crate::telemetry::totals::TrafficTotal;
 use crate::telemetry::{StationChange, Verdict};
@@ -102,10 +102,11 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
         Right("TO TUNNEL"),
     ];
     let row = |bridge: &Bridge| {
+        let (vlan, ports) = members(&bridge.members);
         vec![
             bridge.vni.to_string(),
-            bridge.vlan.map_or_else(|| "untagged".to_owned(), |vlan| vlan.to_string()),
-            some_of(&bridge.ports),
+            vlan,
+            some_of(&ports),
             some_of(&bridge.remotes),
             some_of_most(bridge.fdb_entries, bridge.max_macs),
             count(bridge.traffic.access_received.packets),
@@ -115,6 +116,16 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
         ]
     };
     page_table(&columns, page, "bridges", row)
+}
+
+/// The VLAN that all the ports have and the names of the ports; or each port with its own.
+fn members(members: &[BridgeMember]) -> (String, Vec<String>) {
+    let first = members.first().map_or_else(|| "-".to_owned(), BridgeMember::vlan_text);
+    if members.iter().all(|member| member.vlan_text() == first) {
+        return (first, members.iter().map(|member| member.port.clone()).collect());
+    }
+    let each = |member: &BridgeMember| format!("{}:{}", member.port, member.vlan_text());
+    ("by port".to_owned(), members.iter().map(each).collect())
 }
 
 /// How many there are, and of how many at most.
@@ -157,7 +168,9 @@ pub(super) fn history(page: &Page<FdbChange>) -> String {
         let station = change.mac.clone().unwrap_or_else(|| format!("{} entries", count(u64::from(change.entries))));
         let from = match &change.from {
             // A flush of a port is of all its VLANs.
-            Some(Place::Port { port, vlan: None }) if change.change == StationChange::Flushed.name() => port.clone(),
+            Some(Place::Port { port, vlan: None, .. }) if change.change == StationChange::Flushed.name() => {
+                port.clone()
+            }
             from => or_dash(from.as_ref().map(place)),
         };
         let to = or_dash(change.to.as_ref().map(place));
@@ -178,8 +191,9 @@ pub(super) fn done(done: Done, what: &str) -> String {
 
 fn place(place: &Place) -> String {
     match place {
-        Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
-        Place::Port { port, vlan: None } => format!("{port} untagged"),
+        Place::Port { port, vlan: Some(vlan), inner_vlan: Some(inner) } => format!("{port} vlan {vlan}.{inner}"),
+        Place::Port { port, vlan: Some(vlan), inner_vlan: None } => format!("{port} vlan {vlan}"),
+        Place::Port { port, vlan: None, .. } => format!("{port} untagged"),
         Place::Remote { remote } => format!("remote {remote}"),
     }
 }

@@ -7,7 +7,9 @@
 //! overlaps found. Where a hole or broken syntax could be the cause of something missing, nothing is said of it.
 
 mod addresses;
+mod bridge_ports;
 mod bridges;
+mod clashes;
 pub mod diagnostic;
 mod document;
 mod draft;
@@ -17,6 +19,7 @@ pub mod model;
 mod neighbours;
 mod plain;
 mod ports;
+mod priorities;
 mod reader;
 pub mod reference;
 pub mod schema;

@@ -206,7 +206,7 @@ fn absent_devices(config: &Config, wanted: &[Vni], adoption: &Adoption) -> Optio
                 "`ip link add {name} type vxlan id {first} local {own} dstport {port} nolearning`, then `ip link set \
                  {name} up`; for FRR also a bridge, as examples/leaf-frr/interfaces does it"
             ),
-            None => "the gateway makes one by itself, unless the log says why it cannot".to_owned(),
+            None => "the gateway makes one by itself; where `vtepctl show kernel` shows none after a second, the log says why".to_owned(),
         },
         commands: Vec::new(),
     })

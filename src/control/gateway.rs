@@ -240,6 +240,7 @@ impl Gateway {
     fn settle(&mut self, running: &Running, changes: &StaticChanges) {
         self.learning.set_rules(rules(running), &self.tables.snapshot.load());
         self.bindings.set_ageing(running.config.fdb.binding_ageing);
+        self.bindings.set_told(following::taught(running));
         changes.gone.iter().for_each(|key| self.learning.remove_static(*key));
         let refused = self.learning.install_static(&changes.due, &self.tables.snapshot.load());
         if let Some((count, error)) = refused {
@@ -268,6 +269,7 @@ impl Gateway {
         }
         let now_tick = self.tables.age.now();
         let followed = self.follow_on(now);
+        self.take_remote_bindings(now_tick);
         self.follow_paths(now);
         self.snoop(now);
         self.bindings.take_reports();
@@ -277,12 +279,13 @@ impl Gateway {
         let flushing = self.learning.flush_on(&snapshot);
         let against = Against { fdb: &self.tables.fdb, snapshot: &snapshot, now: now_tick };
         let reports = self.bindings.apply_reports(against);
-        self.bindings.sweep(now - self.last_round, tick, against);
         // The whole table once a tick, evenly spread over the rounds.
         let share = (now - self.last_round).as_secs_f64() / tick.as_secs_f64();
         self.learning.age(share.min(1.0), now_tick, &snapshot);
+        self.bindings.sweep(now - self.last_round, tick, against);
         self.publish_stations(&snapshot);
         drop(snapshot);
+        self.publish_bindings();
         self.learning.reclaim();
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.last_round = now;

@@ -5,6 +5,7 @@ use super::emit;
 use super::forwarder::Surroundings;
 use super::framing::{Addresses, FramePlace};
 use super::packet::PacketBuffer;
+use super::remark::Marks;
 use super::token_bucket::TokenBucket;
 use crate::tables::MemberIndex;
 use crate::telemetry::Event;
@@ -62,8 +63,9 @@ impl TooBigLimiter {
                 packet.head_mut().iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
                 let place = FramePlace::whole(&packet);
                 let addresses = packet.head().first_chunk().map(Addresses::of);
-                addresses
-                    .is_some_and(|addresses| emit::to_member(packet, place, addresses, sender, around, egress).is_ok())
+                addresses.is_some_and(|addresses| {
+                    emit::to_member(packet, place, addresses, Marks::NONE, sender, around, egress).is_ok()
+                })
             }
         });
         around.telemetry.event(if sent { Event::TooBigSent } else { Event::TooBigSuppressed });

@@ -8,8 +8,8 @@ mod tests;
 use std::net::IpAddr;
 
 use super::abi::{
-    self, Malformed, NDA_DST, NDA_IFINDEX, NDA_LLADDR, NDA_PORT, NDA_PROTOCOL, NDA_VNI, NTF_EXT_LEARNED, NTF_SELF,
-    address, attributes, mac, number, split,
+    self, Malformed, NDA_DST, NDA_IFINDEX, NDA_LLADDR, NDA_PORT, NDA_PROTOCOL, NDA_VNI, NTF_EXT_LEARNED, NTF_ROUTER,
+    NTF_SELF, address, attributes, mac, number, split,
 };
 use super::link::{self, Link};
 use super::nexthop::{self, NextHop};
@@ -97,6 +97,8 @@ pub struct Neighbour {
     pub managed: bool,
     /// A control plane has put it there (`NTF_EXT_LEARNED`): it is behind a remote VTEP.
     pub external: bool,
+    /// It is a router (`NTF_ROUTER`).
+    pub router: bool,
     /// Who put it there, as a number of routing protocols; 0 where nobody says.
     pub protocol: u8,
 }
@@ -272,6 +274,7 @@ fn read_neighbour(present: bool, payload: &[u8]) -> Result<Option<Event>, Malfor
                 state: NeighbourState(header.state),
                 managed: found.flags & NTF_EXT_MANAGED != 0,
                 external: header.flags & NTF_EXT_LEARNED != 0,
+                router: header.flags & NTF_ROUTER != 0,
                 protocol: found.protocol,
             };
             Event::Neighbour { link: header.index, address, neighbour: present.then_some(neighbour) }

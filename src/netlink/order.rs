@@ -1,17 +1,19 @@
 //! What the kernel is told to do with links, FDB entries and neighbours, and how that is written.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use super::abi::{
     self, ACKNOWLEDGE, CREATE, EXCLUSIVE, IFF_UP, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
     IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MASTER, IFLA_VXLAN_ID, IFLA_VXLAN_LEARNING, IFLA_VXLAN_LOCAL,
     IFLA_VXLAN_LOCAL6, IFLA_VXLAN_PORT, LinkHeader, NDA_DST, NDA_IFINDEX, NDA_LLADDR, NDA_PORT, NDA_PROTOCOL, NDA_VNI,
-    NTF_EXT_LEARNED, NTF_MASTER, NTF_SELF, NUD_PERMANENT, NUD_REACHABLE, NeighbourHeader, QueueingHeader, REPLACE,
-    REQUEST, Request,
+    NTF_EXT_LEARNED, NTF_MASTER, NTF_ROUTER, NTF_SELF, NUD_PERMANENT, NUD_REACHABLE, NeighbourHeader, QueueingHeader,
+    REPLACE, REQUEST, Request,
 };
 use super::event::Destination;
 use crate::wire::{MacAddr, Vni};
 
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
@@ -27,7 +29,8 @@ pub const PROTOCOL: u8 = 176;
 /// One thing that the kernel is to do. None of them waits for anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Make a bridge in this group of links, down.
+    /// Make a bridge in this group of links, down. It has a MAC address of its own, not that of one of its ports: when a
+    /// port comes or goes and the address changes, the kernel forgets all neighbours on the bridge.
     MakeBridge {
         /// Its name, at most 15 bytes.
         name: String,
@@ -133,6 +136,8 @@ pub enum Order {
         address: IpAddr,
         /// Its MAC address.
         mac: MacAddr,
+        /// It is a router. The kernel keeps that of an IPv6 neighbour only.
+        router: bool,
     },
     /// Have a link forget a neighbour.
     TakeNeighbour {
@@ -154,6 +159,7 @@ impl Order {
             Self::HoldTap { .. } | Self::ReleaseTap { .. } => return None,
             Self::MakeBridge { name, group } => make(CREATE | EXCLUSIVE, LinkHeader::default())
                 .with_name(IFLA_IFNAME, name)
+                .with(IFLA_ADDRESS, &random_address(LOCAL).0)
                 .with(IFLA_GROUP, &group.to_ne_bytes())
                 .with_nested(IFLA_LINKINFO, |request| {
                     request
@@ -226,10 +232,13 @@ impl Order {
                 let request = take(header(abi::BRIDGE, *device, 0, NTF_SELF)).with(NDA_LLADDR, &mac.0);
                 with_destination(request, *destination)
             }
-            Self::PutNeighbour { link, address, mac } => put(header(abi::family(*address), *link, NUD_PERMANENT, 0))
-                .with_address(NDA_DST, *address)
-                .with(NDA_LLADDR, &mac.0)
-                .with(NDA_PROTOCOL, &[PROTOCOL]),
+            Self::PutNeighbour { link, address, mac, router } => {
+                let flags = if *router { NTF_ROUTER } else { 0 };
+                put(header(abi::family(*address), *link, NUD_PERMANENT, flags))
+                    .with_address(NDA_DST, *address)
+                    .with(NDA_LLADDR, &mac.0)
+                    .with(NDA_PROTOCOL, &[PROTOCOL])
+            }
             Self::TakeNeighbour { link, address } => {
                 take(header(abi::family(*address), *link, 0, 0)).with_address(NDA_DST, *address)
             }
@@ -237,6 +246,23 @@ impl Order {
         };
         Some(request.finish())
     }
+}
+
+/// The first octet of a MAC address that is administered locally (IEEE 802, 8.4).
+const LOCAL: u8 = 0x02;
+/// The greatest first octet of such a station's address.
+const GREATEST: u8 = 0xfe;
+
+/// A MAC address for a TAP that joins a bridge. A bridge that has none of its own has the least of its ports': this one
+/// leaves it as it is.
+pub(super) fn unassuming_address() -> MacAddr {
+    random_address(GREATEST)
+}
+
+/// A MAC address that begins with this octet.
+fn random_address(first: u8) -> MacAddr {
+    let [_, _, _, b, c, d, e, f] = RandomState::new().hash_one(first).to_be_bytes();
+    MacAddr([first, b, c, d, e, f])
 }
 
 fn remove(sequence: u32, header: &LinkHeader) -> Request {

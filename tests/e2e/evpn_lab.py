@@ -41,7 +41,8 @@ def station(number):
 
 
 class EvpnLab(Overlay):
-    """The picture above. The gateway runs and has a bridge for each VNI; nothing is in the kernel yet, and no FRR runs."""
+    """The picture above. The gateway runs and has a bridge for each VNI, with devices that it makes in the kernel; no FRR
+    runs yet."""
 
     def __init__(self, vnis, max_entries=65536):
         self.vnis = range(1, 1 + vnis)
@@ -59,22 +60,23 @@ class EvpnLab(Overlay):
             overlay.config.bridge(vni, vni, ["trunk0"], control="kernel")
 
     def make_devices(self):
-        """Makes the vxlan devices of both, with the witness in the gateway's flood lists."""
+        """Makes the leaf's vxlan devices, and puts the witness into the gateway's flood lists."""
         gateway, own = self.gateway.namespace, self.underlay.gateway
         run("ip", "-n", gateway, "addr", "add", f"{own}/24", "dev", "uplink0")
-        self._devices(gateway, own, [])
-        ports = [f"tuntap add dev ac{vni} mode tap\nlink set ac{vni} master br{vni} up\nlink set br{vni} up"
-                 for vni in self.vnis]
-        self._devices(self.leaf.namespace, self.leaf.address, ports)
-        flood = (f"fdb append 00:00:00:00:00:00 dev vx{vni} dst {self.witness.address}" for vni in self.vnis)
-        run("bridge", "-n", gateway, "-batch", "-", input="\n".join(flood))
-
-    def _devices(self, namespace, address, further):
-        commands = [f"link add name br{vni} mtu {OVERLAY_MTU} type bridge mcast_snooping 0\n"
-                    f"link add vx{vni} mtu {OVERLAY_MTU} type vxlan id {vni} local {address} dstport 4789 nolearning\n"
+        links = f"/sys/class/net/vtvx{self.vnis[-1]}"
+        wait_until(lambda: run("ip", "netns", "exec", gateway, "ls", links, check=False), 60,
+                   "the gateway to have made its devices", every=0.1)
+        commands = (f"link add name br{vni} mtu {OVERLAY_MTU} type bridge mcast_snooping 0\n"
+                    f"link add vx{vni} mtu {OVERLAY_MTU} type vxlan id {vni} local {self.leaf.address} dstport 4789 "
+                    f"nolearning\n"
                     f"link set vx{vni} master br{vni} addrgenmode none\n"
-                    f"link set vx{vni} up" for vni in self.vnis]
-        run("ip", "-n", namespace, "-batch", "-", input="\n".join([*commands, *further]), timeout=300)
+                    f"link set vx{vni} up\n"
+                    f"tuntap add dev ac{vni} mode tap\n"
+                    f"link set ac{vni} master br{vni} up\n"
+                    f"link set br{vni} up" for vni in self.vnis)
+        run("ip", "-n", self.leaf.namespace, "-batch", "-", input="\n".join(commands), timeout=300)
+        flood = (f"fdb append 00:00:00:00:00:00 dev vtvx{vni} dst {self.witness.address}" for vni in self.vnis)
+        run("bridge", "-n", gateway, "-batch", "-", input="\n".join(flood))
 
     def start_frr(self):
         """Starts FRR on both sides."""

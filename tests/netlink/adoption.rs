@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vtepd::config::Config;
-use vtepd::control::publishing::Publisher;
+use vtepd::config::model::AccessVlan;
 use vtepd::control::{Gateway, Kernel, PortFacts};
 use vtepd::netlink::{Executor, Listener};
+use vtepd::tables::bindings::{Binding, BindingKey, BindingReport};
 use vtepd::tables::learning::{LearnEvent, LearnRing};
 use vtepd::tables::{FdbKey, FdbValue, Location, LocationKind, PortIndex};
 use vtepd::telemetry::ControlTelemetry;
-use vtepd::wire::{MacAddr, Vni};
+use vtepd::wire::nd::TargetFlags;
+use vtepd::wire::{MacAddr, VlanId, Vni};
 
 use crate::namespace::{bridge_batch, in_namespace, ip, mac, run};
 
@@ -137,8 +139,18 @@ impl Desk {
         }
     }
 
-    pub fn publisher(&mut self) -> &mut Publisher {
-        self.gateway.publisher().expect("it follows the kernel")
+    /// What the gateway has of an address.
+    pub fn binding(&self, address: IpAddr) -> Option<Binding> {
+        let bridge = self.key(mac(0))?.bridge();
+        self.gateway.tables().bindings.lookup(BindingKey { bridge, address })
+    }
+
+    /// A worker hears a station say that an address is its own.
+    pub fn hear_say(&mut self, station: u8, address: IpAddr, flags: Option<TargetFlags>) {
+        self.hear(station);
+        let bridge = self.key(mac(station)).expect("the bridge").bridge();
+        let key = BindingKey { bridge, address };
+        assert!(self.ring.report(BindingReport { key, mac: mac(station), flags }));
     }
 
     /// Many stations are heard behind the access port.
@@ -160,7 +172,8 @@ impl Desk {
 
     fn hear_one(&self, station: MacAddr) {
         let key = self.key(station).expect("the bridge is there");
-        let name = (Vni::new(100).expect("24 bits"), PortIndex(1), vtepd::wire::VlanId::new(10).ok());
+        let vlan = AccessVlan::Tagged(VlanId::new(10).expect("a VLAN"));
+        let name = (Vni::new(100).expect("24 bits"), PortIndex(1), vlan);
         let member = self.gateway.running().load().registry.member(&name).expect("the member is there");
         assert!(self.ring.send(LearnEvent { key, location: Location::access(member) }));
     }

@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use vtepd::netlink::Executor;
-use vtepd::wire::Vni;
+use vtepd::tables::BindingSource;
+use vtepd::wire::nd::TargetFlags;
 
 use crate::adoption::{DEVICE, Desk, config, remote};
 use crate::namespace::{in_namespace, ip, mac, run};
@@ -142,6 +143,24 @@ fn an_operators_devices_are_adopted_and_outlive_the_gateway() {
 }
 
 #[test]
+fn neighbours_on_an_operators_bridge_stay_when_the_port_joins_it() {
+    in_namespace(|| {
+        ip(DEVICE);
+        // Any address below this one would give the bridge another when its port came.
+        ip("link set vx100 address fe:00:00:00:00:00
+            link set br100 up");
+        run("ip", "neigh replace 10.1.0.2 lladdr 02:00:00:00:00:02 dev br100 nud noarp extern_learn");
+        let mut desk = desk("");
+        let v4 = "10.1.0.2".parse().expect("an address");
+        desk.until("the port joins", |_| output("ip", "link show vtac100").contains("master br100"));
+        desk.for_a_while(Duration::from_millis(50));
+        assert!(output("ip", "neigh show dev br100").contains("10.1.0.2"), "the kernel has forgotten it");
+        assert!(desk.binding(v4).is_some());
+        assert!(output("ip", "link show vtac100").contains("link/ether fe:"));
+    });
+}
+
+#[test]
 fn a_device_is_adopted_by_name_and_waited_for() {
     in_namespace(|| {
         // Another one with that VNI is there, on another port: flannel's.
@@ -208,23 +227,66 @@ fn addresses_of_stations_are_neighbours_of_the_bridge() {
     in_namespace(|| {
         let mut desk = desk("");
         made(&mut desk);
-        let (vni, address): (Vni, [IpAddr; 2]) =
-            (Vni::new(100).expect("24 bits"), [[10, 1, 0, 1].into(), "fd00::1".parse().expect("an address")]);
-        desk.hear(1);
-        for address in address {
-            desk.publisher().bind(vni, address, mac(1)).expect("there is room");
-        }
+        let [v4, v6]: [IpAddr; 2] = ["10.1.0.1", "fd00::1"].map(|address| address.parse().expect("an address"));
+        desk.hear_say(1, v4, None);
+        desk.hear_say(1, v6, Some(TargetFlags::ROUTER));
         let known = || output("ip", "neigh show dev vtbr100");
-        desk.until("both are there", |_| known().matches("lladdr 02:00:00:00:00:01 PERMANENT").count() == 2);
+        desk.until("both are there", |_| {
+            let text = known();
+            text.contains("10.1.0.1 lladdr 02:00:00:00:00:01 PERMANENT")
+                && text.contains("fd00::1 lladdr 02:00:00:00:00:01 router PERMANENT")
+        });
+        // Said again, it is no news.
+        let told = 3;
+        desk.until("it is counted", |desk| desk.telemetry.kernel.published.get() == told);
+        desk.hear_say(1, v4, None);
+        desk.for_a_while(Duration::from_millis(50));
+        assert_eq!(desk.telemetry.kernel.published.get(), told);
         // Zebra says that one is elsewhere now.
         run("ip", "neigh replace 10.1.0.1 lladdr 02:00:00:00:00:09 dev vtbr100 nud noarp extern_learn");
-        desk.until("it is counted", |desk| desk.telemetry.kernel.published_bindings.get() == 1);
-        let remote = desk.publisher().next_remote_binding().expect("it is told");
-        assert_eq!((remote.address, remote.mac), (address[0], Some(mac(9))));
-        desk.publisher().unbind(vni, address[0]);
-        desk.publisher().unbind(vni, address[1]);
-        desk.until("none is left but zebra's", |_| !known().contains("02:00:00:00:00:01"));
-        assert!(known().contains("02:00:00:00:00:09"));
+        let remote = |desk: &Desk, address| {
+            desk.binding(address).filter(|binding| binding.source == BindingSource::Kernel).map(|binding| binding.mac)
+        };
+        desk.until("it is taken over", |desk| remote(desk, v4) == Some(mac(9)));
+        desk.for_a_while(Duration::from_millis(50));
+        assert!(known().contains("10.1.0.1 lladdr 02:00:00:00:00:09"), "nobody fights for it: {}", known());
+        // The station says again that it is its own.
+        desk.hear_say(1, v4, None);
+        desk.until("it is back", |_| known().contains("10.1.0.1 lladdr 02:00:00:00:00:01 PERMANENT"));
+        assert_eq!(desk.binding(v4).map(|binding| binding.source), Some(BindingSource::Learned));
+        // It ages, and its addresses go with it.
+        let later = Instant::now() + Duration::from_secs(700);
+        desk.until_later(later, "they are withdrawn", |desk| {
+            !known().contains("02:00:00:00:00:01") && desk.binding(v4).is_none() && desk.binding(v6).is_none()
+        });
+    });
+}
+
+#[test]
+fn addresses_of_remote_stations_are_taken_from_the_kernel_and_given_back() {
+    in_namespace(|| {
+        let mut desk = desk("");
+        made(&mut desk);
+        let address = |text: &str| -> IpAddr { text.parse().expect("an address") };
+        // As zebra writes them, one of them a router's; and as an operator does.
+        run("ip", "neigh replace 10.1.0.2 lladdr 02:00:00:00:00:02 dev vtbr100 nud noarp extern_learn");
+        run("ip", "neigh replace fd00::2 lladdr 02:00:00:00:00:02 dev vtbr100 nud noarp extern_learn router");
+        run("ip", "neigh replace 10.1.0.3 lladdr 02:00:00:00:00:03 dev vtbr100 nud permanent");
+        let (v4, v6, fixed) = (address("10.1.0.2"), address("fd00::2"), address("10.1.0.3"));
+        desk.until("all are known", |desk| [v4, v6, fixed].iter().all(|address| desk.binding(*address).is_some()));
+        let flags = |desk: &Desk, address| desk.binding(address).map(|binding| binding.flags);
+        assert_eq!(flags(&desk, v4), Some(TargetFlags::OVERRIDE));
+        assert_eq!(flags(&desk, v6), Some(TargetFlags::ROUTER.and(TargetFlags::OVERRIDE)));
+        run("ip", "neigh replace 10.1.0.2 lladdr 02:00:00:00:00:07 dev vtbr100 nud noarp extern_learn");
+        desk.until("it is another's", |desk| desk.binding(v4).is_some_and(|binding| binding.mac == mac(7)));
+        run("ip", "neigh del 10.1.0.2 dev vtbr100");
+        desk.until("it is gone", |desk| desk.binding(v4).is_none());
+        // What the kernel has kept is known after a restart, and goes with the bridge.
+        drop(desk);
+        let mut desk = self::desk("");
+        desk.until("they are known again", |desk| desk.binding(v6).is_some() && desk.binding(fixed).is_some());
+        ip("link del vtbr100");
+        desk.until("they are gone with the bridge", |desk| desk.binding(v6).is_none() && desk.binding(fixed).is_none());
     });
 }
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use vtepd::api::fdb::{FdbChange, StationQuery};
 use vtepd::api::kernel::KernelBridge;
 use vtepd::api::types::{
-    Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, GroupMember, LocalVtep,
+    Binding, BindingFilter, BindingKind, BridgeMember, Check, EntryKind, FdbEntry, FdbFilter, GroupMember, LocalVtep,
     MulticastRouter, NextHop, Page, PageRange, Place,
 };
 use vtepd::api::view::{BridgeState, RemoteState};
@@ -139,12 +139,15 @@ fn ports() -> Vec<PortReading> {
     vec![uplink, PortReading { index: PortIndex(1), ..trunk }]
 }
 
+fn member(port: &str, vlan: Option<u16>) -> BridgeMember {
+    BridgeMember { port: port.to_owned(), vlan, inner_vlan: None, untagged: vlan.is_none(), priority_tag: false }
+}
+
 fn bridges() -> Vec<BridgeState> {
     let first = BridgeState {
         index: BridgeIndex(0),
         vni: 100,
-        vlan: Some(100),
-        ports: vec!["trunk0".to_owned()],
+        members: vec![member("trunk0", Some(100))],
         remotes: vec![REMOTE_V4, REMOTE_V6],
         learning: true,
         max_macs: Some(5000),
@@ -153,8 +156,7 @@ fn bridges() -> Vec<BridgeState> {
     let last = BridgeState {
         index: BridgeIndex(65535),
         vni: 16_777_215,
-        vlan: None,
-        ports: ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec(),
+        members: ["a", "b", "c", "d", "e"].map(|port| member(port, None)).to_vec(),
         remotes: Vec::new(),
         learning: false,
         max_macs: None,
@@ -217,7 +219,7 @@ fn entries() -> Vec<FdbEntry> {
         frozen: last == 2,
         age_seconds,
     };
-    let trunk = |vlan| Place::Port { port: "trunk0".to_owned(), vlan };
+    let trunk = |vlan| Place::Port { port: "trunk0".to_owned(), vlan, inner_vlan: None };
     vec![
         entry(1, 100, trunk(Some(100)), EntryKind::Learned, Some(3)),
         entry(2, 100, Place::Remote { remote: REMOTE_V4 }, EntryKind::Learned, Some(200)),
@@ -226,7 +228,7 @@ fn entries() -> Vec<FdbEntry> {
 }
 
 fn history() -> [FdbChange; 2] {
-    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100) };
+    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100), inner_vlan: None };
     let moved = FdbChange {
         at_unix_ms: 1_700_000_000_500,
         vni: 100,
@@ -246,7 +248,7 @@ fn history() -> [FdbChange; 2] {
 }
 
 fn bindings() -> Vec<Binding> {
-    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100) };
+    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100), inner_vlan: None };
     let learned = Binding {
         vni: 100,
         address: Ipv4Addr::new(192, 0, 2, 1).into(),
@@ -442,7 +444,7 @@ impl GatewayView for Gateway {
         if self.entries.is_empty() || vni.is_some_and(|vni| vni != 100) {
             return (Vec::new(), Vec::new());
         }
-        let port = || Place::Port { port: "trunk0".to_owned(), vlan: Some(100) };
+        let port = || Place::Port { port: "trunk0".to_owned(), vlan: Some(100), inner_vlan: None };
         let remote = || Place::Remote { remote: REMOTE_V4 };
         let router = |place, querier, expires_seconds| MulticastRouter {
             vni: 100,

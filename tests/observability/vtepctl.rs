@@ -227,7 +227,9 @@ fn without_permission_it_says_sudo_and_the_group() {
     let directory = tempfile::tempdir().unwrap();
     let allow = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     let [program, socket] = ["vtepctl", "vtepd.sock"].map(|name| directory.path().join(name));
-    std::fs::copy(env!("CARGO_BIN_EXE_vtepctl"), &program).unwrap();
+    // Copied by another process: a child that another test's thread starts meanwhile would have the file open for writing
+    // as well, and nobody may run a file that somebody may write.
+    assert!(Command::new("cp").args([Path::new(env!("CARGO_BIN_EXE_vtepctl")), &program]).status().unwrap().success());
     let _listener = UnixListener::bind(&socket).unwrap();
     allow(directory.path(), 0o755);
     allow(&program, 0o755);

@@ -14,16 +14,18 @@ use super::{Gateway, Running};
 use crate::config::Config;
 use crate::config::model::Control;
 use crate::control::adoption::{Due, all_said};
+use crate::control::bindings::LearnedChange;
 use crate::control::compile::{compile, compile_with, remotes};
 use crate::control::discovery::Discovery;
 use crate::control::kernel::{Kernel, Overview};
 use crate::control::learning::LocalChange;
-use crate::control::publishing::Publisher;
+use crate::control::publishing::{Publisher, RemoteBinding};
 use crate::control::registry::{Exhausted, Registry};
 use crate::control::underlay::Reach;
 use crate::tables::fdb::{FdbKey, FdbValue, InsertError};
-use crate::tables::{BridgeIndex, Location, Snapshot};
+use crate::tables::{AgeTick, BindingKey, BridgeIndex, Location, Snapshot};
 use crate::wire::Vni;
+use crate::wire::nd::TargetFlags;
 
 /// Stations that one round brings up to date.
 const STATIONS: usize = 4096;
@@ -149,6 +151,40 @@ impl Gateway {
         }
     }
 
+    /// Tells the publisher which bindings have come and gone.
+    pub(super) fn publish_bindings(&mut self) {
+        let changes = self.bindings.take_changes();
+        let Some(kernel) = &mut self.kernel else { return };
+        let snapshot = self.tables.snapshot.load();
+        for LearnedChange { key, station } in changes {
+            let Some(bridge) = snapshot.bridges.get(usize::from(key.bridge.0)) else { continue };
+            let publisher = kernel.publisher_mut();
+            match station {
+                Some((mac, flags)) => {
+                    let router = flags.has(TargetFlags::ROUTER);
+                    if let Err(error) = publisher.bind(bridge.vni, key.address, mac, router) {
+                        debug!(%error, address = %key.address, "the address of a station is not told the kernel");
+                    }
+                }
+                None => publisher.unbind(bridge.vni, key.address),
+            }
+        }
+    }
+
+    /// Takes the bindings of stations behind remote VTEPs from the kernel.
+    pub(super) fn take_remote_bindings(&mut self, now: AgeTick) {
+        let Some(kernel) = &mut self.kernel else { return };
+        let running = self.running.load();
+        for _ in 0..STATIONS {
+            let Some(remote) = kernel.publisher_mut().next_remote_binding() else { return };
+            let RemoteBinding { vni, address, mac, router } = remote;
+            let Some(bridge) = running.registry.bridge(vni) else { continue };
+            // The kernel does not tell the Override flag, which all but anycast addresses have.
+            let flags = if router { TargetFlags::ROUTER } else { TargetFlags::default() }.and(TargetFlags::OVERRIDE);
+            self.bindings.kernel_says(BindingKey { bridge, address }, mac.map(|mac| (mac, flags)), now);
+        }
+    }
+
     /// After a reload, publishes what is known already of bridges that are the kernel's now, and nothing more of those
     /// that are not.
     pub(super) fn publish_again(&mut self, before: &Running, after: &Running) {
@@ -231,7 +267,7 @@ impl Gateway {
 }
 
 /// The bridges whose remote side the kernel says.
-fn taught(running: &Running) -> HashSet<BridgeIndex> {
+pub(super) fn taught(running: &Running) -> HashSet<BridgeIndex> {
     by_kernel(&running.config).filter_map(|vni| running.registry.bridge(vni)).collect()
 }
 

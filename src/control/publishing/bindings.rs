@@ -29,11 +29,15 @@ pub struct RemoteBinding {
     pub address: IpAddr,
     /// The station; absent where the binding is gone.
     pub mac: Option<MacAddr>,
+    /// The station is a router.
+    pub router: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Binding {
     mac: MacAddr,
+    /// The station is a router.
+    router: bool,
     /// It was bound, and the kernel was not told since.
     news: bool,
     published: bool,
@@ -48,20 +52,21 @@ pub(super) struct Bindings {
     agenda: Agenda<(Vni, IpAddr)>,
     /// How many the kernel has as it was told, in each bridge that has some.
     published: BTreeMap<Vni, usize>,
-    remote: BTreeMap<(Vni, IpAddr), MacAddr>,
+    /// Stations, and whether they are routers.
+    remote: BTreeMap<(Vni, IpAddr), (MacAddr, bool)>,
     remote_news: BTreeSet<(Vni, IpAddr)>,
 }
 
 impl Bindings {
-    pub(super) fn bind(&mut self, vni: Vni, address: IpAddr, mac: MacAddr) -> Result<(), BindingsFull> {
+    pub(super) fn bind(&mut self, vni: Vni, address: IpAddr, mac: MacAddr, router: bool) -> Result<(), BindingsFull> {
         let key = (vni, address);
         match self.bound.get(&key) {
-            Some(known) if known.mac == mac => return Ok(()),
+            Some(known) if (known.mac, known.router) == (mac, router) => return Ok(()),
             Some(_) => self.unbind(vni, address),
             None if self.bound.len() >= MAX_BINDINGS => return Err(BindingsFull),
             None => {}
         }
-        self.bound.insert(key, Binding { mac, news: true, published: false, refused: 0 });
+        self.bound.insert(key, Binding { mac, router, news: true, published: false, refused: 0 });
         self.of_station.insert((vni, mac, address));
         self.agenda.add(key);
         Ok(())
@@ -140,19 +145,21 @@ impl Bindings {
 
     fn look_at_remote(&mut self, vni: Vni, bridge: Option<u32>, address: IpAddr, mirror: &Mirror) {
         let known = bridge.and_then(|bridge| mirror.neighbour(bridge, address));
-        let mac = known.filter(|known| known.external).and_then(Neighbour::usable);
-        let before = match mac {
-            Some(mac) => self.remote.insert((vni, address), mac),
+        let station = known.filter(|known| is_remote(known)).and_then(|known| Some((known.usable()?, known.router)));
+        let before = match station {
+            Some(station) => self.remote.insert((vni, address), station),
             None => self.remote.remove(&(vni, address)),
         };
-        if before != mac {
+        if before != station {
             self.remote_news.insert((vni, address));
         }
     }
 
     pub(super) fn next_remote(&mut self) -> Option<RemoteBinding> {
         let (vni, address) = self.remote_news.pop_first()?;
-        Some(RemoteBinding { vni, address, mac: self.remote.get(&(vni, address)).copied() })
+        let station = self.remote.get(&(vni, address));
+        let (mac, router) = (station.map(|(mac, _)| *mac), station.is_some_and(|(_, router)| *router));
+        Some(RemoteBinding { vni, address, mac, router })
     }
 
     /// Appends the next orders, up to so many. `is_published` says whether the kernel has a station.
@@ -191,7 +198,8 @@ impl Bindings {
         let Some(binding) = binding else {
             return is_ours.then_some(Order::TakeNeighbour { link, address });
         };
-        let published = is_ours && known.is_some_and(|known| known.mac == Some(binding.mac));
+        let router = binding.router && address.is_ipv6();
+        let published = is_ours && known.is_some_and(|known| (known.mac, known.router) == (Some(binding.mac), router));
         let before = std::mem::replace(&mut binding.published, published);
         if published {
             (binding.news, binding.refused) = (false, 0);
@@ -202,7 +210,7 @@ impl Bindings {
         let is_anothers = known.is_some_and(|known| !known.external && !is_ours && known.state.permanent());
         let is_taken_over = known.is_some_and(|known| known.external) && !news;
         let is_left = published || is_anothers || is_taken_over || refused >= TRIES;
-        (!is_left).then_some(Order::PutNeighbour { link, address, mac })
+        (!is_left).then_some(Order::PutNeighbour { link, address, mac, router })
     }
 
     pub(super) fn done(&mut self, vni: Vni, address: IpAddr, carried_out: bool, now: Instant) {
@@ -220,6 +228,11 @@ impl Bindings {
             self.agenda.failed(key, now, self.bound.contains_key(&key))
         }
     }
+}
+
+/// True for a neighbour that a control plane has put there, or an operator for good.
+fn is_remote(known: &Neighbour) -> bool {
+    known.external || known.state.fixed() && known.protocol != PROTOCOL
 }
 
 const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);

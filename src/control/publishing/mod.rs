@@ -311,13 +311,13 @@ impl Publisher {
     }
 
     /// The station with this MAC address, behind an access port of the bridge, has this IP address. The kernel is told
-    /// as long as it has the station as it was told. Replaces what was said of the address; the same once more is no
-    /// news.
+    /// as long as it has the station as it was told; of an IPv6 address also whether the station is a router. Replaces what
+    /// was said of the address; the same once more is no news.
     ///
     /// # Errors
     /// [`BindingsFull`].
-    pub fn bind(&mut self, vni: Vni, address: IpAddr, mac: MacAddr) -> Result<(), BindingsFull> {
-        self.bindings.bind(vni, address, mac)
+    pub fn bind(&mut self, vni: Vni, address: IpAddr, mac: MacAddr, router: bool) -> Result<(), BindingsFull> {
+        self.bindings.bind(vni, address, mac, router)
     }
 
     /// The address is not bound any more.
@@ -332,7 +332,7 @@ impl Publisher {
     }
 
     /// The next binding behind a remote VTEP that has come, changed or gone: the control plane's entries among the
-    /// neighbours of the kernel's bridge. One of an address that is bound here has been taken over.
+    /// neighbours of the kernel's bridge, and an operator's. One of an address that is bound here has been taken over.
     pub fn next_remote_binding(&mut self) -> Option<RemoteBinding> {
         self.bindings.next_remote()
     }

@@ -87,7 +87,7 @@ fn take() -> Order {
 }
 
 fn bind() -> Order {
-    Order::PutNeighbour { link: BRIDGE, address: ip(), mac: MAC }
+    Order::PutNeighbour { link: BRIDGE, address: ip(), mac: MAC, router: false }
 }
 
 fn unbind() -> Order {
@@ -201,12 +201,12 @@ fn what_the_kernel_refuses_is_tried_a_few_times() {
 #[test]
 fn an_address_is_told_as_long_as_its_station_is() {
     let mut bench = Bench::new();
-    bench.publisher.bind(vni(), ip(), MAC).expect("there is room");
+    bench.publisher.bind(vni(), ip(), MAC, false).expect("there is room");
     assert_eq!(bench.carried_out(), [], "its station is not known");
     let mut bench = bench.published_with(bind());
     bench.neighbour(ours());
     assert_eq!((bench.carried_out(), bench.publisher.binding_count()), (vec![], 1));
-    bench.publisher.bind(vni(), ip(), MAC).expect("there is room");
+    bench.publisher.bind(vni(), ip(), MAC, false).expect("there is room");
     assert_eq!(bench.carried_out(), [], "the same is no news");
     bench.publisher.station_went(vni(), MAC);
     assert_eq!(bench.carried_out(), [take(), unbind()]);
@@ -236,18 +236,18 @@ impl Bench {
 #[test]
 fn remote_addresses_are_given_and_take_over_what_is_bound() {
     let mut bench = Bench::new().published();
-    bench.publisher.bind(vni(), ip(), MAC).expect("there is room");
+    bench.publisher.bind(vni(), ip(), MAC, false).expect("there is room");
     assert_eq!(bench.carried_out(), [bind()]);
     bench.neighbour(ours());
     assert_eq!(bench.publisher.next_remote_binding(), None);
     bench.neighbour(zebras(9));
-    let remote = RemoteBinding { vni: vni(), address: ip(), mac: Some(MacAddr([2, 0, 0, 0, 0, 9])) };
+    let remote = RemoteBinding { vni: vni(), address: ip(), mac: Some(MacAddr([2, 0, 0, 0, 0, 9])), router: false };
     assert_eq!(bench.publisher.next_remote_binding(), Some(remote));
     assert_eq!(bench.carried_out(), [], "it is not fought for");
     bench.publisher.unbind(vni(), ip());
     assert_eq!(bench.carried_out(), [], "zebra's stays");
     // It is bound anew: that is news.
-    bench.publisher.bind(vni(), ip(), MAC).expect("there is room");
+    bench.publisher.bind(vni(), ip(), MAC, false).expect("there is room");
     assert_eq!(bench.carried_out(), [bind()]);
     bench.neighbour(ours());
     assert_eq!(bench.publisher.next_remote_binding(), Some(RemoteBinding { mac: None, ..remote }));
@@ -262,7 +262,7 @@ fn neighbours_that_a_crash_has_left_are_removed_and_others_are_not() {
     let mut bench = Bench::new().published();
     let operators = Some(Neighbour { protocol: 0, ..ours().expect("it is one") });
     bench.neighbour(operators);
-    bench.publisher.bind(vni(), ip(), MAC).expect("there is room");
+    bench.publisher.bind(vni(), ip(), MAC, false).expect("there is room");
     assert_eq!(bench.carried_out(), []);
 }
 
@@ -274,5 +274,8 @@ fn a_bridge_that_is_gone_takes_its_remote_addresses_along() {
     assert!(bench.publisher.next_remote_binding().is_some_and(|binding| binding.mac.is_some()));
     bench.tell(Event::LinkGone(BRIDGE));
     bench.publisher.set_shadows(BTreeMap::new(), &bench.mirror);
-    assert_eq!(bench.publisher.next_remote_binding(), Some(RemoteBinding { vni: vni(), address: ip(), mac: None }));
+    assert_eq!(
+        bench.publisher.next_remote_binding(),
+        Some(RemoteBinding { vni: vni(), address: ip(), mac: None, router: false })
+    );
 }
