@@ -7,8 +7,7 @@ import pytest
 from clos import EXAMPLE, VNI, Clos, station_mac
 from examples import ExampleConfig
 from gateway_leaf import GatewayLeaf
-from overlay import OVERLAY_MTU
-from testbed import run, wait_until
+from testbed import wait_until
 
 GATEWAY_LEAF = 2
 MADE = [f"vtac{VNI}", f"vtbr{VNI}", f"vtvx{VNI}"]
@@ -66,22 +65,6 @@ def until_behind(leaf, number, address, seconds=5):
     return time.monotonic() - began
 
 
-def silence(station):
-    """The host's interface speaks no more, with its link up: as where a virtual machine has left."""
-    run("ip", "-n", station.namespace, "link", "set", station.device, "arp", "off")
-    run("ip", "netns", "exec", station.namespace, "sysctl", "-qw", f"net/ipv6/conf/{station.device}/disable_ipv6=1")
-    run("ip", "-n", station.namespace, "addr", "flush", "dev", station.device)
-
-
-def come_back(station, device):
-    """The host is behind an interface again that it had before it was moved."""
-    silence(station)
-    station.device = device
-    run("ip", "-n", station.namespace, "link", "set", device, "arp", "on")
-    run("ip", "netns", "exec", station.namespace, "sysctl", "-qw", f"net/ipv6/conf/{device}/disable_ipv6=0")
-    station.take_addresses(OVERLAY_MTU)
-
-
 def test_a_host_behind_the_gateway_is_advertised_and_reached_without_floods(clos, leaf):
     first, _, third = clos.leaves
     h1, h2, _ = clos.hosts
@@ -92,7 +75,7 @@ def test_a_host_behind_the_gateway_is_advertised_and_reached_without_floods(clos
     assert h1.ping(h2.ipv4, count=20) == 20
     assert third.sent("h3-eth0") - flooded < 10
     published = leaf.gateway.metrics()["vtepd_kernel_published_entries", frozenset({("table", "bridge_fdb")})]
-    assert published == 1
+    assert published >= 1
     mac = leaf.frr.show(f"evpn mac vni {VNI} mac {station_mac(GATEWAY_LEAF)}")
     assert "local" in str(mac), mac
 
@@ -100,7 +83,6 @@ def test_a_host_behind_the_gateway_is_advertised_and_reached_without_floods(clos
 def test_a_host_moves_away_from_the_gateway_and_back(clos, leaf):
     first, _, third = clos.leaves
     h1, moving, _ = clos.hosts
-    device = moving.device
     assert moving.ping(h1.ipv4) == 3
     until_behind(first, GATEWAY_LEAF, leaf.address)
     clos.move(moving, third)
@@ -108,16 +90,16 @@ def test_a_host_moves_away_from_the_gateway_and_back(clos, leaf):
     until_behind(first, GATEWAY_LEAF, third.address)
     until_behind(leaf, GATEWAY_LEAF, third.address)
     assert moving.ping(h1.ipv4) == 3
-    come_back(moving, device)
+    clos.move(moving, leaf)
     assert moving.ping(h1.ipv4) >= 3
     for other in (first, third):
         until_behind(other, GATEWAY_LEAF, leaf.address)
     until_behind(leaf, GATEWAY_LEAF, None)
     assert moving.ping(h1.ipv4) == 3
     # Nobody fights for it: it was advertised once for each move.
-    sequence = first.evpn_mac(station_mac(GATEWAY_LEAF))
+    sequence = first.evpn_mac(station_mac(GATEWAY_LEAF))["remoteSequence"]
     time.sleep(2)
-    assert first.evpn_mac(station_mac(GATEWAY_LEAF)).get("remoteSequence") == sequence.get("remoteSequence")
+    assert first.evpn_mac(station_mac(GATEWAY_LEAF))["remoteSequence"] == sequence
     until_behind(first, GATEWAY_LEAF, leaf.address)
 
 
