@@ -372,7 +372,7 @@ mod tests {
         unknown_unicast_limit = "1 Gbit/s"
         [[port]]
         name = "metro0"
-        device = "net_tap2,iface=ac1"
+        device = "net_tap5,iface=ac4"
         role = "access"
         tpid = "0x88a8"
         [[bridge]]

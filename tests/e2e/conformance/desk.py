@@ -56,7 +56,8 @@ class Seen:
         counts = {wire: len(self.at(wire, mark)) for wire in ACCESS}
         counts |= {"remote1": 0, "remote2": 0}
         for packet in self.tunnelled(mark):
-            counts[f"remote{packet.remote}"] += 1
+            place = f"remote{packet.remote}" if packet.remote in (1, 2) else packet.destination
+            counts[place] = counts.get(place, 0) + 1
         return {place: count for place, count in counts.items() if count}
 
 

@@ -33,7 +33,7 @@ class GatewayDevice:
         """What the daemon calls itself."""
         return subprocess.run([VTEPD, "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
-    def _config(self, port=VXLAN_PORT, ageing=300, max_macs=None, statics=(), vlan=None, vtep=None, bridge=None):
+    def _config(self, port=VXLAN_PORT, ageing=300, fdb=None, group=None, max_macs=None, statics=(), vlan=None, vtep=None, bridge=None):
         underlay = "kernel" if self.controlled else "static"
         config = Config(address(self.family, 0), underlay=underlay, udp_port=port, **(vtep or {}))
         config.uplink(mac=DEVICE_MAC, mtu=UNDERLAY_MTU)
@@ -41,8 +41,10 @@ class GatewayDevice:
             config.access(f"access{number}", f"ac{number}", mtu=ACCESS_MTU)
         remotes = [address(self.family, number) for number in (1, 2)]
         limit = {} if max_macs is None else {"max_macs": max_macs}
+        if group:
+            limit["group"] = group
         control = {"control": "kernel"} if self.controlled else {}
-        flood_list = [] if self.controlled else remotes
+        flood_list = [] if self.controlled or group else remotes
         config.bridge(VNI, None, ["access0", "access1"], flood_list, **limit, **control, **(bridge or {}))
         if vlan:
             config.bridge(vlan, vlan, ["access0", "access1"], remotes)
@@ -51,7 +53,8 @@ class GatewayDevice:
         for mac, place in statics:
             where = {"port": place} if place.startswith("access") else {"remote": address(self.family, int(place[-1]))}
             config.static(vni=VNI, mac=mac, **where)
-        config.fdb["ageing"] = ageing
+        # The rows move their few stations about; one of them asks what becomes of that.
+        config.fdb = {"ageing": ageing, "max_moves": 0, **(fdb or {})}
         return config
 
     def configure(self, strict=False, clamp_mss=False, zero_checksum=False, dscp="inherit", tags=False, link_local=False,
@@ -99,6 +102,10 @@ class GatewayDevice:
         """Lets it know a station's addresses: the station says so itself."""
         for announcement in announcements(mac, addresses):
             desk.exchange("access0", announcement)
+
+    def damp(self, desk, moves, seconds):
+        """Freezes a station with so many moves, for so long."""
+        desk.configure(fdb={"max_moves": moves, "freeze": seconds})
 
     def limit(self, desk, what, rate):
         """Limits what is flooded of a kind of frames, in packets a second."""

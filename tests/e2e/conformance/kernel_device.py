@@ -39,7 +39,7 @@ class KernelDevice:
 
     def configure(self, port=VXLAN_PORT, ageing=300, max_macs=None, statics=(), vlan=None, strict=False,
                   zero_checksum=False, dscp="inherit", tags=True, link_local=False, learning=True,
-                  clamp_mss=False):
+                  clamp_mss=False, group=None, keys=None):
         """Makes the vxlan interface and the bridge anew with these settings."""
         if strict:
             raise NotOffered("reserved bits are never looked at")
@@ -57,6 +57,8 @@ class KernelDevice:
             options += ["noudpcsum", "df", "set"]
         else:
             options += ["udp6zerocsumtx", "udp6zerocsumrx"] if zero_checksum else ["noudp6zerocsumtx", "noudp6zerocsumrx"]
+        if group:
+            options += ["group", group, "dev", "up0"]
         options += ["tos", "inherit" if dscp == "inherit" else hex(dscp << 2)]
         forwarded = 0xFFF8 if link_local else 0
         inner_mtu = UNDERLAY_MTU - OVERHEAD[self.family]
@@ -70,7 +72,7 @@ class KernelDevice:
             self._ip(f"link set {device} master br100")
         for device in ("vx100", "br100"):
             self._ip(f"link set {device} up")
-        for number in (1, 2):
+        for number in () if group else (1, 2):
             self._bridge(f"fdb append 00:00:00:00:00:00 dev vx100 dst {address(self.family, number)}")
         for mac, place in statics:
             if place.startswith("access"):
@@ -111,6 +113,10 @@ class KernelDevice:
         """Lets it know a station's addresses, as FRR does."""
         for ip in addresses:
             self._ip(f"neigh replace {ip} lladdr {mac} dev br100 nud permanent")
+
+    def damp(self, desk, moves, seconds):
+        """Freezes a station with so many moves, for so long."""
+        raise NotOffered("a bridge follows every move; FRR damps what it advertises")
 
     def limit(self, desk, what, rate):
         """Limits what is flooded of a kind of frames, in packets a second."""

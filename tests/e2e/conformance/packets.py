@@ -34,6 +34,14 @@ def address(family, number):
     return f"10.0.0.{number + 1}" if family == "ipv4" else f"fd00::{number + 1:x}"
 
 
+def group_mac(group):
+    """The MAC address of a multicast group (RFC 1112, 6.4; RFC 2464, 7)."""
+    if ":" in group:
+        return b"\x33\x33" + socket.inet_pton(socket.AF_INET6, group)[12:]
+    octets = socket.inet_pton(socket.AF_INET, group)
+    return b"\x01\x00\x5e" + bytes([octets[1] & 0x7F]) + octets[2:]
+
+
 def frame(destination, source, payload=b"", ethertype=EXPERIMENTAL, tags=(), size=60):
     """An Ethernet frame with these tags (TPID, TCI), outermost first; zeros up to the size."""
     tag_bytes = b"".join(struct.pack("!HH", *tag) for tag in tags)
@@ -86,6 +94,8 @@ class Outer:
     ip_length: int = None
     header_words: int = None
     source: str = None
+    # A multicast group of the underlay that it is for, in place of the device.
+    group: str = None
 
     def datagram(self):
         """UDP and what is in it."""
@@ -105,7 +115,7 @@ class Outer:
     def _addresses(self):
         kind = socket.AF_INET if self.family == "ipv4" else socket.AF_INET6
         source = self.source or address(self.family, self.remote)
-        return socket.inet_pton(kind, source) + socket.inet_pton(kind, address(self.family, 0))
+        return socket.inet_pton(kind, source) + socket.inet_pton(kind, self.group or address(self.family, 0))
 
     def network(self, payload):
         """The IP packet with this payload."""
@@ -125,7 +135,8 @@ class Outer:
     def build(self, payload=None):
         """The whole packet, as bytes; with another payload than the datagram, a fragment's for one."""
         ethertype = 0x0800 if self.family == "ipv4" else 0x86DD
-        head = mac_bytes(DEVICE_MAC) + mac_bytes(remote_mac(self.remote)) + struct.pack("!H", ethertype)
+        destination = group_mac(self.group) if self.group else mac_bytes(DEVICE_MAC)
+        head = destination + mac_bytes(remote_mac(self.remote)) + struct.pack("!H", ethertype)
         return head + self.network(self.datagram() if payload is None else payload)
 
 
@@ -133,6 +144,7 @@ class Outer:
 class Tunnelled:
     """A VXLAN packet that the device sent, taken apart."""
 
+    destination: str
     remote: int
     vni: int
     inner: bytes
@@ -172,7 +184,10 @@ def tunnelled(packet, family):
         return None
     source_port, _, length, udp_sum = struct.unpack_from("!HHHH", packet, at)
     vxlan = packet[at + UDP_HEADER:at + UDP_HEADER + VXLAN_HEADER]
-    return Tunnelled(remote=remote, vni=int.from_bytes(vxlan[4:7], "big"), vxlan=vxlan,
+    kind = socket.AF_INET if family == "ipv4" else socket.AF_INET6
+    half = len(fields["addresses"]) // 2
+    destination = socket.inet_ntop(kind, fields["addresses"][half:])
+    return Tunnelled(destination=destination, remote=remote, vni=int.from_bytes(vxlan[4:7], "big"), vxlan=vxlan,
                      inner=packet[at + UDP_HEADER + VXLAN_HEADER:at + length], source_port=source_port, udp_sum=udp_sum,
                      datagram=packet[at:at + length], **fields)
 

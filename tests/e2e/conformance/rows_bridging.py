@@ -16,6 +16,7 @@ LLDP, SLOW = 0x88CC, 0x8809
 b1 = row("B1", "Stations are learned, refreshed, aged and moved at once; static entries are never overwritten",
          "IEEE 802.1Q, 8.7, 8.8")
 b2 = row("B2", "Beyond a limit of stations frames still pass, and nobody is forgotten for a newcomer", "-")
+b3 = row("B3", "A station that moves too often is frozen where it is, and follows again after a while", "RFC 7432, 15.1")
 b4 = row("B4", "Frames from a group or from the zero address are dropped, and these never learned", "IEEE 802.1Q, 8.7")
 b5 = row("B5", "Frames to reserved link-local groups are not bridged unless it is configured", "IEEE 802.1Q, 8.6.3")
 b6 = row("B6", "Questions of ARP and ND for a known station are answered in its place, once; all others are flooded",
@@ -83,6 +84,30 @@ def stations_beyond_the_limit(desk):
     expect(0 < len(known) <= limit, f"{len(known)} stations are known where {limit} may be")
     expect(known == macs[:len(known)], "a station is forgotten for a newcomer")
     return len(macs)
+
+
+@b3
+def a_station_that_moves_too_often(desk):
+    moves, frozen_for = 4, 2
+    desk.device.damp(desk, moves, frozen_for)
+    mover = "02:30:00:00:00:04"
+    desk.teach("access0", mover)
+    for number in range(moves):
+        desk.teach("remote1" if number % 2 == 0 else "access0", mover)
+    here, elsewhere = ("access0", "remote1") if moves % 2 == 0 else ("remote1", "access0")
+    begin = time.monotonic()
+    for _ in range(5):
+        mark = marker()
+        seen = desk.send_from(elsewhere, frame(BROADCAST, mover, mark))
+        expect(seen.places(mark) == expected_flood(elsewhere), "frames from a frozen station do not pass")
+        time.sleep(0.02)
+        expect(goes_to(desk, mover) == {here: 1}, "a station that moves too often moves on")
+    while time.monotonic() < begin + frozen_for + 5:
+        desk.send_from(elsewhere, frame(BROADCAST, mover))
+        if goes_to(desk, mover) == {elsewhere: 1}:
+            return moves + 6
+        time.sleep(0.1)
+    expect(False, "a frozen station is never followed again")
 
 
 @b4
