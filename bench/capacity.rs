@@ -98,10 +98,10 @@ fn rounds_alone(case: &Case, population: &Population, means: &Means) -> Fallible
     age_after(&mut config, AGEING);
     let (ring, telemetry) = (Arc::new(LearnRing::new()), Arc::new(ControlTelemetry::new()));
     let mut gateway = Gateway::start(config, facts(), vec![Arc::clone(&ring)], telemetry)?;
-    let registry = gateway.running().load().registry.clone();
+    let running = gateway.running().load_full();
     let mut events = Vec::with_capacity(population.station_count());
     for station in population.stations() {
-        let (bridge, location) = testbed::place(&station, population, case.underlay, &registry)?;
+        let (bridge, location) = testbed::place(&station, &running.config, case.underlay, &running.registry)?;
         events.push(LearnEvent { key: FdbKey::new(bridge, station.mac), location });
     }
     let now = Instant::now();
@@ -255,7 +255,7 @@ fn write_file(config: &Config, population: &Population) -> Fallible<tempfile::Na
     }
     for bridge in &config.bridges {
         let remotes: Vec<String> = bridge.remotes.iter().map(|remote| format!("\"{remote}\"")).collect();
-        let vlan = bridge.vlan.map_or(0, |vlan| vlan.get());
+        let vlan = bridge.ports.first().and_then(|place| place.vlan.vlan()).map_or(0, |vlan| vlan.get());
         writeln!(text, "[[bridge]]\nvni = {}\nvlan = {vlan}\nports = [\"trunk0\"]", bridge.vni.get())?;
         writeln!(text, "remotes = [{}]", remotes.join(", "))?;
     }

@@ -96,7 +96,7 @@ impl Meanwhile {
                 ends = Some((feed, sink));
                 Ok(vec![facts])
             },
-            |gateway, ring| introduce_all(gateway, ring, &case, &population, population.stations()),
+            |gateway, ring| introduce_all(gateway, ring, &case, population.stations()),
         )?;
         let registry = rig.gateway.running().load().registry.clone();
         let ends = ends.ok_or("no third port")?;

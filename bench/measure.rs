@@ -90,7 +90,7 @@ fn introduce(gateway: &mut Gateway, ring: &LearnRing, case: &Case, population: &
     }
     let behind_remotes = case.direction == Direction::Encap;
     let silent = population.stations().filter(|station| station.remote.is_some() == behind_remotes);
-    introduce_all(gateway, ring, case, population, silent)
+    introduce_all(gateway, ring, case, silent)
 }
 
 /// Lets these stations be learned as if they had spoken.
@@ -101,12 +101,11 @@ pub fn introduce_all(
     gateway: &mut Gateway,
     ring: &LearnRing,
     case: &Case,
-    population: &Population,
     stations: impl Iterator<Item = Station>,
 ) -> Fallible<()> {
     let running = gateway.running().load_full();
     for station in stations {
-        let (bridge, location) = testbed::place(&station, population, case.underlay, &running.registry)?;
+        let (bridge, location) = testbed::place(&station, &running.config, case.underlay, &running.registry)?;
         let event = LearnEvent { key: FdbKey::new(bridge, station.mac), location };
         while !ring.send(event) {
             gateway.round();

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vtepd::config::Config;
-use vtepd::config::model::{self, Dscp, Idle, PortRole, Tags, UdpChecksum};
+use vtepd::config::model::{self, AccessVlan, Dscp, Idle, PortRole, Tags, UdpChecksum};
 use vtepd::control::Registry;
 use vtepd::dpdk::{Device, Eal, EalOptions, OpenPort, PacketPool, PortOptions};
 use vtepd::tables::{BridgeIndex, Location, PortIndex};
+use vtepd::wire::ethernet::ETHERTYPE_VLAN;
 use vtepd::wire::flow_hash::SourcePorts;
 use vtepd::wire::{MacAddr, VlanId, Vni};
 
@@ -71,6 +72,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         mac: None,
         mtu: Some(MTU),
         descriptors: 1024,
+        tpid: ETHERTYPE_VLAN,
         kernel_interface: None,
         max_macs: None,
         storm: model::StormLimits::default(),
@@ -80,8 +82,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
     for bridge in &population.bridges {
         bridges.push(model::Bridge {
             vni: Vni::new(bridge.vni)?,
-            vlan: Some(VlanId::new(bridge.vlan)?),
-            ports: vec![ACCESS],
+            ports: vec![model::BridgePort { port: ACCESS, vlan: AccessVlan::Tagged(VlanId::new(bridge.vlan)?) }],
             remotes: bridge.remotes.iter().map(|remote| underlay.remote(*remote)).collect(),
             learning: true,
             source_check: true,
@@ -90,9 +91,11 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             accept_group_policies: None,
             tags: Tags::Refuse,
             link_local: false,
+            clamp_mss: false,
             max_macs: None,
             ageing: Some(AGEING),
             control: model::Control::Static,
+            kernel_device: None,
             neighbour_suppression: false,
             flooding: model::Flooding::default(),
         });
@@ -128,6 +131,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         ],
         bridges,
         neighbours: (0..traffic.set.numbers().remotes).map(neighbour).collect(),
+        qos: model::Qos::default(),
         fdb: model::Fdb {
             max_entries: (population.station_count() as u32).next_power_of_two(),
             ageing: Some(AGEING),
@@ -141,21 +145,25 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
     })
 }
 
-/// The bridge and the place of a station, as the running gateway numbers them.
+/// The bridge and the place of a station, as a gateway with this config numbers them.
 ///
 /// # Errors
 /// Where the registry does not have them.
 pub fn place(
     station: &Station,
-    population: &Population,
+    config: &Config,
     underlay: Underlay,
     registry: &Registry,
 ) -> Fallible<(BridgeIndex, Location)> {
-    let bridge = population.bridges.get(station.bridge as usize).ok_or("no such bridge")?;
-    let vni = Vni::new(bridge.vni)?;
+    // In the order of the population's.
+    let bridge = config.bridges.get(station.bridge as usize).ok_or("no such bridge")?;
+    let vni = bridge.vni;
     let location = match station.remote {
         Some(remote) => registry.tunnel(underlay.remote(remote)).map(Location::tunnel),
-        None => registry.member(&(vni, ACCESS, Some(VlanId::new(bridge.vlan)?))).map(Location::access),
+        None => {
+            let port = bridge.ports.first().ok_or("a bridge without a port")?;
+            registry.member(&(vni, port.port, port.vlan)).map(Location::access)
+        }
     };
     Ok((registry.bridge(vni).ok_or("no index for a bridge")?, location.ok_or("no index for a place")?))
 }

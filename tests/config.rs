@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use vtepd::config::model::{
-    Dscp, Idle, LinkLocal, MoveDamping, PortRole, Rate, StaticPlace, StormLimits, Tags, UdpChecksum, Underlay,
-    UnderlayGroup,
+    AccessVlan, BridgePort, Dscp, Idle, LinkLocal, MoveDamping, PortRole, Qos, Rate, StaticPlace, StormLimits, Tags,
+    UdpChecksum, Underlay, UnderlayGroup,
 };
 use vtepd::config::schema::SECTIONS;
 use vtepd::config::{Config, ConfigError, Loaded, Severity, reference};
@@ -47,6 +47,10 @@ fn said(name: &str, text: &str) -> String {
         Ok(Loaded { warnings, .. }) => warnings.render(false),
         Err(mistakes) => mistakes.render(false),
     }
+}
+
+fn vlan(number: u16) -> VlanId {
+    VlanId::new(number).expect("a VLAN")
 }
 
 fn parse(text: &str) -> Config {
@@ -123,14 +127,16 @@ fn the_minimal_config_means_what_it_says() {
     assert_eq!((uplink.role, trunk.role), (PortRole::Uplink, PortRole::Access));
     assert_eq!((trunk.mac, trunk.mtu, trunk.descriptors), (None, None, 1024));
     let [bridge] = config.bridges.as_slice() else { panic!("not one bridge") };
-    assert_eq!((bridge.vni, bridge.vlan), (Vni::new(100).expect("in range"), VlanId::new(100).ok()));
-    assert_eq!((bridge.ports.as_slice(), bridge.remotes.as_slice()), (&[PortIndex(1)][..], &[remote][..]));
+    let place = BridgePort { port: PortIndex(1), vlan: AccessVlan::Tagged(vlan(100)) };
+    assert_eq!((bridge.vni, bridge.ports.as_slice()), (Vni::new(100).expect("in range"), &[place][..]));
+    assert_eq!(bridge.remotes, [remote]);
     assert!(bridge.learning && bridge.source_check && !bridge.link_local);
     assert_eq!((bridge.tags, bridge.max_macs), (Tags::Refuse, None));
     let [neighbour] = config.neighbours.as_slice() else { panic!("not one neighbour") };
     assert_eq!((neighbour.address, neighbour.port), (remote, PortIndex(0)));
     assert_eq!(neighbour.mac, MacAddr([2, 0, 0, 0xbb, 0, 1]));
     assert_eq!((config.fdb.max_entries, config.fdb.ageing), (65_536, Some(Duration::from_secs(300))));
+    assert_eq!(config.qos, Qos::default());
     let (window, freeze) = (Duration::from_secs(180), Some(Duration::from_secs(180)));
     assert_eq!(config.fdb.damping, Some(MoveDamping { max_moves: 5, window, freeze }));
     assert_eq!(config.stats.listen.to_string(), "127.0.0.1:9478");
@@ -160,14 +166,14 @@ fn every_key_is_taken_over() {
     assert_eq!((port.mac, port.mtu, port.descriptors), (Some(MacAddr([2, 0, 0, 0xaa, 0, 1])), Some(9000), 512));
     assert_eq!((config.ports[0].max_macs, port.max_macs), (None, Some(20)));
     let bridge = &config.bridges[0];
-    assert!(!bridge.learning && !bridge.source_check && bridge.link_local);
-    assert_eq!((bridge.vlan, bridge.tags, bridge.max_macs), (None, Tags::Carry, Some(7)));
+    assert!(!bridge.learning && !bridge.source_check && bridge.link_local && bridge.clamp_mss);
+    assert_eq!((bridge.ports[0].vlan, bridge.tags, bridge.max_macs), (AccessVlan::Untagged, Tags::Carry, Some(7)));
     let limits = |broadcast, multicast, unknown_unicast| StormLimits { broadcast, multicast, unknown_unicast };
     let (packets, bits) = (|number| Some(Rate::Packets(number)), |number| Some(Rate::Bits(number)));
     assert_eq!(port.storm, limits(packets(500), bits(1_000_000_000), bits(10_000)));
     assert!(!bridge.flooding.unknown_unicast && bridge.flooding.snooping);
     let group = UnderlayGroup { address: "ff0e::1:1".parse().expect("an address"), ports: vec![PortIndex(0)] };
-    assert_eq!(bridge.flooding.group, Some(group));
+    assert_eq!(bridge.flooding.group, Some(Box::new(group)));
     assert_eq!(bridge.flooding.storm, limits(packets(1000), bits(10_000_000), packets(1)));
     assert_eq!((config.udp_port_of(bridge), config.udp_port_of(&config.bridges[1])), (4790, 8472));
     assert_eq!((bridge.group_policy, bridge.accept_group_policies.as_deref()), (Some(7), Some(&[7, 8][..])));
@@ -177,6 +183,13 @@ fn every_key_is_taken_over() {
     assert_eq!((config.static_entries[0].mac, config.static_entries[1].mac), (station(1), station(2)));
     assert_eq!(config.static_entries[0].place, StaticPlace::Port(PortIndex(2)));
     assert_eq!(config.static_entries[1].place, StaticPlace::Remote("2001:db8::2".parse().expect("an address")));
+    let qos = &config.qos;
+    let at = |map: &[u8; 64]| [0, 34, 40, 46, 48, 63].map(|dscp: usize| map[dscp]);
+    assert_eq!(at(&qos.outer_from_dscp), [8, 26, 40, 46, 48, 63]);
+    assert_eq!(qos.outer_from_pcp, [0, 1, 16, 24, 32, 46, 48, 56]);
+    assert_eq!(at(&qos.pcp_from_outer), [0, 4, 5, 7, 5, 7]);
+    assert_eq!(at(&qos.dscp_from_outer), [0, 34, 0, 10, 48, 63]);
+    assert!(qos.carry_pcp && qos.rewrite_dscp);
     assert_eq!((config.fdb.max_entries, config.fdb.ageing), (1000, None));
     let damping = MoveDamping { max_moves: 9, window: Duration::from_secs(90), freeze: None };
     assert_eq!(config.fdb.damping, Some(damping));
@@ -188,8 +201,9 @@ fn every_key_is_taken_over() {
 fn ranges_are_paired_in_order() {
     let text =
         MINIMAL.replace("vni = 100 ", "vni = \"16777214-16777215\"").replace("vlan = 100 ", "vlan = \"4093-4094\"");
-    let bridges: Vec<_> = parse(&text).bridges.iter().map(|b| (b.vni.get(), b.vlan.map(VlanId::get))).collect();
-    assert_eq!(bridges, [(16_777_214, Some(4093)), (16_777_215, Some(4094))]);
+    let bridges: Vec<_> = parse(&text).bridges.iter().map(|b| (b.vni.get(), b.ports[0].vlan)).collect();
+    let tagged = |number| AccessVlan::Tagged(vlan(number));
+    assert_eq!(bridges, [(16_777_214, tagged(4093)), (16_777_215, tagged(4094))]);
 }
 
 #[test]
@@ -309,7 +323,9 @@ fn the_examples_of_the_reference_page_are_one_right_config_with_every_key() {
     let loaded = Config::parse("examples.toml", &text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
     for section in SECTIONS {
-        let shown: BTreeSet<_> = section.example.lines().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
+        // Lines within a list are indented.
+        let lines = section.example.lines().filter(|line| !line.starts_with(' '));
+        let shown: BTreeSet<_> = lines.filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
         let keys: BTreeSet<_> = section.keys.iter().map(|key| key.name).collect();
         assert_eq!(shown, keys, "{}", section.header());
     }

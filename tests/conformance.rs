@@ -13,12 +13,14 @@ mod fixtures {
     mod b6_suppression;
     mod b7_storm_control;
     mod b8_floods;
+    mod clamp_mss;
     mod ecn_dscp;
     mod encapsulation;
     mod exception;
     mod m2_path_mtu;
     mod m3_jumbo;
     mod own_address;
+    mod qos_priorities;
     mod snooping;
     mod u1_v5_v13_checksums;
     mod u2_ipv6_headers;
@@ -29,5 +31,6 @@ mod fixtures {
     mod v4_source_port;
     mod v6_mtu;
     mod v7_tags;
+    mod v7_vlan_modes;
     mod v9_underlay_groups;
 }

@@ -49,6 +49,7 @@ fn nothing() -> Snapshot {
         group_policies: FxHashMap::default(),
         remotes: RemoteMap::new([]),
         exception: ExceptionPath::default(),
+        remarking: None,
     }
 }
 

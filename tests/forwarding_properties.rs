@@ -294,11 +294,14 @@ proptest! {
         let vni = chosen.vni.get();
         let destination = if known.is_some() { station(1) } else { MacAddr::BROADCAST };
         let frame = ipv4_udp(destination, station(9), 80, 0, false);
-        let on_access = |frame: &[u8]| chosen.vlan.map_or(frame.to_vec(), |vlan| tagged(frame, &[(0x8100, vlan.get())]));
+        let on_access = |frame: &[u8]| match chosen.ports.first().and_then(|place| place.vlan.vlan()) {
+            Some(vlan) => tagged(frame, &[(0x8100, vlan.get())]),
+            None => frame.to_vec(),
+        };
         let tunnel_source = from.2;
         prop_assume!(if tunnel_source { !chosen.remotes.is_empty() } else { !chosen.ports.is_empty() });
 
-        let mut members: Vec<_> = chosen.ports.clone();
+        let mut members: Vec<_> = chosen.ports.iter().map(|place| place.port).collect();
         let mut remotes: Vec<_> = chosen.remotes.clone();
         if let Some((index, remote)) = known {
             prop_assume!(if remote { !remotes.is_empty() } else { !members.is_empty() });
@@ -318,7 +321,7 @@ proptest! {
             remotes.clear();
             gateway.receive(UPLINK, &Outer { source, ..Outer::new(family, vni, &frame) }.build())
         } else {
-            let source = *from.1.get(&chosen.ports);
+            let source = from.1.get(&chosen.ports).port;
             members.retain(|port| *port != source);
             gateway.receive(source, &on_access(&frame))
         };

@@ -114,10 +114,13 @@ fn start(config: Config, ring: &Arc<LearnRing>) -> Gateway {
 
 /// Bytes of the heap that a running gateway with such a file has.
 fn running(bridges: u32, flood_list: u32, neighbours: u32, fixed: u32) -> f64 {
-    let text = file(bridges, flood_list, neighbours, fixed);
+    running_with(&file(bridges, flood_list, neighbours, fixed))
+}
+
+fn running_with(text: &str) -> f64 {
     let ring = Arc::default();
     let before = LIVE.get();
-    let gateway = start(parse(&text), &ring);
+    let gateway = start(parse(text), &ring);
     let taken = LIVE.get() - before;
     drop(gateway);
     taken as f64
@@ -147,6 +150,14 @@ fn a_bridge_takes_as_much_as_is_stated() {
     assert_stated("a bridge with one access member and four remote VTEPs", each);
     let with_more = (running(BRIDGES, 68, REMOTES, 0) - bare) / f64::from(BRIDGES);
     assert_stated("each further remote VTEP of a bridge", (with_more - each) / 64.0);
+}
+
+#[test]
+fn a_second_tag_takes_as_much_as_is_stated() {
+    let text = file(BRIDGES, 4, REMOTES, 0);
+    let pairs = text.replace("\nvlan = ", "\nvlan = 4094\ninner_vlan = ");
+    let each = (running_with(&pairs) - running_with(&text)) / f64::from(BRIDGES);
+    assert_stated("the second tag of a bridge's access member", each);
 }
 
 #[test]

@@ -73,7 +73,10 @@ impl ThirdPort {
         let mtu = like.mtu.ok_or("no MTU")?;
         let device = "net_ring0".to_owned();
         config.ports.push(model::Port { name: "third0".to_owned(), device, role: PortRole::Access, ..like });
-        config.bridges.iter_mut().for_each(|bridge| bridge.ports.push(INDEX));
+        for bridge in &mut config.bridges {
+            let like = *bridge.ports.first().ok_or("a bridge without a port")?;
+            bridge.ports.push(model::BridgePort { port: INDEX, ..like });
+        }
         Ok((PortFacts { mac: MacAddr([2, 0, 0, 0, 0, 2]), mtu, receivers: 1 }, feed, sink))
     }
 

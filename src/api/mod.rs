@@ -2,6 +2,7 @@
 
 pub mod fdb;
 pub mod health;
+pub mod kernel;
 mod routes;
 pub mod server;
 mod socket;

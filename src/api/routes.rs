@@ -15,8 +15,8 @@ use tracing::warn;
 
 use super::health::Heartbeats;
 use super::types::{
-    BindingFilter, Bridge, BurstDurations, Count, DEFAULT_PAGE, Drops, EntropyReading, EntryKind, Failure, FdbFilter,
-    Groups, MAX_PAGE, Page, PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Way, Worker,
+    BindingFilter, Bridge, BridgeMember, BurstDurations, Count, DEFAULT_PAGE, Drops, EntropyReading, EntryKind,
+    Failure, FdbFilter, Groups, MAX_PAGE, Page, PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Way, Worker,
 };
 use super::view::GatewayView;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -99,6 +99,7 @@ pub(super) fn control(shared: Arc<Shared>) -> Router {
         .route("/v1/fdb/flush", post(super::fdb::flush))
         .route("/v1/bindings", get(bindings))
         .route("/v1/vteps", get(vteps))
+        .route("/v1/kernel", get(kernel))
         .route("/v1/groups", get(groups))
         .route("/v1/entropy", get(entropy))
         .route("/v1/drops", get(async |State(shared): Shares| ask(shared, |view| Ok(drops(view))).await))
@@ -199,8 +200,9 @@ async fn bridges(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             fdb_entries: view.control().fdb.bridge_entries(bridge.index).get(),
             traffic: totals::bridge(view.workers(), bridge.index),
             vni: bridge.vni,
-            vlan: bridge.vlan,
-            ports: bridge.ports,
+            vlan: common_tag(&bridge.members),
+            ports: bridge.members.iter().map(|member| member.port.clone()).collect(),
+            members: bridge.members,
             remotes: bridge.remotes,
             learning: bridge.learning,
             max_macs: bridge.max_macs,
@@ -208,6 +210,12 @@ async fn bridges(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
         }))
     })
     .await
+}
+
+/// The VLAN of the one tag that all have.
+fn common_tag(members: &[BridgeMember]) -> Option<u16> {
+    let first = members.first()?.only_tag();
+    first.filter(|_| members.iter().all(|member| member.only_tag() == first))
 }
 
 async fn fdb(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
@@ -242,6 +250,15 @@ async fn vteps(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
             path_mtu_seconds: remote.path_mtu_seconds,
         });
         Ok(Vteps { local: view.local_vtep(), remotes })
+    })
+    .await
+}
+
+async fn kernel(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
+    let query: BridgeQuery = parse(&uri)?;
+    ask(shared, move |view| {
+        let matching = view.kernel_bridges().into_iter().filter(|bridge| query.vni.is_none_or(|vni| vni == bridge.vni));
+        Ok(Page::cut(matching, range(query.limit, query.offset)))
     })
     .await
 }

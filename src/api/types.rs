@@ -169,10 +169,12 @@ impl From<PortReading> for Port {
 pub struct Bridge {
     /// The VNI.
     pub vni: u32,
-    /// The VLAN on its access ports; absent for untagged frames.
+    /// The VLAN of the tag that all its access ports have for it; absent for untagged frames, and where they differ.
     pub vlan: Option<u16>,
     /// Its access ports.
     pub ports: Vec<String>,
+    /// Which frames of each of them are its own.
+    pub members: Vec<BridgeMember>,
     /// The remote VTEPs floods are sent to.
     pub remotes: Vec<IpAddr>,
     /// Whether it learns source addresses.
@@ -187,6 +189,41 @@ pub struct Bridge {
     pub traffic: BridgeTotal,
 }
 
+/// A bridge's place on an access port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeMember {
+    /// The port.
+    pub port: String,
+    /// The VLAN, or the outer one of two; absent for untagged frames.
+    pub vlan: Option<u16>,
+    /// The inner VLAN of two tags.
+    pub inner_vlan: Option<u16>,
+    /// Whether the port's untagged frames are the bridge's: where there is a VLAN, it is the native one.
+    pub untagged: bool,
+    /// Whether what would be sent untagged is sent with a priority tag.
+    pub priority_tag: bool,
+}
+
+impl BridgeMember {
+    /// The VLAN of the one tag that frames have here on their way in and out.
+    #[must_use]
+    pub fn only_tag(&self) -> Option<u16> {
+        self.vlan.filter(|_| self.inner_vlan.is_none() && !self.untagged)
+    }
+
+    /// What of the port is the bridge's, in a word.
+    #[must_use]
+    pub fn vlan_text(&self) -> String {
+        match (self.vlan, self.inner_vlan) {
+            (None, _) if self.priority_tag => "priority".to_owned(),
+            (None, _) => "untagged".to_owned(),
+            (Some(vlan), _) if self.untagged => format!("{vlan}+untagged"),
+            (Some(vlan), None) => vlan.to_string(),
+            (Some(outer), Some(inner)) => format!("{outer}.{inner}"),
+        }
+    }
+}
+
 /// Where a station is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -195,8 +232,11 @@ pub enum Place {
     Port {
         /// The port.
         port: String,
-        /// The VLAN on it; absent for untagged frames.
+        /// The VLAN on it, or the outer one of two; absent for what is sent untagged.
         vlan: Option<u16>,
+        /// The inner VLAN of two tags.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inner_vlan: Option<u16>,
     },
     /// Behind a remote VTEP.
     Remote {
@@ -611,7 +651,7 @@ mod tests {
 
     #[test]
     fn a_filter_takes_what_matches_everything_it_says() {
-        let port = entry(100, Place::Port { port: "trunk0".into(), vlan: Some(100) });
+        let port = entry(100, Place::Port { port: "trunk0".into(), vlan: Some(100), inner_vlan: None });
         let remote = entry(100, Place::Remote { remote: [10, 0, 0, 2].into() });
         let filter = |change: fn(&mut FdbFilter)| {
             let mut filter = FdbFilter::default();
@@ -638,9 +678,9 @@ mod tests {
 
     #[test]
     fn an_fdb_entry_is_flat_json_and_comes_back() {
-        for place in
-            [Place::Port { port: "a".into(), vlan: None }, Place::Remote { remote: "2001:db8::2".parse().unwrap() }]
-        {
+        let port = |vlan, inner_vlan| Place::Port { port: "a".into(), vlan, inner_vlan };
+        let remote = Place::Remote { remote: "2001:db8::2".parse().unwrap() };
+        for place in [port(None, None), port(Some(5), None), port(Some(5), Some(6)), remote] {
             let before = entry(1, place);
             let json = serde_json::to_value(&before).unwrap();
             assert_eq!(json["mac"], "02:00:00:00:00:01");

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::fdb::{FdbChange, StationQuery};
+use super::kernel::KernelBridge;
 use super::types::{
-    Binding, BindingFilter, Check, FdbEntry, FdbFilter, GroupMember, LocalVtep, MulticastRouter, NextHop, Page,
-    PageRange,
+    Binding, BindingFilter, BridgeMember, Check, FdbEntry, FdbFilter, GroupMember, LocalVtep, MulticastRouter, NextHop,
+    Page, PageRange,
 };
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
@@ -22,6 +23,9 @@ pub trait GatewayView: MetricsSource {
 
     /// Every remote VTEP that is known, by address, and behind them every group of the underlay with each of its uplinks.
     fn remotes(&self) -> Vec<RemoteState>;
+
+    /// Every bridge that the kernel controls, by VNI.
+    fn kernel_bridges(&self) -> Vec<KernelBridge>;
 
     /// FDB entries that match `filter`. The range's limit is at most [`super::types::MAX_PAGE`].
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry>;
@@ -81,10 +85,8 @@ pub struct BridgeState {
     pub index: BridgeIndex,
     /// The VNI.
     pub vni: u32,
-    /// The VLAN on its access ports; `None` for untagged frames.
-    pub vlan: Option<u16>,
-    /// Its access ports, by name.
-    pub ports: Vec<String>,
+    /// Its places on access ports.
+    pub members: Vec<BridgeMember>,
     /// The remote VTEPs floods are sent to.
     pub remotes: Vec<IpAddr>,
     /// Whether it learns source addresses.

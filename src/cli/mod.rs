@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::client::{Client, ClientError};
 use self::fdb::FdbCommand;
+use crate::api::kernel::KernelBridge;
 use crate::api::types::{
     Binding, Bridge, Check, DEFAULT_PAGE, Drops, EntropyReading, EntryKind, FdbEntry, Groups, MAX_PAGE, Page, Port,
     Reloaded, Version, Vteps, Worker,
@@ -116,6 +117,14 @@ enum Subject {
     },
     /// This gateway and the remote VTEPs: next hops and traffic.
     Vteps {
+        #[command(flatten)]
+        range: Range,
+    },
+    /// Bridges that the kernel controls: their devices there, and what it was told.
+    Kernel {
+        /// Only the bridge with this VNI.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(..=i64::from(Vni::MAX)))]
+        vni: Option<u32>,
         #[command(flatten)]
         range: Range,
     },
@@ -231,6 +240,7 @@ fn show(client: &Client, what: &Subject, json: bool) -> Result<String, ClientErr
         Subject::Fdb { .. } => render::fdb(&client.get::<Page<FdbEntry>>(&path)?, is_filtered(what)),
         Subject::Bindings { .. } => render::bindings(&client.get::<Page<Binding>>(&path)?, is_filtered(what)),
         Subject::Vteps { .. } => render::vteps(&client.get::<Vteps>(&path)?),
+        Subject::Kernel { vni, .. } => render::kernel(&client.get::<Page<KernelBridge>>(&path)?, *vni),
         Subject::Groups { .. } => render::groups(&client.get::<Groups>(&path)?),
         Subject::Entropy { .. } => render::entropy(&client.get::<Page<EntropyReading>>(&path)?),
         Subject::Drops { all } => render::drops(&client.get::<Drops>(&path)?, *all),
@@ -280,6 +290,10 @@ fn path(what: &Subject) -> String {
         Subject::Vteps { range } => {
             query.add_range(range);
             "vteps"
+        }
+        Subject::Kernel { vni, range } => {
+            query.add("vni", *vni).add_range(range);
+            "kernel"
         }
         Subject::Groups { vni, range } => {
             query.add("vni", *vni).add_range(range);

@@ -7,9 +7,10 @@ use super::format::{
     bytes, count, long_duration, or_dash, percent, short_duration, speed, table, utc_time,
 };
 use crate::api::fdb::{Done, FdbChange};
+use crate::api::kernel::KernelBridge;
 use crate::api::types::{
-    Binding, Bridge, Check, Count, Drops, EntropyReading, FdbEntry, Finding, GroupMember, Groups, MulticastRouter,
-    NextHop, Page, Place, Port, RemoteVtep, Role, Version, Vteps, Way, Worker,
+    Binding, Bridge, BridgeMember, Check, Count, Drops, EntropyReading, FdbEntry, Finding, GroupMember, Groups,
+    MulticastRouter, NextHop, Page, Place, Port, RemoteVtep, Role, Version, Vteps, Way, Worker,
 };
 use crate::telemetry::totals::TrafficTotal;
 use crate::telemetry::{StationChange, Verdict};
@@ -101,10 +102,11 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
         Right("TO TUNNEL"),
     ];
     let row = |bridge: &Bridge| {
+        let (vlan, ports) = members(&bridge.members);
         vec![
             bridge.vni.to_string(),
-            bridge.vlan.map_or_else(|| "untagged".to_owned(), |vlan| vlan.to_string()),
-            some_of(&bridge.ports),
+            vlan,
+            some_of(&ports),
             some_of(&bridge.remotes),
             some_of_most(bridge.fdb_entries, bridge.max_macs),
             count(bridge.traffic.access_received.packets),
@@ -114,6 +116,16 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
         ]
     };
     page_table(&columns, page, "bridges", row)
+}
+
+/// The VLAN that all the ports have and the names of the ports; or each port with its own.
+fn members(members: &[BridgeMember]) -> (String, Vec<String>) {
+    let first = members.first().map_or_else(|| "-".to_owned(), BridgeMember::vlan_text);
+    if members.iter().all(|member| member.vlan_text() == first) {
+        return (first, members.iter().map(|member| member.port.clone()).collect());
+    }
+    let each = |member: &BridgeMember| format!("{}:{}", member.port, member.vlan_text());
+    ("by port".to_owned(), members.iter().map(each).collect())
 }
 
 /// How many there are, and of how many at most.
@@ -156,7 +168,9 @@ pub(super) fn history(page: &Page<FdbChange>) -> String {
         let station = change.mac.clone().unwrap_or_else(|| format!("{} entries", count(u64::from(change.entries))));
         let from = match &change.from {
             // A flush of a port is of all its VLANs.
-            Some(Place::Port { port, vlan: None }) if change.change == StationChange::Flushed.name() => port.clone(),
+            Some(Place::Port { port, vlan: None, .. }) if change.change == StationChange::Flushed.name() => {
+                port.clone()
+            }
             from => or_dash(from.as_ref().map(place)),
         };
         let to = or_dash(change.to.as_ref().map(place));
@@ -177,8 +191,9 @@ pub(super) fn done(done: Done, what: &str) -> String {
 
 fn place(place: &Place) -> String {
     match place {
-        Place::Port { port, vlan: Some(vlan) } => format!("{port} vlan {vlan}"),
-        Place::Port { port, vlan: None } => format!("{port} untagged"),
+        Place::Port { port, vlan: Some(vlan), inner_vlan: Some(inner) } => format!("{port} vlan {vlan}.{inner}"),
+        Place::Port { port, vlan: Some(vlan), inner_vlan: None } => format!("{port} vlan {vlan}"),
+        Place::Port { port, vlan: None, .. } => format!("{port} untagged"),
         Place::Remote { remote } => format!("remote {remote}"),
     }
 }
@@ -273,6 +288,44 @@ pub(super) fn vteps(vteps: &Vteps) -> String {
         [first].into_iter().chain(others).collect()
     };
     own + &page_of_rows(&columns, &vteps.remotes, "remote VTEPs", rows)
+}
+
+pub(super) fn kernel(page: &Page<KernelBridge>, vni: Option<u32>) -> String {
+    match (page.total, vni) {
+        (0, Some(vni)) => return format!("The kernel controls no bridge with VNI {vni}.\n"),
+        (0, None) => return "The kernel controls no bridge: none has `control = \"kernel\"`.\n".to_owned(),
+        _ => {}
+    }
+    let columns = [
+        Right("VNI"),
+        Left("DEVICE"),
+        Left("MADE BY"),
+        Left("BRIDGE"),
+        Left("PORT"),
+        Right("PUBLISHED"),
+        Right("ADDRESSES"),
+        Right("REMOTE"),
+        Right("FLOOD LIST"),
+    ];
+    let row = |bridge: &KernelBridge| {
+        let maker = match (&bridge.device, bridge.made) {
+            (None, _) => "-",
+            (Some(_), true) => "vtepd",
+            (Some(_), false) => "other",
+        };
+        vec![
+            bridge.vni.to_string(),
+            or_dash(bridge.device.clone()),
+            maker.to_owned(),
+            or_dash(bridge.bridge.clone()),
+            or_dash(bridge.port.clone()),
+            format!("{} of {}", count(bridge.published_stations as u64), count(bridge.local_stations as u64)),
+            count(bridge.published_addresses as u64),
+            count(bridge.remote_stations as u64),
+            count(bridge.flood_list as u64),
+        ]
+    };
+    page_table(&columns, page, "bridges", row)
 }
 
 pub(super) fn entropy(page: &Page<EntropyReading>) -> String {

@@ -1,4 +1,4 @@
-//! `[[bridge]]`: ranges expanded, and no VNI, VLAN of a port or untagged port in two of them.
+//! `[[bridge]]`: ranges expanded, and no VNI, VLAN of a port, pair of VLANs or untagged port in two of them.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -6,13 +6,18 @@ use std::net::IpAddr;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::addresses::{remote_vtep, underlay_group};
+use super::bridge_ports::{BridgePortDraft, VlanFields, VlanRange};
+use super::clashes::{Clash, Clashes, Taken, UNTAGGED};
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
-use super::model::{Bridge, Control, Fdb, Flooding, PortRole, StormLimits, Tags, UnderlayGroup};
+use super::kernel_devices::{KernelDevices, name_of};
+use super::model::{
+    AccessVlan, Bridge, BridgePort, Control, Fdb, Flooding, PortRole, StormLimits, Tags, UnderlayGroup,
+};
 use super::ports::{Ports, read_storm_limits};
 use super::reader::{Field, Reader};
 use super::schema::{MAX_AGEING_RATIO, MAX_BRIDGES, MAX_FLOOD_ENTRIES, MAX_GROUPS, MAX_UDP_PORTS};
 use super::singles::seconds_or_ever;
-use super::value::{Located, Numbers};
+use super::value::{Located, NameOrTable, Numbers};
 use super::wording::quoted;
 use crate::tables::PortIndex;
 use crate::wire::{VlanId, Vni};
@@ -24,16 +29,18 @@ pub(super) struct BridgeDraft<'t> {
     udp_port: Option<Option<Located<u16>>>,
     group_policy: Option<Option<u16>>,
     accept_group_policies: Option<Option<Vec<Located<u16>>>>,
-    vlan: Field<Numbers>,
-    ports: Option<Located<Vec<Located<Cow<'t, str>>>>>,
+    vlans: VlanFields,
+    ports: Option<Located<Vec<BridgePortDraft<'t>>>>,
     remotes: Vec<Located<IpAddr>>,
     learning: Option<bool>,
     source_check: Option<Option<bool>>,
     tags: Option<Tags>,
     link_local: Option<Located<bool>>,
+    clamp_mss: Option<bool>,
     max_macs: Option<Option<u32>>,
     ageing: Field<u64>,
     control: Option<Located<Cow<'t, str>>>,
+    kernel_device: Option<Option<Located<Cow<'t, str>>>>,
     neighbour_suppression: Option<bool>,
     unknown_unicast: Option<bool>,
     storm: Option<StormLimits>,
@@ -45,8 +52,16 @@ pub(super) struct BridgeDraft<'t> {
 impl<'t> BridgeDraft<'t> {
     pub(super) fn read(reader: &mut Reader<'t>, findings: &mut Findings) -> Self {
         let tags = |tags: Cow<'_, str>| if tags == "carry" { Tags::Carry } else { Tags::Refuse };
+        let vlans = VlanFields::read(reader, findings);
+        vlans.check(findings);
+        let ports = reader.get::<Vec<Located<NameOrTable<'_>>>>("ports", findings).located();
+        let mut read_ports = |ports: Located<Vec<Located<NameOrTable<'t>>>>| Located {
+            value: ports.value.into_iter().map(|port| BridgePortDraft::read(port, findings)).collect(),
+            span: ports.span,
+        };
         Self {
             span: reader.span(),
+            ports: ports.map(&mut read_ports),
             vni: reader.get("vni", findings).located(),
             udp_port: reader.get("udp_port", findings).optional_located(),
             group_policy: reader.get("group_policy", findings).optional(),
@@ -54,16 +69,17 @@ impl<'t> BridgeDraft<'t> {
                 .get::<Vec<Located<u16>>>("accept_group_policies", findings)
                 .checked(|ids| if ids.value.is_empty() { Err(accepts_nothing(ids.span)) } else { Ok(()) }, findings)
                 .optional(),
-            vlan: reader.get("vlan", findings),
-            ports: reader.get("ports", findings).located(),
+            vlans,
             remotes: reader.get("remotes", findings).value().unwrap_or_default(),
             learning: reader.get("learning", findings).value(),
             source_check: reader.get("source_check", findings).optional(),
             tags: reader.get("tags", findings).value().map(tags),
             link_local: reader.get("link_local", findings).located(),
+            clamp_mss: reader.get("clamp_mss", findings).value(),
             max_macs: reader.get("max_macs", findings).optional(),
             ageing: reader.get("ageing", findings),
             control: reader.get("control", findings).located(),
+            kernel_device: reader.get("kernel_device", findings).optional_located(),
             neighbour_suppression: reader.get("neighbour_suppression", findings).value(),
             unknown_unicast: reader.get("unknown_unicast", findings).value().map(|what: Cow<'_, str>| what == "flood"),
             storm: read_storm_limits(reader, findings),
@@ -73,60 +89,36 @@ impl<'t> BridgeDraft<'t> {
         }
     }
 
-    /// Whether its VNI and its VLAN are known and as many; what does not agree is reported.
-    fn ranges_agree(&self, findings: &mut Findings) -> bool {
+    /// Whether its VNI is known and the VLANs of each of its places are as many; what does not agree is reported, of the
+    /// places that have the bridge's VLANs once.
+    fn ranges_agree(&self, places: &[BridgePlace], findings: &mut Findings) -> bool {
         let Some(vni) = self.vni else { return false };
-        let found = match self.vlan {
-            Field::Bad => return false,
-            Field::Absent if vni.value.is_range() => {
-                Diagnostic::error(vni.span, "a range of VNIs needs a range of VLANs of the same length")
-                    .label("`vlan` is missing")
-                    .remedy("a port's untagged frames can be in one bridge only; add `vlan`, or write a single VNI")
+        let mut reported = FirstPlaces::new();
+        let mut agree = true;
+        for place in places {
+            let Some(vlans) = &place.vlans else { return false };
+            let said = vlans.place(vni.span);
+            if reported.earlier(said, said).is_none() {
+                agree &= vlans.agrees(vni, findings);
             }
-            Field::Absent => return true,
-            Field::Given(vlan) if vlan.value.count() == vni.value.count() => return true,
-            Field::Given(vlan) => {
-                let of = |numbers: Numbers, what: &str| match numbers.count() {
-                    1 => format!("1 {what}"),
-                    count => format!("{count} {what}s"),
-                };
-                let last = u64::from(vlan.value.first) + vni.value.count() - 1;
-                let remedy = if last <= 4094 && vni.value.is_range() {
-                    format!("for as many VLANs, write `vlan = \"{}-{last}\"`", vlan.value.first)
-                } else {
-                    "write two ranges of the same length; they are paired in order".to_owned()
-                };
-                Diagnostic::error(vlan.span, "`vni` and `vlan` are ranges of different lengths")
-                    .label(of(vlan.value, "VLAN"))
-                    .related(vni.span, of(vni.value, "VNI"))
-                    .remedy(remedy)
-            }
-        };
-        findings.push(found);
-        false
-    }
-
-    /// The VLANs it has on each of its ports; zero stands for untagged frames.
-    fn vlans(&self) -> std::ops::RangeInclusive<u32> {
-        match self.vlan {
-            Field::Given(vlan) => vlan.value.first..=vlan.value.last,
-            Field::Absent => 0..=0,
-            #[expect(clippy::reversed_empty_ranges, reason = "none are known")]
-            Field::Bad => 1..=0,
         }
+        agree
     }
+}
 
-    /// The place that says that it has a port's VLAN, or the port's untagged frames.
-    fn membership(&self, port: Span) -> Span {
-        if let Field::Given(vlan) = self.vlan { vlan.span } else { port }
-    }
+/// A bridge's place on a port.
+struct BridgePlace {
+    port: Option<PortIndex>,
+    /// Where it is written.
+    span: Span,
+    vlans: Option<VlanRange>,
 }
 
 /// All bridges, and where to find them.
 pub(super) struct Bridges<'t> {
     drafts: Vec<BridgeDraft<'t>>,
-    /// The ports of each draft, with their places; shorter than written if some are wrong.
-    ports: Vec<Vec<Located<PortIndex>>>,
+    /// The places of each draft, one for each of the `ports` that is written, in order.
+    places: Vec<Vec<BridgePlace>>,
     /// The ports of each draft's group.
     group_ports: Vec<Vec<PortIndex>>,
     /// The draft that has a VNI.
@@ -144,9 +136,11 @@ impl<'t> Bridges<'t> {
         sound: bool,
         findings: &mut Findings,
     ) -> Self {
-        let agreeing = drafts.iter().filter(|draft| draft.ranges_agree(findings)).count();
+        let places: Vec<_> = drafts.iter().map(|draft| places_of(draft, ports, findings)).collect();
+        let related = drafts.iter().zip(&places);
+        let agreeing = related.filter(|(draft, places)| draft.ranges_agree(places, findings)).count();
         let mut bridges = Self {
-            ports: drafts.iter().map(|draft| ports_of(draft, ports, findings)).collect(),
+            places,
             group_ports: drafts.iter().map(|draft| group_ports_of(draft, ports, findings)).collect(),
             by_vni: FxHashMap::default(),
             complete: sound && agreeing == drafts.len(),
@@ -158,8 +152,14 @@ impl<'t> Bridges<'t> {
             bridges.complete = false;
         }
         bridges.unique_members(ports, findings);
+        let mut devices = KernelDevices::default();
         for draft in &bridges.drafts {
             check_remotes(draft, own, findings);
+            if let (Some(Some(device)), Some(vni)) = (&draft.kernel_device, draft.vni)
+                && bridges.complete
+            {
+                devices.check(device, vni, draft.control.as_ref(), findings);
+            }
         }
         bridges.check_groups(own, findings);
         bridges
@@ -219,7 +219,7 @@ impl<'t> Bridges<'t> {
                     std::collections::hash_map::Entry::Vacant(entry) => {
                         entry.insert(index);
                     }
-                    std::collections::hash_map::Entry::Occupied(entry) => clashes.add(*entry.get(), number),
+                    std::collections::hash_map::Entry::Occupied(entry) => clashes.add(*entry.get(), (number, 0)),
                 }
             }
             for clash in clashes.0 {
@@ -234,24 +234,25 @@ impl<'t> Bridges<'t> {
         }
     }
 
-    /// No VLAN of a port, nor its untagged frames, in two bridges.
+    /// No VLAN of a port, no pair of VLANs, nor its untagged frames, in two bridges.
     fn unique_members(&self, ports: &Ports<'t>, findings: &mut Findings) {
-        let mut members: FxHashMap<(PortIndex, u32), (usize, Span)> = FxHashMap::default();
-        for (index, (draft, draft_ports)) in self.drafts.iter().zip(&self.ports).enumerate() {
-            for port in draft_ports {
-                let place = draft.membership(port.span);
+        let mut members: FxHashMap<(PortIndex, Taken), (usize, Span)> = FxHashMap::default();
+        for (index, places) in self.places.iter().enumerate() {
+            for place in places {
+                let (Some(port), Some(vlans)) = (place.port, place.vlans) else { continue };
+                let said = vlans.place(place.span);
                 let mut clashes = Clashes::default();
-                for vlan in draft.vlans() {
-                    match members.entry((port.value, vlan)) {
+                for taken in (0..vlans.count()).filter_map(|number| vlans.nth(number)).flat_map(taken_by) {
+                    match members.entry((port, taken)) {
                         std::collections::hash_map::Entry::Vacant(entry) => {
-                            entry.insert((index, place));
+                            entry.insert((index, said));
                         }
-                        std::collections::hash_map::Entry::Occupied(entry) => clashes.add(entry.get().0, vlan),
+                        std::collections::hash_map::Entry::Occupied(entry) => clashes.add(entry.get().0, taken),
                     }
                 }
                 for clash in clashes.0 {
-                    let first = members.get(&(port.value, clash.first)).map_or(place, |(_, first)| *first);
-                    findings.push(two_bridges(&clash, ports.name(port.value), place, first));
+                    let first = members.get(&(port, clash.first)).map_or(said, |(_, first)| *first);
+                    findings.push(two_bridges(&clash, ports.name(port), said, first));
                 }
             }
         }
@@ -278,10 +279,10 @@ impl<'t> Bridges<'t> {
         ports: &Ports<'t>,
         findings: &mut Findings,
     ) {
-        let (Some(draft), Some(members)) = (self.drafts.get(bridge), self.ports.get(bridge)) else { return };
+        let (Some(draft), Some(places)) = (self.drafts.get(bridge), self.places.get(bridge)) else { return };
         let Some(written) = &draft.ports else { return };
-        let all_known = members.len() == written.value.len();
-        if all_known && !members.iter().any(|member| member.value == port.value) {
+        let all_known = places.iter().all(|place| place.port.is_some());
+        if all_known && !places.iter().any(|place| place.port == Some(port.value)) {
             let message = format!("{} is not a port of this entry's bridge", quoted(ports.name(port.value)));
             findings.push(
                 Diagnostic::error(port.span, message)
@@ -356,10 +357,11 @@ impl<'t> Bridges<'t> {
 
     /// Refuses a bridge that tunnels the link-local frames of a port which keeps them: it would get those of others.
     pub(super) fn check_link_local(&self, ports: &Ports<'_>, findings: &mut Findings) {
-        for (draft, members) in self.drafts.iter().zip(&self.ports) {
-            let untagged = matches!(draft.vlan, Field::Absent);
-            let Some(tunnelled) = draft.link_local.filter(|tunnelled| tunnelled.value && untagged) else { continue };
-            let keeper = members.iter().find_map(|port| Some((ports.link_local(port.value)?, port.value)));
+        for (draft, places) in self.drafts.iter().zip(&self.places) {
+            let Some(tunnelled) = draft.link_local.filter(|tunnelled| tunnelled.value) else { continue };
+            let untagged = places.iter().filter(|place| place.vlans.is_some_and(|vlans| vlans.has_untagged()));
+            let mut untagged = untagged.filter_map(|place| place.port);
+            let keeper = untagged.find_map(|port| Some((ports.link_local(port)?, port)));
             if let Some((kept, port)) = keeper {
                 let port = quoted(ports.name(port));
                 findings.push(
@@ -381,26 +383,27 @@ impl<'t> Bridges<'t> {
     /// Those without an ageing time of their own have that of `fdb`.
     pub(super) fn finish(self, fdb: &Fdb) -> Option<Vec<Bridge>> {
         let mut bridges = Vec::new();
-        for ((draft, ports), group_ports) in self.drafts.into_iter().zip(self.ports).zip(self.group_ports) {
+        for ((draft, places), group_ports) in self.drafts.into_iter().zip(self.places).zip(self.group_ports) {
             let vni = draft.vni?.value;
-            let group = draft.group?.map(|group| UnderlayGroup { address: group.value, ports: group_ports });
+            let group = draft.group?.map(|group| Box::new(UnderlayGroup { address: group.value, ports: group_ports }));
             let template = Bridge {
                 vni: Vni::new(vni.first).ok()?,
+                ports: Vec::new(),
                 udp_port: draft.udp_port?.map(|port| port.value),
                 group_policy: draft.group_policy?,
                 accept_group_policies: draft
                     .accept_group_policies?
                     .map(|ids| ids.into_iter().map(|id| id.value).collect()),
-                vlan: None,
-                ports: ports.into_iter().map(|port| port.value).collect(),
                 remotes: draft.remotes.iter().map(|remote| remote.value).collect(),
                 learning: draft.learning?,
                 source_check: draft.source_check?.unwrap_or(group.is_none()),
                 tags: draft.tags?,
                 link_local: draft.link_local?.value,
+                clamp_mss: draft.clamp_mss?,
                 max_macs: draft.max_macs?,
                 ageing: draft.ageing.optional()?.map_or(fdb.ageing, seconds_or_ever),
                 control: if draft.control?.value == "kernel" { Control::Kernel } else { Control::Static },
+                kernel_device: None,
                 neighbour_suppression: draft.neighbour_suppression?,
                 flooding: Flooding {
                     unknown_unicast: draft.unknown_unicast?,
@@ -409,14 +412,13 @@ impl<'t> Bridges<'t> {
                     snooping: draft.snooping?,
                 },
             };
-            let first_vlan = draft.vlan.optional()?.map(|vlan| vlan.first);
-            for (offset, vni) in (vni.first..=vni.last).enumerate() {
-                let vlan = |first: u32| VlanId::new(u16::try_from(first as usize + offset).ok()?).ok();
-                let vlan = match first_vlan {
-                    Some(first) => Some(vlan(first)?),
-                    None => None,
-                };
-                bridges.push(Bridge { vni: Vni::new(vni).ok()?, vlan, ..template.clone() });
+            let device = draft.kernel_device?;
+            for (number, vni) in (0..).zip(vni.first..=vni.last) {
+                let port =
+                    |place: &BridgePlace| Some(BridgePort { port: place.port?, vlan: place.vlans?.nth(number)? });
+                let ports = places.iter().map(port).collect::<Option<_>>()?;
+                let kernel_device = device.as_ref().map(|pattern| name_of(&pattern.value, vni));
+                bridges.push(Bridge { vni: Vni::new(vni).ok()?, ports, kernel_device, ..template.clone() });
             }
         }
         Some(bridges)
@@ -433,7 +435,15 @@ fn by_value(time: &Located<u64>) -> u64 {
     time.value
 }
 
-fn ports_of(draft: &BridgeDraft<'_>, ports: &Ports<'_>, findings: &mut Findings) -> Vec<Located<PortIndex>> {
+/// What a bridge has of a port.
+fn taken_by(vlan: AccessVlan) -> impl Iterator<Item = Taken> {
+    let number = |vlan: VlanId| u32::from(vlan.get());
+    let untagged = vlan.has_untagged().then_some(UNTAGGED);
+    let tagged = vlan.vlan().map(|outer| (number(outer), vlan.inner().map_or(0, number)));
+    untagged.into_iter().chain(tagged)
+}
+
+fn places_of(draft: &BridgeDraft<'_>, ports: &Ports<'_>, findings: &mut Findings) -> Vec<BridgePlace> {
     let Some(written) = &draft.ports else { return Vec::new() };
     if written.value.is_empty() {
         findings.push(
@@ -442,17 +452,24 @@ fn ports_of(draft: &BridgeDraft<'_>, ports: &Ports<'_>, findings: &mut Findings)
                 .remedy("name its access ports, or remove the bridge"),
         );
     }
-    let mut places = FirstPlaces::new();
-    let mut found = Vec::new();
-    for name in &written.value {
-        if let Some(first) = places.earlier(&name.value, name.span) {
-            let message = format!("{} is in this bridge twice", quoted(&name.value));
-            findings.push(twice(message, name.span, first));
-        } else if let Some(value) = ports.find(name, PortRole::Access, "a bridge's port", findings) {
-            found.push(Located { value, span: name.span });
-        }
+    let mut names = FirstPlaces::new();
+    let mut places = Vec::with_capacity(written.value.len());
+    for port in &written.value {
+        let vlans = port.vlans(&draft.vlans, findings);
+        let name = port.name.as_ref();
+        let first = name.and_then(|name| names.earlier(&*name.value, name.span));
+        let found = match (name, first) {
+            (Some(name), Some(first)) => {
+                let message = format!("{} is in this bridge twice", quoted(&name.value));
+                findings.push(twice(message, name.span, first));
+                None
+            }
+            (Some(name), None) => ports.find(name, PortRole::Access, "a bridge's port", findings),
+            (None, _) => None,
+        };
+        places.push(BridgePlace { port: found, span: port.span, vlans });
     }
-    found
+    places
 }
 
 /// The uplinks of a bridge's group: those that are named, else all.
@@ -504,7 +521,7 @@ fn twice(message: String, span: Span, first: Span) -> Diagnostic {
 
 fn two_bridges(clash: &Clash, port: &str, place: Span, first: Span) -> Diagnostic {
     let port = quoted(port);
-    let message = if clash.first == 0 {
+    let message = if clash.first == UNTAGGED {
         format!("untagged frames of port {port} are in two bridges")
     } else {
         format!("{} in two bridges", clash.what("VLAN", &format!(" of port {port}")))
@@ -513,37 +530,6 @@ fn two_bridges(clash: &Clash, port: &str, place: Span, first: Span) -> Diagnosti
         .label("again in this bridge")
         .related(first, "in this bridge first")
         .remedy("a frame belongs to one bridge: choose another VLAN or port, or put both bridges together")
-}
-
-/// Numbers that are already taken by others, those next to each other and by the same one put together.
-#[derive(Default)]
-struct Clashes(Vec<Clash>);
-
-struct Clash {
-    /// Who has them.
-    other: usize,
-    first: u32,
-    last: u32,
-}
-
-impl Clashes {
-    fn add(&mut self, other: usize, number: u32) {
-        match self.0.last_mut() {
-            Some(clash) if clash.other == other && clash.last + 1 == number => clash.last = number,
-            _ => self.0.push(Clash { other, first: number, last: number }),
-        }
-    }
-}
-
-impl Clash {
-    /// The numbers, of what they are, and the verb.
-    fn what(&self, name: &str, of: &str) -> String {
-        if self.first == self.last {
-            format!("{name} {}{of} is", self.first)
-        } else {
-            format!("{name}s {} to {}{of} are", self.first, self.last)
-        }
-    }
 }
 
 /// The different addresses among some.

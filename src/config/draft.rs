@@ -12,6 +12,7 @@ use super::model;
 use super::neighbours::NeighbourDraft;
 use super::plain;
 use super::ports::PortDraft;
+use super::priorities::qos;
 use super::reader::Reader;
 use super::schema::{self, Form, SECTIONS, Section};
 use super::singles::{ApiDraft, DpdkDraft, VtepDraft, WorkersDraft, fdb, stats};
@@ -28,6 +29,7 @@ pub(super) struct Draft<'t> {
     pub(super) ports: Vec<PortDraft<'t>>,
     pub(super) bridges: Vec<BridgeDraft<'t>>,
     pub(super) neighbours: Vec<NeighbourDraft<'t>>,
+    pub(super) qos: Option<model::Qos>,
     pub(super) fdb: Option<model::Fdb>,
     pub(super) static_entries: Vec<StaticDraft<'t>>,
     pub(super) stats: Option<model::Stats>,
@@ -77,6 +79,7 @@ impl<'t> Draft<'t> {
             ports: Vec::new(),
             bridges: Vec::new(),
             neighbours: Vec::new(),
+            qos: None,
             fdb: None,
             static_entries: Vec::new(),
             stats: None,
@@ -118,7 +121,7 @@ impl<'t> Draft<'t> {
         let wrong_form = || {
             let often = match section.form {
                 Form::Single => "once".to_owned(),
-                Form::Repeated => format!("once for each {}", section.name),
+                Form::Repeated | Form::Entry => format!("once for each {}", section.name),
             };
             let message = format!("`{}` is a section that is written {often}", section.name);
             Diagnostic::error(span, message).remedy(format!("write `{}`", section.header()))
@@ -183,6 +186,7 @@ impl<'t> Draft<'t> {
             "port" => self.ports.push(PortDraft::read(reader, findings)),
             "bridge" => self.bridges.push(BridgeDraft::read(reader, findings)),
             "neighbour" => self.neighbours.push(NeighbourDraft::read(reader, findings)),
+            "qos" => keep(&mut self.qos, first, qos(reader, findings)),
             "fdb" => keep(&mut self.fdb, first, fdb(reader, findings)),
             "static" => self.static_entries.push(StaticDraft::read(reader, findings)),
             "stats" => keep(&mut self.stats, first, stats(reader, findings)),

@@ -171,6 +171,7 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
         bridges: bridges.finish(draft.fdb.as_ref()?)?,
         ports: ports.finish()?,
         neighbours: neighbours.finish()?,
+        qos: draft.qos?,
         fdb: draft.fdb?,
         static_entries: StaticEntries::new(static_entries?),
         stats: draft.stats?,

@@ -7,15 +7,19 @@
 //! overlaps found. Where a hole or broken syntax could be the cause of something missing, nothing is said of it.
 
 mod addresses;
+mod bridge_ports;
 mod bridges;
+mod clashes;
 pub mod diagnostic;
 mod document;
 mod draft;
+mod kernel_devices;
 mod load;
 pub mod model;
 mod neighbours;
 mod plain;
 mod ports;
+mod priorities;
 mod reader;
 pub mod reference;
 pub mod schema;

@@ -24,6 +24,8 @@ pub struct Config {
     pub bridges: Vec<Bridge>,
     /// The next hops of remote VTEPs.
     pub neighbours: Vec<Neighbour>,
+    /// Priorities.
+    pub qos: Qos,
     /// The forwarding database's bounds.
     pub fdb: Fdb,
     /// Static FDB entries.
@@ -113,8 +115,45 @@ pub enum UdpChecksum {
 pub enum Dscp {
     /// The inner packet's; 0 for frames that are not IP.
     Inherit,
+    /// By the inner packet's, or 0, as [`Qos::outer_from_dscp`] has it.
+    Map,
+    /// By the priority of the access tag, or 0 without one, as [`Qos::outer_from_pcp`] has it.
+    Pcp,
     /// Always this code point, 0 to 63.
     Fixed(u8),
+}
+
+/// `[qos]`: priorities of tags (PCP, 0 to 7; IEEE 802.1Q, 6.9.4) and of IP headers (DSCP, 0 to 63; RFC 2474), and how one
+/// is made of another. Each map has a value for every priority.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Qos {
+    /// The outer DSCP by the inner one, for [`Dscp::Map`]; the same one where nothing is said.
+    pub outer_from_dscp: [u8; 64],
+    /// The outer DSCP by the PCP, for [`Dscp::Pcp`]; the class selector of that number where nothing is said.
+    pub outer_from_pcp: [u8; 8],
+    /// The PCP of what is sent on access ports is made of the outer DSCP, or kept where there was none (default false:
+    /// it is 0).
+    pub carry_pcp: bool,
+    /// The PCP by the outer DSCP; its upper three bits, which are the class, where nothing is said.
+    pub pcp_from_outer: [u8; 64],
+    /// The inner DSCP is made of the outer one (default false: it stays as it is; RFC 2983, 3.1).
+    pub rewrite_dscp: bool,
+    /// The inner DSCP by the outer one; the same one where nothing is said.
+    pub dscp_from_outer: [u8; 64],
+}
+
+impl Default for Qos {
+    fn default() -> Self {
+        let every = std::array::from_fn(|dscp| dscp as u8);
+        Self {
+            outer_from_dscp: every,
+            outer_from_pcp: std::array::from_fn(|pcp| (pcp << 3) as u8),
+            carry_pcp: false,
+            pcp_from_outer: every.map(|dscp| dscp >> 3),
+            rewrite_dscp: false,
+            dscp_from_outer: every,
+        }
+    }
 }
 
 /// `[dpdk]`.
@@ -165,6 +204,8 @@ pub struct Port {
     pub mtu: Option<u16>,
     /// Descriptors of each receive and transmit queue (default 1024).
     pub descriptors: u16,
+    /// The EtherType of the tags that name an access port's VLANs, 0x8100 (the default) or 0x88a8: of two, the outer one.
+    pub tpid: u16,
     /// The most MAC addresses learned behind an access port, in all its bridges together; no bound where absent.
     pub max_macs: Option<u32>,
     /// The name of the port's interface in the kernel, where it has one; the port's name where absent.
@@ -186,7 +227,7 @@ impl Port {
     /// True where both ask for the same port of DPDK's, so that one need not be closed for the other.
     #[must_use]
     pub fn opens_as(&self, other: &Self) -> bool {
-        *self == Self { max_macs: self.max_macs, storm: self.storm, ..other.clone() }
+        *self == Self { max_macs: self.max_macs, storm: self.storm, tpid: self.tpid, ..other.clone() }
     }
 }
 
@@ -219,10 +260,8 @@ pub struct Bridge {
     pub group_policy: Option<u16>,
     /// The group policy IDs of what it takes from remote VTEPs; any, or none, where absent.
     pub accept_group_policies: Option<Vec<u16>>,
-    /// The VLAN on each of its access ports; `None` for untagged frames.
-    pub vlan: Option<VlanId>,
-    /// The access ports. No port has one VLAN in two bridges.
-    pub ports: Vec<PortIndex>,
+    /// Its places on access ports, no port twice. No port has frames of one kind in two bridges.
+    pub ports: Vec<BridgePort>,
     /// The remote VTEPs that a flood is sent to, without repeats, of the underlay's address family.
     pub remotes: Vec<IpAddr>,
     /// Learn source addresses (default true).
@@ -233,12 +272,16 @@ pub struct Bridge {
     pub tags: Tags,
     /// Forward frames to reserved link-local group addresses (default false).
     pub link_local: bool,
+    /// Lower the maximum segment size of TCP connections to what the tunnel takes (default false).
+    pub clamp_mss: bool,
     /// The most MAC addresses learned; no bound where absent.
     pub max_macs: Option<u32>,
     /// How long a learned address that is not heard of is kept ([`Fdb::ageing`] where absent); `None` is for ever.
     pub ageing: Option<Duration>,
     /// Who says where its remote stations are (default [`Control::Static`]).
     pub control: Control,
+    /// The name of the kernel's vxlan device that it adopts; where absent, the one with its VNI, or one that is made.
+    pub kernel_device: Option<Box<str>>,
     /// Whether and where to its floods go.
     pub flooding: Flooding,
     /// Answer address resolution in the place of stations whose address is known (default false; RFC 9161).
@@ -253,7 +296,7 @@ pub struct Flooding {
     /// How much of what is flooded may come in, by all ports together (default no limit).
     pub storm: StormLimits,
     /// The underlay's multicast group that floods go to, besides `remotes` (default none).
-    pub group: Option<UnderlayGroup>,
+    pub group: Option<Box<UnderlayGroup>>,
     /// Multicast goes to who has asked for it by IGMP or MLD (default false).
     pub snooping: bool,
 }
@@ -321,6 +364,59 @@ impl Bridge {
     #[must_use]
     pub fn learns_bindings(&self) -> bool {
         self.learning && (self.neighbour_suppression || self.control == Control::Kernel)
+    }
+}
+
+/// A bridge's place on an access port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BridgePort {
+    /// The port.
+    pub port: PortIndex,
+    /// Which of its frames are the bridge's.
+    pub vlan: AccessVlan,
+}
+
+/// Which frames of an access port are a bridge's, and what those have that it sends there (IEEE 802.1Q, 6.9). Tags come
+/// off on the way in and are put on on the way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AccessVlan {
+    /// Untagged and priority-tagged ones; sent untagged.
+    Untagged,
+    /// Untagged and priority-tagged ones; sent with a priority tag.
+    PriorityTagged,
+    /// Those of a VLAN, and the untagged and priority-tagged ones; sent untagged.
+    Native(VlanId),
+    /// Those of a VLAN; sent with its tag, of the port's EtherType.
+    Tagged(VlanId),
+    /// Those with two tags: sent with both (IEEE 802.1ad).
+    QinQ {
+        /// The outer VLAN, in a tag of the port's EtherType.
+        outer: VlanId,
+        /// The VLAN in the 0x8100 tag behind it.
+        inner: VlanId,
+    },
+}
+
+impl AccessVlan {
+    /// The VLAN, or the outer one of two.
+    #[must_use]
+    pub const fn vlan(self) -> Option<VlanId> {
+        match self {
+            Self::Untagged | Self::PriorityTagged => None,
+            Self::Native(vlan) | Self::Tagged(vlan) | Self::QinQ { outer: vlan, .. } => Some(vlan),
+        }
+    }
+
+    /// The inner VLAN of two.
+    #[must_use]
+    pub const fn inner(self) -> Option<VlanId> {
+        if let Self::QinQ { inner, .. } = self { Some(inner) } else { None }
+    }
+
+    /// True where a port's untagged frames are the bridge's.
+    #[must_use]
+    pub const fn has_untagged(self) -> bool {
+        matches!(self, Self::Untagged | Self::PriorityTagged | Self::Native(_))
     }
 }
 

@@ -13,6 +13,7 @@ use super::value::Located;
 use super::wording::{listed, most_alike, quoted};
 use crate::tables::PortIndex;
 use crate::wire::MacAddr;
+use crate::wire::ethernet::{ETHERTYPE_QINQ, ETHERTYPE_VLAN};
 
 /// A `[[port]]` by itself.
 pub(super) struct PortDraft<'t> {
@@ -23,6 +24,7 @@ pub(super) struct PortDraft<'t> {
     mac: Option<Option<MacAddr>>,
     mtu: Option<Option<u16>>,
     descriptors: Option<u16>,
+    tpid: Option<Located<u16>>,
     kernel_interface: Option<Option<Located<Cow<'t, str>>>>,
     max_macs: Option<Option<Located<u32>>>,
     storm: Option<StormLimits>,
@@ -35,6 +37,10 @@ impl<'t> PortDraft<'t> {
             let value = if role.value == "uplink" { PortRole::Uplink } else { PortRole::Access };
             Located { value, span: role.span }
         };
+        let tpid = |tpid: Located<Cow<'_, str>>| {
+            let value = if tpid.value == "0x88a8" { ETHERTYPE_QINQ } else { ETHERTYPE_VLAN };
+            Located { value, span: tpid.span }
+        };
         Self {
             span: reader.span(),
             name: reader.get("name", findings).checked(is_a_name, findings).located(),
@@ -43,6 +49,7 @@ impl<'t> PortDraft<'t> {
             mac: reader.get("mac", findings).checked(|mac| is_a_station(mac, "a port"), findings).optional(),
             mtu: reader.get("mtu", findings).optional(),
             descriptors: reader.get("descriptors", findings).value(),
+            tpid: reader.get("tpid", findings).located().map(tpid),
             kernel_interface: reader
                 .get("kernel_interface", findings)
                 .checked(is_an_interface, findings)
@@ -61,6 +68,7 @@ impl<'t> PortDraft<'t> {
             mac: self.mac?,
             mtu: self.mtu?,
             descriptors: self.descriptors?,
+            tpid: self.tpid?.value,
             kernel_interface: self.kernel_interface?.map(|name| name.value.into_owned()),
             max_macs: self.max_macs?.map(|limit| limit.value),
             storm: self.storm?,
@@ -113,6 +121,13 @@ fn is_an_interface(name: &Located<Cow<'_, str>>) -> Result<(), Diagnostic> {
     Err(Diagnostic::error(name.span, "`kernel_interface` is not a name for an interface")
         .label("not such a name")
         .remedy("use up to 15 letters, digits, `_`, `-` and `.`"))
+}
+
+fn tpid_of_uplink(tpid: Span, role: Span) -> Diagnostic {
+    Diagnostic::error(tpid, "an uplink has no VLANs, and so no kind of tag")
+        .label("for access ports only")
+        .related(role, "its role")
+        .remedy("remove `tpid`")
 }
 
 fn interface_of_access_port(interface: Span, role: Span) -> Diagnostic {
@@ -216,6 +231,10 @@ impl<'t> Ports<'t> {
                 if let Some(role) = role.filter(|_| matches!(draft.link_local, Some(None)) || draft.drops()) {
                     findings.push(interface_of_access_port(interface.span, role.span));
                 }
+            }
+            let tpid = draft.tpid.filter(|tpid| tpid.value != ETHERTYPE_VLAN);
+            if let (Some(tpid), Some(role)) = (tpid, draft.role.filter(|role| role.value == PortRole::Uplink)) {
+                findings.push(tpid_of_uplink(tpid.span, role.span));
             }
             if let (Some(Some(limit)), Some(role)) = (draft.max_macs, draft.role)
                 && role.value == PortRole::Uplink

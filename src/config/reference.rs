@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::schema::{Absent, Form, Key, SECTIONS, Section};
+use super::schema::{Absent, Form, Key, SECTIONS, Section, entries_of};
 
 const INTRODUCTION: &str = "\
 # The config file
@@ -34,15 +34,22 @@ fn write_section(page: &mut String, section: &Section) {
         (Form::Single, false) => "Optional.",
         (Form::Repeated, true) => "Required, once or more.",
         (Form::Repeated, false) => "Optional, as often as needed.",
+        (Form::Entry, _) => "An entry with its name alone has none of the other keys.",
     };
     let (header, doc, example) = (section.header(), section.doc, section.example);
+    let level = if section.form == Form::Entry { "###" } else { "##" };
     // Writing to a String does not fail.
-    let _ = write!(page, "\n## `{header}`\n\n{doc} {often}\n\n");
+    let _ = write!(page, "\n{level} `{header}`\n\n{doc} {often}\n\n");
     page.push_str("| key | value | without it | meaning |\n|---|---|---|---|\n");
     for key in section.keys {
         let _ = writeln!(page, "| `{}` | {} | {} | {} |", key.name, key.kind, absent(key), key.doc);
     }
-    let _ = write!(page, "\n```toml\n{example}```\n");
+    if let Some(entries) = entries_of(section) {
+        write_section(page, entries);
+    }
+    if !example.is_empty() {
+        let _ = write!(page, "\n```toml\n{example}```\n");
+    }
 }
 
 fn absent(key: &Key) -> String {

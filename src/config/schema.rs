@@ -5,7 +5,7 @@ use std::fmt;
 
 mod sections;
 
-pub use sections::{API, BRIDGE, DPDK, FDB, NEIGHBOUR, PORT, STATIC, STATS, VTEP, WORKERS};
+pub use sections::{API, BRIDGE, BRIDGE_PORT, DPDK, FDB, NEIGHBOUR, PORT, QOS, STATIC, STATS, VTEP, WORKERS};
 
 /// The most ports.
 pub const MAX_PORTS: usize = 64;
@@ -54,6 +54,8 @@ pub enum Form {
     Single,
     /// Once per thing: `[[name]]`.
     Repeated,
+    /// As an entry of a list: `{ key = value }`.
+    Entry,
 }
 
 /// A key of a section.
@@ -90,16 +92,60 @@ pub enum Kind {
     MacAddress,
     /// An IP address and a TCP port.
     SocketAddress,
-    /// `"inherit"`, a code point from 0 to 63, or the name of one.
+    /// `"inherit"`, `"map"`, `"pcp"`, a code point from 0 to 63, or the name of one.
     Dscp,
+    /// A table from priorities of one kind to those of another.
+    PriorityMap(Priority, Priority),
     /// Packets or bits a second, as in `"1000 pps"` or `"10 Mbit/s"`.
     Rate,
     /// A list of up to so many texts of up to so many bytes.
     Texts(usize, usize),
+    /// A text of up to so many bytes, or a table that has it among its keys.
+    NameOrTable(usize),
+    /// A list of up to so many of them.
+    NamesOrTables(usize, usize),
     /// A list of up to so many IP addresses.
     IpAddresses(usize),
     /// A list of up to so many whole numbers up to a bound.
     Integers(usize, u64),
+}
+
+/// A kind of priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// That of a VLAN tag (IEEE 802.1Q, 6.9.4).
+    Pcp,
+    /// That of an IP header (RFC 2474).
+    Dscp,
+}
+
+impl Priority {
+    /// The last of its numbers, of which the first is 0.
+    #[must_use]
+    pub const fn last(self) -> u8 {
+        match self {
+            Self::Pcp => 7,
+            Self::Dscp => 63,
+        }
+    }
+
+    /// How its values are written.
+    #[must_use]
+    pub const fn values(self) -> &'static str {
+        match self {
+            Self::Pcp => "a number from 0 to 7",
+            Self::Dscp => "a number from 0 to 63, or a name as in \"EF\" or \"AF11\"",
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Pcp => "PCP",
+            Self::Dscp => "DSCP",
+        })
+    }
 }
 
 /// What it means that a key is absent.
@@ -153,9 +199,16 @@ impl fmt::Display for Kind {
             Self::IpAddress => out.write_str("an IPv4 or IPv6 address"),
             Self::MacAddress => out.write_str("a MAC address"),
             Self::SocketAddress => out.write_str("an IP address and a TCP port"),
-            Self::Dscp => out.write_str("\"inherit\", a code point from 0 to 63, or its name as in \"EF\" or \"AF11\""),
+            Self::Dscp => out.write_str(
+                "\"inherit\", \"map\", \"pcp\", a code point from 0 to 63, or its name as in \"EF\" or \"AF11\"",
+            ),
+            Self::PriorityMap(from, to) => write!(out, "a table from {from} to {to}"),
             Self::Rate => out.write_str("a rate in packets or bits a second, as in \"1000 pps\" or \"10 Mbit/s\""),
             Self::Texts(most, longest) => write!(out, "a list of up to {most} strings of 1 to {longest} characters"),
+            Self::NameOrTable(longest) => write!(out, "a string of 1 to {longest} characters, or a table of keys"),
+            Self::NamesOrTables(most, longest) => {
+                write!(out, "a list of up to {most} strings of 1 to {longest} characters or tables of keys")
+            }
             Self::IpAddresses(most) => write!(out, "a list of up to {most} IPv4 or IPv6 addresses"),
             Self::Integers(most, largest) => {
                 write!(out, "a list of up to {most} numbers from 0 to {largest}")
@@ -171,6 +224,7 @@ impl Section {
         match self.form {
             Form::Single => format!("[{}]", self.name),
             Form::Repeated => format!("[[{}]]", self.name),
+            Form::Entry => self.name.to_owned(),
         }
     }
 
@@ -195,5 +249,12 @@ pub fn section(name: &str) -> Option<&'static Section> {
     SECTIONS.iter().copied().find(|section| section.name == name)
 }
 
+/// What may stand in the tables that a section's lists have as entries.
+#[must_use]
+pub fn entries_of(section: &Section) -> Option<&'static Section> {
+    (section.name == BRIDGE.name).then_some(&BRIDGE_PORT)
+}
+
 /// All sections, in the order of the reference page.
-pub const SECTIONS: &[&Section] = &[&VTEP, &DPDK, &WORKERS, &PORT, &BRIDGE, &NEIGHBOUR, &FDB, &STATIC, &STATS, &API];
+pub const SECTIONS: &[&Section] =
+    &[&VTEP, &DPDK, &WORKERS, &PORT, &BRIDGE, &NEIGHBOUR, &QOS, &FDB, &STATIC, &STATS, &API];

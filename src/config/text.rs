@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write};
 
 use super::model::{
-    Bridge, Config, Control, Dscp, Idle, LinkLocal, Neighbour, Port, PortRole, StaticEntry, StaticPlace, StormLimits,
-    Tags, UdpChecksum, Underlay,
+    AccessVlan, Bridge, BridgePort, Config, Control, Dscp, Idle, LinkLocal, Neighbour, Port, PortRole, Qos,
+    StaticEntry, StaticPlace, StormLimits, Tags, UdpChecksum, Underlay,
 };
 use crate::tables::PortIndex;
 
@@ -48,6 +48,8 @@ impl Config {
         }
         match self.vtep.dscp {
             Dscp::Inherit => file.quoted("dscp", "inherit"),
+            Dscp::Map => file.quoted("dscp", "map"),
+            Dscp::Pcp => file.quoted("dscp", "pcp"),
             Dscp::Fixed(dscp) => file.plain("dscp", dscp),
         }
         file.plain("ttl", self.vtep.ttl);
@@ -71,6 +73,7 @@ impl Config {
             Idle::Adaptive => "adaptive",
         };
         file.quoted("idle", idle);
+        write_qos(file, &self.qos);
         file.section("[fdb]");
         file.plain("max_entries", self.fdb.max_entries);
         file.plain("ageing", self.fdb.ageing.map_or(0, |ageing| ageing.as_secs()));
@@ -99,10 +102,15 @@ impl Config {
         if let Some(ids) = &bridge.accept_group_policies {
             file.list("accept_group_policies", ids.iter().map(u16::to_string));
         }
-        if let Some(vlan) = bridge.vlan {
+        let vlan = common_vlan(&bridge.ports);
+        if let Some(AccessVlan::Tagged(vlan)) = vlan {
             file.plain("vlan", vlan);
         }
-        file.list("ports", bridge.ports.iter().map(|port| quote(self.port_name(*port))));
+        let port = |place: &BridgePort| {
+            let name = quote(self.port_name(place.port));
+            if vlan.is_some() { name } else { bridge_port(&name, place.vlan) }
+        };
+        file.list("ports", bridge.ports.iter().map(port));
         file.list("remotes", bridge.remotes.iter().map(|remote| quote(&remote.to_string())));
         file.plain("learning", bridge.learning);
         file.plain("source_check", bridge.source_check);
@@ -116,11 +124,15 @@ impl Config {
         };
         file.quoted("tags", tags);
         file.plain("link_local", bridge.link_local);
+        file.plain("clamp_mss", bridge.clamp_mss);
         let control = match bridge.control {
             Control::Static => "static",
             Control::Kernel => "kernel",
         };
         file.quoted("control", control);
+        if let Some(device) = &bridge.kernel_device {
+            file.quoted("kernel_device", device);
+        }
         file.plain("neighbour_suppression", bridge.neighbour_suppression);
         if let Some(max_macs) = bridge.max_macs {
             file.plain("max_macs", max_macs);
@@ -156,6 +168,35 @@ impl Config {
     }
 }
 
+fn write_qos(file: &mut File, qos: &Qos) {
+    let usual = Qos::default();
+    file.section("[qos]");
+    file.map("outer_from_dscp", &qos.outer_from_dscp, &usual.outer_from_dscp);
+    file.map("outer_from_pcp", &qos.outer_from_pcp, &usual.outer_from_pcp);
+    file.quoted("access_pcp", if qos.carry_pcp { "map" } else { "zero" });
+    file.map("pcp_from_outer", &qos.pcp_from_outer, &usual.pcp_from_outer);
+    file.quoted("inner_dscp", if qos.rewrite_dscp { "map" } else { "keep" });
+    file.map("dscp_from_outer", &qos.dscp_from_outer, &usual.dscp_from_outer);
+}
+
+/// What all the ports have, where the names of the ports and perhaps a VLAN of the bridge say that.
+fn common_vlan(ports: &[BridgePort]) -> Option<AccessVlan> {
+    let first = ports.first().map_or(AccessVlan::Untagged, |place| place.vlan);
+    let is_plain = matches!(first, AccessVlan::Untagged | AccessVlan::Tagged(_));
+    (is_plain && ports.iter().all(|place| place.vlan == first)).then_some(first)
+}
+
+/// A port in a bridge that says itself what it has; `name` is in quotes.
+fn bridge_port(name: &str, vlan: AccessVlan) -> String {
+    match vlan {
+        AccessVlan::Untagged => format!("{{ port = {name}, untagged = true }}"),
+        AccessVlan::PriorityTagged => format!("{{ port = {name}, untagged = true, priority_tag = true }}"),
+        AccessVlan::Native(vlan) => format!("{{ port = {name}, vlan = {vlan}, native = true }}"),
+        AccessVlan::Tagged(vlan) => format!("{{ port = {name}, vlan = {vlan} }}"),
+        AccessVlan::QinQ { outer, inner } => format!("{{ port = {name}, vlan = {outer}, inner_vlan = {inner} }}"),
+    }
+}
+
 fn write_port(file: &mut File, port: &Port) {
     file.section("[[port]]");
     file.quoted("name", &port.name);
@@ -172,6 +213,9 @@ fn write_port(file: &mut File, port: &Port) {
         file.plain("mtu", mtu);
     }
     file.plain("descriptors", port.descriptors);
+    if port.role == PortRole::Access {
+        file.quoted("tpid", format_args!("{:#06x}", port.tpid));
+    }
     if let Some(interface) = &port.kernel_interface {
         file.quoted("kernel_interface", interface);
     }
@@ -219,6 +263,15 @@ impl File {
 
     fn quoted(&mut self, key: &str, value: impl Display) {
         self.line(format_args!("{key} = {}", quote(&value.to_string())));
+    }
+
+    /// What of a map is not as usual.
+    fn map(&mut self, key: &str, map: &[u8], usual: &[u8]) {
+        let differing = (0..).zip(map.iter().zip(usual)).filter(|(_, (to, usual))| to != usual);
+        let entries: Vec<String> = differing.map(|(from, (to, _)): (u8, _)| format!("{from} = {to}")).collect();
+        if !entries.is_empty() {
+            self.line(format_args!("{key} = {{ {} }}", entries.join(", ")));
+        }
     }
 
     fn list(&mut self, key: &str, items: impl Iterator<Item = String>) {
@@ -299,7 +352,9 @@ mod tests {
         max_macs = 7
         ageing = 70
         link_local = true
+        clamp_mss = true
         control = "kernel"
+        kernel_device = "vx{vni}"
         neighbour_suppression = true
         [[bridge]]
         vni = 5
@@ -315,10 +370,47 @@ mod tests {
         unknown_unicast = "drop"
         multicast_limit = "2500 kbit/s"
         unknown_unicast_limit = "1 Gbit/s"
+        [[port]]
+        name = "metro0"
+        device = "net_tap5,iface=ac4"
+        role = "access"
+        tpid = "0x88a8"
+        [[bridge]]
+        vni = "200-203"
+        vlan = 20
+        inner_vlan = "1-4"
+        ports = ["metro0", { port = "trunk0", vlan = "21-24" }]
+        [[bridge]]
+        vni = 6
+        vlan = 30
+        ports = ["trunk0", { port = "metro0", native = true }]
+        [[port]]
+        name = "server0"
+        device = "net_tap3,iface=ac2"
+        role = "access"
+        [[bridge]]
+        vni = 7
+        vlan = 40
+        ports = ["metro0", { port = "server0", priority_tag = true, untagged = true }]
+        [[port]]
+        name = "server1"
+        device = "net_tap4,iface=ac3"
+        role = "access"
+        [[bridge]]
+        vni = 8
+        vlan = 50
+        ports = ["metro0", { port = "server1", untagged = true }]
         [[neighbour]]
         address = "fd00::2"
         mac = "02:00:00:00:00:02"
         port = "uplink0"
+        [qos]
+        outer_from_dscp = { EF = 40, "0" = "LE" }
+        outer_from_pcp = { 5 = "EF" }
+        access_pcp = "map"
+        pcp_from_outer = { EF = 6 }
+        inner_dscp = "map"
+        dscp_from_outer = { 40 = "EF" }
         [fdb]
         max_entries = 1000
         ageing = 0

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use toml::Spanned;
-use toml::de::{DeInteger, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Findings, Span};
 use super::document::place;
 use super::model::{Dscp, Rate};
+use super::priorities::{PriorityMap, code_point, priority_map};
 use super::schema::{Default, Key, Kind};
 use super::wording::most_alike;
 use crate::wire::MacAddr;
@@ -51,7 +52,17 @@ pub(super) enum Value<'t> {
     SocketAddress(SocketAddr),
     Dscp(Dscp),
     Rate(Rate),
+    PriorityMap(PriorityMap),
+    /// The keys of an inline table, and where their places count from.
+    Table(DeTable<'t>, u32),
     List(Vec<Located<Value<'t>>>),
+}
+
+/// A name, or an inline table of keys, one of which is the name; with where the places in it count from.
+#[derive(Clone, Debug)]
+pub(super) enum NameOrTable<'t> {
+    Name(Cow<'t, str>),
+    Table(DeTable<'t>, u32),
 }
 
 /// What a value can be taken as. `None` is a key read as something else than the schema says it is.
@@ -75,8 +86,18 @@ macro_rules! from_value {
 from_value!(
     Boolean => bool, Integer => u8, Integer => u16, Integer => u32, Integer => u64, Integer => usize,
     Numbers => Numbers, Text => Cow<'t, str>, IpAddress => IpAddr, MacAddress => MacAddr,
-    SocketAddress => SocketAddr, Dscp => Dscp, Rate => Rate
+    SocketAddress => SocketAddr, Dscp => Dscp, PriorityMap => PriorityMap, Rate => Rate
 );
+
+impl<'t> FromValue<'t> for NameOrTable<'t> {
+    fn from_value(value: Value<'t>) -> Option<Self> {
+        match value {
+            Value::Text(name) => Some(Self::Name(name)),
+            Value::Table(table, base) => Some(Self::Table(table, base)),
+            _ => None,
+        }
+    }
+}
 
 impl<'t, T: FromValue<'t>> FromValue<'t> for Vec<Located<T>> {
     fn from_value(value: Value<'t>) -> Option<Self> {
@@ -105,8 +126,15 @@ pub(super) fn convert<'t>(
 ) -> Option<Located<Value<'t>>> {
     let (most, element) = match key.kind {
         Kind::Texts(most, longest) => (most, Kind::Text(longest)),
+        Kind::NamesOrTables(most, longest) => (most, Kind::NameOrTable(longest)),
         Kind::IpAddresses(most) => (most, Kind::IpAddress),
         Kind::Integers(most, largest) => (most, Kind::Integer(0, largest)),
+        Kind::PriorityMap(from, to) if matches!(value.get_ref(), DeValue::Table(_)) => {
+            let span = place(base, value.span());
+            let DeValue::Table(entries) = value.into_inner() else { return None };
+            let map = priority_map(key, (from, to), entries, base, findings)?;
+            return Some(Located { value: Value::PriorityMap(map), span });
+        }
         kind => return convert_one(key, kind, value, base, findings),
     };
     let span = place(base, value.span());
@@ -144,6 +172,7 @@ fn convert_one<'t>(
         DeValue::Boolean(value) if kind == Kind::Boolean => Ok(Value::Boolean(value)),
         DeValue::Integer(value) => from_integer(kind, &value),
         DeValue::String(text) => from_text(kind, text),
+        DeValue::Table(keys) if matches!(kind, Kind::NameOrTable(_)) => Ok(Value::Table(keys, base)),
         other => Err(Misfit::of_type(&other)),
     };
     match converted {
@@ -157,7 +186,7 @@ fn convert_one<'t>(
 }
 
 fn must_be(key: &Key, kind: Kind) -> String {
-    let list = matches!(key.kind, Kind::Texts(..) | Kind::IpAddresses(_) | Kind::Integers(..)) && kind != key.kind;
+    let list = kind != key.kind;
     if list { format!("what `{}` lists must be {kind}", key.name) } else { format!("`{}` must be {kind}", key.name) }
 }
 
@@ -203,7 +232,12 @@ pub(super) fn from_number<'t>(kind: Kind, number: Option<u64>) -> Result<Value<'
     let (least, most) = match kind {
         Kind::Integer(least, most) | Kind::Numbers(least, most) => (least, most),
         Kind::Dscp => (0, 63),
-        Kind::Text(_) | Kind::Choice(_) | Kind::IpAddress | Kind::MacAddress | Kind::SocketAddress => {
+        Kind::Text(_)
+        | Kind::NameOrTable(_)
+        | Kind::Choice(_)
+        | Kind::IpAddress
+        | Kind::MacAddress
+        | Kind::SocketAddress => {
             return Err(Misfit::new("this is a number").remedy("write it in quotes"));
         }
         Kind::Rate => return Err(Misfit::new("this is a number without a unit")),
@@ -223,7 +257,7 @@ pub(super) fn from_number<'t>(kind: Kind, number: Option<u64>) -> Result<Value<'
 /// Takes a text as what a kind says.
 pub(super) fn from_text(kind: Kind, text: Cow<'_, str>) -> Result<Value<'_>, Misfit> {
     match kind {
-        Kind::Text(most) => text_of(most, text),
+        Kind::Text(most) | Kind::NameOrTable(most) => text_of(most, text),
         Kind::Choice(choices) if choices.contains(&&*text) => Ok(Value::Text(text)),
         Kind::Choice(choices) => {
             let misfit = Misfit::new("none of these");
@@ -241,15 +275,19 @@ pub(super) fn from_text(kind: Kind, text: Cow<'_, str>) -> Result<Value<'_>, Mis
             Misfit::new("not an address with a port")
                 .remedy("write it as in `127.0.0.1:9478`, or as in `[::1]:9478` for IPv6")
         }),
-        Kind::Dscp => code_point(&text).map(Value::Dscp).ok_or_else(|| Misfit::new("no code point of this name")),
+        Kind::Dscp => dscp(&text).map(Value::Dscp).ok_or_else(|| Misfit::new("no code point of this name")),
         Kind::Numbers(least, most) => numbers(least, most, &text).map(Value::Numbers),
         Kind::Rate => rate(&text).map(Value::Rate),
         Kind::Boolean | Kind::Integer(..) if is_bare_value(&text) => {
             Err(Misfit::new("this is a string").remedy(format!("write it without the quotes: `{text}`")))
         }
-        Kind::Boolean | Kind::Integer(..) | Kind::Texts(..) | Kind::IpAddresses(_) | Kind::Integers(..) => {
-            Err(Misfit::new("this is a string"))
-        }
+        Kind::Boolean
+        | Kind::Integer(..)
+        | Kind::Texts(..)
+        | Kind::NamesOrTables(..)
+        | Kind::PriorityMap(..)
+        | Kind::IpAddresses(_)
+        | Kind::Integers(..) => Err(Misfit::new("this is a string")),
     }
 }
 
@@ -291,23 +329,13 @@ fn ip_address(text: &str) -> Result<IpAddr, Misfit> {
     })
 }
 
-/// The code points that have names: class selectors (RFC 2474), assured (RFC 2597) and expedited forwarding (RFC 3246),
-/// the default and lower effort (RFC 8622).
-fn code_point(name: &str) -> Option<Dscp> {
-    let digit = |byte: u8| if byte.is_ascii_digit() { Some(byte - b'0') } else { None };
-    Some(match name.as_bytes() {
-        b"inherit" => Dscp::Inherit,
-        b"DF" => Dscp::Fixed(0),
-        b"LE" => Dscp::Fixed(1),
-        b"EF" => Dscp::Fixed(46),
-        [b'C', b'S', class] => Dscp::Fixed(digit(*class).filter(|class| *class <= 7)? * 8),
-        [b'A', b'F', class, precedence] => {
-            let class = digit(*class).filter(|class| (1..=4).contains(class))?;
-            let precedence = digit(*precedence).filter(|precedence| (1..=3).contains(precedence))?;
-            Dscp::Fixed(class * 8 + precedence * 2)
-        }
-        _ => return None,
-    })
+fn dscp(text: &str) -> Option<Dscp> {
+    match text {
+        "inherit" => Some(Dscp::Inherit),
+        "map" => Some(Dscp::Map),
+        "pcp" => Some(Dscp::Pcp),
+        name => code_point(name).map(Dscp::Fixed),
+    }
 }
 
 /// Reads a rate: a whole number and its unit.
@@ -368,17 +396,6 @@ fn numbers(least: u64, most: u64, text: &str) -> Result<Numbers, Misfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn code_points_have_the_values_of_their_rfcs() {
-        let values = [("DF", 0), ("LE", 1), ("CS1", 8), ("AF11", 10), ("AF43", 38), ("CS6", 48), ("EF", 46)];
-        for (name, value) in values {
-            assert_eq!(code_point(name), Some(Dscp::Fixed(value)), "{name}");
-        }
-        for name in ["CS8", "AF10", "AF51", "AF14", "ef", ""] {
-            assert_eq!(code_point(name), None, "{name}");
-        }
-    }
 
     #[test]
     fn rates_are_read_with_their_units_and_written_so_that_they_are_read_as_the_same() {

@@ -1,7 +1,7 @@
 //! Bridges whose remote side the kernel says: the FDB of the vxlan device with their VNI, whoever made it.
 //!
-//! A bridge adopts a device by its VNI. If there are several, the one with the gateway's own address and UDP port comes
-//! first. What the device has of flood lists and remote VTEPs shapes the snapshot; stations go into the FDB one by one.
+//! A bridge adopts a device by the name that the config has, which must have its VNI, or else by its VNI. If there are
+//! several, the one with the gateway's own address and UDP port comes first. What the device has of flood lists and remote VTEPs shapes the snapshot; stations go into the FDB one by one.
 //! Nothing here does I/O: changes of the mirror come in, and what follows from them is asked for.
 
 #[cfg(test)]
@@ -15,7 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::compile::{KernelBridge, KernelBridges};
 use crate::config::Config;
-use crate::config::model::Control;
+use crate::config::model::{Bridge, Control};
 use crate::netlink::{Change, Destination, Link, Mirror, Place};
 use crate::wire::{MacAddr, Vni};
 
@@ -25,12 +25,21 @@ const QUIET: Duration = Duration::from_millis(3);
 const AT_MOST: Duration = Duration::from_millis(20);
 
 /// A station behind a remote VTEP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Station {
-    /// The remote VTEP.
+    /// The remote VTEP that it is sent to by.
     pub remote: IpAddr,
     /// It may not move.
     pub sticky: bool,
+    /// Others that it is behind, too, and may be heard from: the rest of a group of next hops (RFC 7432, 14).
+    pub others: Box<[IpAddr]>,
+}
+
+impl Station {
+    /// Every remote VTEP that it is behind.
+    fn remotes(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.remote).chain(self.others.iter().copied())
+    }
 }
 
 /// A station whose FDB entry is to be brought up to date.
@@ -44,12 +53,22 @@ pub struct Due {
     pub news: bool,
 }
 
+/// What device a bridge wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    /// The UDP port that it sends with.
+    port: u16,
+    /// The device's name, where the config has one.
+    name: Option<Box<str>>,
+}
+
 /// A device that is adopted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Adopted {
-    device: u32,
+pub struct Adopted {
+    /// The device.
+    pub device: u32,
     /// The kernel's bridge that it belongs to.
-    bridge: Option<u32>,
+    pub bridge: Option<u32>,
 }
 
 /// The devices that are adopted, and what they say.
@@ -57,8 +76,8 @@ struct Adopted {
 pub struct Adoption {
     /// The gateway's addresses, the source of what it sends first.
     own: Vec<IpAddr>,
-    /// The bridges that want a device, and the UDP port of each.
-    wanted: BTreeMap<Vni, u16>,
+    /// The bridges that want a device.
+    wanted: BTreeMap<Vni, Wanted>,
     /// The device of each bridge that has one.
     devices: BTreeMap<Vni, Adopted>,
     /// The bridge of each device.
@@ -66,7 +85,7 @@ pub struct Adoption {
     /// The devices of each of the kernel's bridges.
     ports: FxHashMap<u32, Vec<u32>>,
     stations: BTreeMap<(Vni, MacAddr), Station>,
-    /// How many stations each remote VTEP has in a bridge.
+    /// How many stations each remote VTEP has in a bridge; one of a group counts for each of its members.
     users: FxHashMap<(Vni, IpAddr), usize>,
     said: KernelBridges,
     due: VecDeque<Due>,
@@ -102,7 +121,9 @@ impl Adoption {
     /// Takes a config's bridges that want a device, and adopts and lets go accordingly.
     pub fn set_bridges(&mut self, config: &Config, mirror: &Mirror, now: Instant) {
         let wanted = config.bridges.iter().filter(|bridge| bridge.control == Control::Kernel);
-        let wanted: BTreeMap<Vni, u16> = wanted.map(|bridge| (bridge.vni, config.udp_port_of(bridge))).collect();
+        let wanted_by =
+            |bridge: &Bridge| Wanted { port: config.udp_port_of(bridge), name: bridge.kernel_device.clone() };
+        let wanted: BTreeMap<Vni, Wanted> = wanted.map(|bridge| (bridge.vni, wanted_by(bridge))).collect();
         let own: Vec<IpAddr> =
             std::iter::once(config.vtep.address).chain(config.vtep.other_addresses.iter().copied()).collect();
         self.all_changed |= own != self.own || wanted.iter().any(|(vni, port)| self.wanted.get(vni) != Some(port));
@@ -160,9 +181,10 @@ impl Adoption {
         }
     }
 
-    /// The vxlan device of each bridge that has one, by its index.
-    pub fn devices(&self) -> impl Iterator<Item = (Vni, u32)> {
-        self.devices.iter().map(|(vni, adopted)| (*vni, adopted.device))
+    /// The device of each bridge that has one.
+    #[must_use]
+    pub fn devices(&self) -> &BTreeMap<Vni, Adopted> {
+        &self.devices
     }
 
     /// Flood lists and remote VTEPs of each bridge.
@@ -204,6 +226,21 @@ impl Adoption {
         self.stations.get(&(vni, mac))
     }
 
+    /// The bridges that want a device.
+    pub fn wanted(&self) -> impl Iterator<Item = Vni> {
+        self.wanted.keys().copied()
+    }
+
+    /// How many stations the kernel has in each bridge that has some.
+    #[must_use]
+    pub fn stations_by_bridge(&self) -> FxHashMap<Vni, usize> {
+        let mut counts = FxHashMap::default();
+        for (vni, _) in self.stations.keys() {
+            *counts.entry(*vni).or_insert(0) += 1;
+        }
+        counts
+    }
+
     /// Every station that the kernel has.
     pub fn stations(&self) -> impl Iterator<Item = (Vni, MacAddr)> {
         self.stations.keys().copied()
@@ -225,9 +262,9 @@ impl Adoption {
         let mut found: BTreeMap<Vni, &Link> = BTreeMap::new();
         let rank = |link: &Link| {
             let vxlan = link.vxlan.unwrap_or_default();
-            let port = Vni::new(vxlan.vni).ok().and_then(|vni| self.wanted.get(&vni));
+            let port = Vni::new(vxlan.vni).ok().and_then(|vni| self.wanted.get(&vni)).map(|wanted| wanted.port);
             let own = self.own.iter().position(|own| Some(*own) == vxlan.local).unwrap_or(usize::MAX);
-            (own, Some(&vxlan.port) != port, link.index)
+            (own, Some(vxlan.port) != port, link.index)
         };
         for link in mirror.links() {
             let Some(vni) = self.vni_of(link) else { continue };
@@ -242,7 +279,8 @@ impl Adoption {
     /// The bridge that a link could be the device of.
     fn vni_of(&self, link: &Link) -> Option<Vni> {
         let vxlan = link.vxlan.filter(|vxlan| !vxlan.external)?;
-        Vni::new(vxlan.vni).ok().filter(|vni| self.wanted.contains_key(vni))
+        let vni = Vni::new(vxlan.vni).ok()?;
+        self.wanted.get(&vni)?.name.as_ref().is_none_or(|name| **name == *link.name).then_some(vni)
     }
 
     fn let_go(&mut self, vni: Vni, now: Instant) {
@@ -283,23 +321,28 @@ impl Adoption {
         }
     }
 
-    /// Where the kernel has a station, if that is behind a remote VTEP that the gateway can send to. Of several behind a
-    /// next-hop object it is the first.
+    /// Where the kernel has a station, if that is behind a remote VTEP that the gateway can send to. Of a group of next
+    /// hops its MAC address chooses one, so that the stations of the group spread over its members.
     fn read(&self, device: u32, mac: MacAddr, mirror: &Mirror) -> Option<Station> {
         let vni = *self.vnis.get(&device)?;
         let Place::Remote(destination) = mirror.place(device, mac) else { return None };
         if !self.is_plain(destination, vni) {
             return None;
         }
-        let remote = mirror.remotes(destination).into_iter().find(|remote| self.is_remote(*remote))?;
-        Some(Station { remote, sticky: mirror.is_sticky(device, mac) })
+        let mut remotes = mirror.remotes(destination);
+        remotes.retain(|remote| self.is_remote(*remote));
+        remotes.sort_unstable();
+        remotes.dedup();
+        let chosen = mac.0.iter().map(|octet| usize::from(*octet)).sum::<usize>().checked_rem(remotes.len())?;
+        let remote = remotes.swap_remove(chosen);
+        Some(Station { remote, sticky: mirror.is_sticky(device, mac), others: remotes.into() })
     }
 
     /// The destination has the UDP port and the VNI that the bridge's packets are sent with.
     pub(super) fn is_plain(&self, destination: Destination, vni: Vni) -> bool {
         match destination {
             Destination::Remote { port, vni: other, .. } => {
-                port.is_none_or(|port| self.wanted.get(&vni) == Some(&port))
+                port.is_none_or(|port| self.wanted.get(&vni).is_some_and(|wanted| wanted.port == port))
                     && other.is_none_or(|other| other == vni.get())
             }
             Destination::NextHop(_) => true,
@@ -315,29 +358,28 @@ impl Adoption {
     }
 
     fn set_station(&mut self, vni: Vni, mac: MacAddr, station: Option<Station>, now: Instant) {
+        if self.stations.get(&(vni, mac)) == station.as_ref() {
+            return;
+        }
+        self.due.push_back(Due { vni, mac, news: true });
+        for remote in station.iter().flat_map(Station::remotes) {
+            let users = self.users.entry((vni, remote)).or_insert(0);
+            *users += 1;
+            if *users == 1 {
+                self.said.entry(vni).or_default().sources.insert(remote);
+                self.shape_changes(now);
+            }
+        }
         let before = match station {
             Some(station) => self.stations.insert((vni, mac), station),
             None => self.stations.remove(&(vni, mac)),
         };
-        if before == station {
-            return;
-        }
-        self.due.push_back(Due { vni, mac, news: true });
-        if let Some(station) = station {
-            let users = self.users.entry((vni, station.remote)).or_insert(0);
-            *users += 1;
-            if *users == 1 {
-                self.said.entry(vni).or_default().sources.insert(station.remote);
-                self.shape_changes(now);
-            }
-        }
-        if let Some(before) = before
-            && let Some(users) = self.users.get_mut(&(vni, before.remote))
-        {
+        for remote in before.iter().flat_map(Station::remotes) {
+            let Some(users) = self.users.get_mut(&(vni, remote)) else { continue };
             *users -= 1;
             if *users == 0 {
-                self.users.remove(&(vni, before.remote));
-                self.said.entry(vni).or_default().sources.remove(&before.remote);
+                self.users.remove(&(vni, remote));
+                self.said.entry(vni).or_default().sources.remove(&remote);
                 self.shape_changes(now);
             }
         }

@@ -1,9 +1,11 @@
-//! The MAC+IP bindings' only writer: learns what workers report, and forgets what is no longer so.
+//! The MAC+IP bindings' only writer: learns what workers report, takes what the kernel says of remote stations, and forgets
+//! what is no longer so.
 //!
 //! A binding lives as long as its station: while the FDB has the station's MAC address behind an access port. Where the
 //! station does not say it again for a time of its own, it goes before that, for stations give addresses up without a
 //! word, and nobody else could take one that the gateway still answers for.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +36,19 @@ pub struct Bindings {
     full: bool,
     /// The bucket where the sweep goes on.
     sweep_at: usize,
+    /// Bridges whose stations the kernel is told.
+    told: HashSet<BridgeIndex>,
+    /// What the kernel is to be told: at the most a round's.
+    changes: Vec<LearnedChange>,
+}
+
+/// A binding that was learned has come, changed or gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearnedChange {
+    /// Bridge and address.
+    pub key: BindingKey,
+    /// The station, and what it says besides; absent where the binding is gone.
+    pub station: Option<(MacAddr, TargetFlags)>,
 }
 
 /// What bindings are held against.
@@ -52,7 +67,17 @@ impl Bindings {
     #[must_use]
     pub fn new(writer: BindingWriter, rings: Vec<Arc<LearnRing>>, telemetry: Arc<ControlTelemetry>) -> Self {
         telemetry.bindings.capacity.set(writer.table().max_bindings() as u64);
-        Self { writer, rings, telemetry, reports: Vec::new(), ageing: None, full: false, sweep_at: 0 }
+        Self {
+            writer,
+            rings,
+            telemetry,
+            reports: Vec::new(),
+            ageing: None,
+            full: false,
+            sweep_at: 0,
+            told: HashSet::new(),
+            changes: Vec::new(),
+        }
     }
 
     /// The table.
@@ -64,6 +89,47 @@ impl Bindings {
     /// Changes how long a binding is kept that is not said again; `None` is as long as its station.
     pub fn set_ageing(&mut self, ageing: Option<Duration>) {
         self.ageing = ageing;
+    }
+
+    /// Changes the bridges whose bindings the kernel is told. All of those that were not told count as come.
+    pub fn set_told(&mut self, told: HashSet<BridgeIndex>) {
+        let new: HashSet<BridgeIndex> = told.difference(&self.told).copied().collect();
+        self.told = told;
+        if new.is_empty() {
+            return;
+        }
+        let table = Arc::clone(self.table());
+        for (key, binding) in table.iter().filter(|(key, binding)| is_learned(binding) && new.contains(&key.bridge)) {
+            self.note(key, Some(&binding));
+        }
+    }
+
+    /// The bindings of bridges whose stations the kernel is told that have come, changed and gone since this was asked the
+    /// last time, in that order.
+    pub fn take_changes(&mut self) -> Vec<LearnedChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn note(&mut self, key: BindingKey, binding: Option<&Binding>) {
+        if self.told.contains(&key.bridge) {
+            self.changes.push(LearnedChange { key, station: binding.map(said) });
+        }
+    }
+
+    /// The kernel says which station behind a remote VTEP has an address; none has where it says so no more. What it says
+    /// anew is newer than what was learned.
+    pub fn kernel_says(&mut self, key: BindingKey, station: Option<(MacAddr, TargetFlags)>, now: AgeTick) {
+        let known = self.table().lookup(key);
+        match station {
+            Some((mac, flags)) => {
+                let put = self.put(key, Binding { mac, source: BindingSource::Kernel, flags, heard: now });
+                if put && known.is_some_and(|known| known.mac != mac) {
+                    self.telemetry.bindings.event(BindingEvent::Moved);
+                }
+            }
+            None if known.is_some_and(|known| !is_learned(&known)) => self.remove(key),
+            None => {}
+        }
     }
 
     /// Takes what the workers reported: at most a ring's worth from each, but not what arrives meanwhile.
@@ -115,6 +181,12 @@ impl Bindings {
                     self.count(before.source, -1);
                 }
                 self.count(binding.source, 1);
+                let learned = [before.as_ref(), Some(&binding)].map(|binding| binding.filter(|it| is_learned(it)));
+                if let [was, is] = learned
+                    && was.map(said) != is.map(said)
+                {
+                    self.note(key, is);
+                }
                 true
             }
             Err(error) => {
@@ -131,6 +203,9 @@ impl Bindings {
     fn remove(&mut self, key: BindingKey) {
         if let Some(before) = self.writer.remove(key) {
             self.count(before.source, -1);
+            if is_learned(&before) {
+                self.note(key, None);
+            }
             let (count, most) = (self.table().len(), self.table().max_bindings());
             self.full &= count >= most - most / 8;
         }
@@ -171,10 +246,12 @@ impl Bindings {
         }
         for number in buckets {
             let bindings = self.table().bucket(number).collect::<arrayvec::ArrayVec<_, { BindingTable::SLOTS }>>();
-            for (key, binding) in bindings.into_iter().filter(|(_, binding)| binding.source == BindingSource::Learned) {
-                let here =
-                    learns(key.bridge, against.snapshot) && is_behind_access(key.bridge, binding.mac, against.fdb);
-                let aged = limit != u16::MAX && against.now.since(binding.heard) > limit;
+            for (key, binding) in bindings {
+                // What the kernel says goes when it says so, or with its bridge.
+                let is_kernels = !is_learned(&binding);
+                let here = learns(key.bridge, against.snapshot)
+                    && (is_kernels || is_behind_access(key.bridge, binding.mac, against.fdb));
+                let aged = !is_kernels && limit != u16::MAX && against.now.since(binding.heard) > limit;
                 if !here || aged {
                     self.remove(key);
                     let event = if here { BindingEvent::Aged } else { BindingEvent::Withdrawn };
@@ -183,6 +260,15 @@ impl Bindings {
             }
         }
     }
+}
+
+fn is_learned(binding: &Binding) -> bool {
+    binding.source == BindingSource::Learned
+}
+
+/// What others are told of a binding.
+fn said(binding: &Binding) -> (MacAddr, TargetFlags) {
+    (binding.mac, binding.flags)
 }
 
 /// True for a bridge that learns bindings.

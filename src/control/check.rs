@@ -111,7 +111,7 @@ fn judge(config: &Config, kernel: Kernel, reach: &Reach, forwards: impl Fn(Vni, 
     let wanted: Vec<Vni> =
         config.bridges.iter().filter(|bridge| bridge.control == Control::Kernel).map(|bridge| bridge.vni).collect();
     let devices: Vec<Device<'_>> =
-        adoption.devices().filter_map(|(vni, index)| Some(Device { vni, link: mirror.link(index)? })).collect();
+        adoption.devices().iter().filter_map(|(vni, adopted)| Device::find(*vni, adopted.device, mirror)).collect();
     let findings = [
         control_plane(mirror, &devices, &followers),
         lost_messages(&followers),
@@ -137,6 +137,12 @@ fn judge(config: &Config, kernel: Kernel, reach: &Reach, forwards: impl Fn(Vni, 
 struct Device<'a> {
     vni: Vni,
     link: &'a Link,
+}
+
+impl<'a> Device<'a> {
+    fn find(vni: Vni, index: u32, mirror: &'a Mirror) -> Option<Self> {
+        Some(Self { vni, link: mirror.link(index)? })
+    }
 }
 
 /// A control plane has filled the kernel, and is there no more.
@@ -180,11 +186,12 @@ fn lost_messages(followers: &[Follower]) -> Option<Finding> {
 
 /// Bridges that want a device of the kernel's and have none.
 fn absent_devices(config: &Config, wanted: &[Vni], adoption: &Adoption) -> Option<Finding> {
-    let have: BTreeSet<Vni> = adoption.devices().map(|(vni, _)| vni).collect();
-    let absent: Vec<u32> = wanted.iter().filter(|vni| !have.contains(vni)).map(|vni| vni.get()).collect();
+    let have = adoption.devices();
+    let absent: Vec<u32> = wanted.iter().filter(|vni| !have.contains_key(vni)).map(|vni| vni.get()).collect();
     let first = absent.first()?;
     let bridge = config.bridges.iter().find(|bridge| bridge.vni.get() == *first);
     let (own, port) = (config.vtep.address, bridge.map_or(config.vtep.udp_port, |bridge| config.udp_port_of(bridge)));
+    let name = bridge.and_then(|bridge| bridge.kernel_device.as_deref());
     Some(Finding {
         name: "no_vxlan_device",
         what: format!(
@@ -194,10 +201,13 @@ fn absent_devices(config: &Config, wanted: &[Vni], adoption: &Adoption) -> Optio
             if absent.len() == 1 { "has" } else { "have" },
             named("VNI", &absent),
         ),
-        remedy: format!(
-            "`ip link add vx{first} type vxlan id {first} local {own} dstport {port} nolearning`, then `ip link set \
-             vx{first} up`; for FRR also a bridge, as examples/leaf-frr/interfaces does it"
-        ),
+        remedy: match name {
+            Some(name) => format!(
+                "`ip link add {name} type vxlan id {first} local {own} dstport {port} nolearning`, then `ip link set \
+                 {name} up`; for FRR also a bridge, as examples/leaf-frr/interfaces does it"
+            ),
+            None => "the gateway makes one by itself; where `vtepctl show kernel` shows none after a second, the log says why".to_owned(),
+        },
         commands: Vec::new(),
     })
 }

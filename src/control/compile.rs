@@ -8,21 +8,22 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::registry::{Exhausted, Registry, TunnelName};
 use super::storm::{port_rates, rules};
 use crate::config::Config;
-use crate::config::model::{self, Dscp, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum};
+use crate::config::model::{self, AccessVlan, Control, Dscp, PortRole, StaticEntry, StaticPlace, Tags, UdpChecksum};
 use crate::tables::access_map::AccessMap;
 use crate::tables::exception_path::ExceptionPath;
 use crate::tables::next_hop_group::Adjacency;
 use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LinkLocal, LocalVtep, Member, Neighbours,
-    OuterDscp, Port, PortSide, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LinkLocal, LocalVtep, Member, MemberTags,
+    Neighbours, OuterDscp, Port, PortSide, Remarking, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
 use crate::tables::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex, UnderlayGroup, UnderlayGroups};
+use crate::wire::ethernet::ETHERTYPE_VLAN;
 use crate::wire::membership::group_mac;
-use crate::wire::{MacAddr, Vni};
+use crate::wire::{MacAddr, VlanId, VlanTag, Vni};
 
 /// What an opened port turned out to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,21 +98,26 @@ pub fn compile_with(
         zero_checksum_ipv6: config.vtep.udp_checksum == UdpChecksum::Zero,
         full_checksum_ipv4: config.vtep.udp_checksum_ipv4 == UdpChecksum::Full,
         dscp: match config.vtep.dscp {
-            Dscp::Inherit => OuterDscp::INHERITED,
+            // By the priorities of tags, it is set beside (`Remarking`).
+            Dscp::Inherit | Dscp::Pcp => OuterDscp::INHERITED,
+            Dscp::Map => OuterDscp::mapped(&config.qos.outer_from_dscp),
             Dscp::Fixed(dscp) => OuterDscp::fixed(dscp),
         },
         strict: config.vtep.strict,
     };
     let unpoliced = config.bridges.iter().filter(|bridge| bridge.accept_group_policies.is_none());
-    let pairs = unpoliced.filter_map(|bridge| Some((bridge.vni, registry.bridge(bridge.vni)?)));
+    let (aside, usual): (Vec<_>, Vec<_>) = unpoliced.partition(|bridge| bridge.clamp_mss);
+    let pair = |bridge: &model::Bridge| Some((bridge.vni, registry.bridge(bridge.vni)?));
+    let vnis = VniMap::new(usual.into_iter().filter_map(pair));
     let named = remotes.iter().filter_map(|address| Some((*address, registry.tunnel(*address)?)));
     Ok(Snapshot {
         ports: compile_ports(config, facts, registry, &vtep),
         vtep,
-        vnis: VniMap::new(pairs),
+        vnis: if aside.is_empty() { vnis } else { vnis.setting_aside(aside.into_iter().filter_map(pair)) },
         group_policies: compile_group_policies(config, registry),
         remotes: RemoteMap::new(named),
         exception: ExceptionPath::default(),
+        remarking: remarking(config),
         encapsulations: compile_encapsulations(config, registry, bridges.len()),
         bridges,
         domains,
@@ -119,6 +125,19 @@ pub fn compile_with(
         tunnels,
         next_hops,
         next_hop_groups: Vec::new(),
+    })
+}
+
+/// The priorities that are carried, if any are.
+fn remarking(config: &Config) -> Option<Box<Remarking>> {
+    let qos = &config.qos;
+    let by_pcp = config.vtep.dscp == Dscp::Pcp;
+    (by_pcp || qos.carry_pcp || qos.rewrite_dscp).then(|| {
+        Box::new(Remarking {
+            outer_from_pcp: by_pcp.then_some(qos.outer_from_pcp),
+            pcp_from_outer: qos.carry_pcp.then_some(qos.pcp_from_outer),
+            dscp_from_outer: qos.rewrite_dscp.then_some(qos.dscp_from_outer),
+        })
     })
 }
 
@@ -152,7 +171,7 @@ fn all_remotes(config: &Config, fixed: &StaticRemotes) -> Vec<IpAddr> {
 }
 
 fn member_names(bridge: &model::Bridge) -> impl Iterator<Item = super::registry::MemberName> + '_ {
-    bridge.ports.iter().map(|port| (bridge.vni, *port, bridge.vlan))
+    bridge.ports.iter().map(|port| (bridge.vni, port.port, port.vlan))
 }
 
 fn compile_tunnels(config: &Config, remotes: &[IpAddr], registry: &Registry, length: usize) -> Vec<Tunnel> {
@@ -226,8 +245,10 @@ pub(super) fn next_hop(
 
 fn compile_members(config: &Config, facts: &[PortFacts], registry: &Registry, length: usize) -> Vec<Member> {
     // A place whose member left: no bridge has it in its list, so that nothing is ever sent there.
-    let nobody = Member { port: PortIndex(u16::MAX), bridge: BridgeIndex(u16::MAX), vlan: 0, mtu: 0 };
+    let nobody =
+        Member { port: PortIndex(u16::MAX), bridge: BridgeIndex(u16::MAX), tags: MemberTags::Untagged, mtu: 0 };
     let mut members = vec![nobody; length];
+    let pairs = outer_vlans_of_pairs(config);
     for bridge in &config.bridges {
         let Some(index) = registry.bridge(bridge.vni) else { continue };
         for name in member_names(bridge) {
@@ -235,11 +256,30 @@ fn compile_members(config: &Config, facts: &[PortFacts], registry: &Registry, le
             let place = registry.member(&name).and_then(|member| members.get_mut(member.0 as usize));
             if let Some(member) = place {
                 let mtu = facts.get(usize::from(port.0)).map_or(0, |facts| facts.mtu);
-                *member = Member { port, bridge: index, vlan: vlan.map_or(0, |vlan| vlan.get()), mtu };
+                let tpid = config.ports.get(usize::from(port.0)).map_or(ETHERTYPE_VLAN, |port| port.tpid);
+                let shares = vlan.vlan().is_some_and(|outer| pairs.contains(&(port, outer)));
+                let is_guarded = shares && bridge.tags == Tags::Carry;
+                *member = Member { port, bridge: index, tags: member_tags(vlan, tpid, is_guarded), mtu };
             }
         }
     }
     members
+}
+
+/// The ports' VLANs that are the outer one of two in some bridge.
+fn outer_vlans_of_pairs(config: &Config) -> FxHashSet<(PortIndex, VlanId)> {
+    let ports = config.bridges.iter().flat_map(|bridge| &bridge.ports);
+    ports.filter_map(|port| port.vlan.inner().and(port.vlan.vlan()).map(|outer| (port.port, outer))).collect()
+}
+
+fn member_tags(vlan: AccessVlan, tpid: u16, is_guarded: bool) -> MemberTags {
+    match vlan {
+        AccessVlan::Untagged | AccessVlan::Native(_) => MemberTags::Untagged,
+        AccessVlan::PriorityTagged => MemberTags::One(VlanTag::priority(tpid)),
+        AccessVlan::Tagged(vlan) if is_guarded => MemberTags::Guarded(VlanTag::new(tpid, vlan)),
+        AccessVlan::Tagged(vlan) => MemberTags::One(VlanTag::new(tpid, vlan)),
+        AccessVlan::QinQ { outer, inner } => MemberTags::Two(VlanTag::new(tpid, outer), inner),
+    }
 }
 
 fn compile_bridges(
@@ -268,10 +308,21 @@ fn compile_bridges(
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
             *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
             let sources = sources.into_iter().collect();
+            let taught = bridge.control == Control::Kernel;
             let discovers = bridge.flooding.group.is_some() && !bridge.source_check;
             let neighbours =
                 Neighbours { learning: bridge.learns_bindings(), suppression: bridge.neighbour_suppression };
-            *domain = BroadcastDomain { members, flood_list, sources, discovers, rules: None, neighbours };
+            let clamps_segments = bridge.clamp_mss;
+            *domain = BroadcastDomain {
+                members,
+                flood_list,
+                sources,
+                clamps_segments,
+                discovers,
+                taught,
+                rules: None,
+                neighbours,
+            };
         }
     }
     (bridges, domains)
@@ -307,24 +358,29 @@ fn policy(bridge: &model::Bridge) -> BridgePolicy {
 
 fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep: &LocalVtep) -> Vec<Port> {
     let mut maps: Vec<Option<AccessMap>> =
-        config.ports.iter().map(|port| (port.role == PortRole::Access).then(AccessMap::empty)).collect();
+        config.ports.iter().map(|port| (port.role == PortRole::Access).then(|| AccessMap::empty(port.tpid))).collect();
     for bridge in &config.bridges {
         let Some(index) = registry.bridge(bridge.vni) else { continue };
         for name in member_names(bridge) {
             if let Some(member) = registry.member(&name)
                 && let Some(map) = access_map(&mut maps, name.1)
             {
-                map.attach(bridge.vlan, member, index);
+                attach(map, name.2, member, index);
             }
         }
     }
     // After all others, so that only VLANs without a bridge of their own are taken along.
-    for bridge in config.bridges.iter().filter(|bridge| bridge.vlan.is_none() && bridge.tags == Tags::Carry) {
-        for port in &bridge.ports {
-            if let Some(map) = access_map(&mut maps, *port) {
+    for bridge in config.bridges.iter().filter(|bridge| bridge.tags == Tags::Carry) {
+        for port in bridge.ports.iter().filter(|port| port.vlan.has_untagged()) {
+            if let Some(map) = access_map(&mut maps, port.port) {
                 map.attach_rest_to_untagged();
             }
         }
+    }
+    let clamping = config.bridges.iter().filter(|bridge| bridge.clamp_mss);
+    let aside: FxHashSet<BridgeIndex> = clamping.filter_map(|bridge| registry.bridge(bridge.vni)).collect();
+    if !aside.is_empty() {
+        maps.iter_mut().flatten().for_each(|map| map.set_aside(|bridge| aside.contains(&bridge)));
     }
     let mut groups = underlay_groups(config, registry);
     let port = |(index, ((map, facts), port)): (usize, ((Option<AccessMap>, &PortFacts), &model::Port))| Port {
@@ -359,6 +415,18 @@ fn link_local(port: &model::Port) -> LinkLocal {
         (Some(model::LinkLocal::Drop), _) => LinkLocal::Drop,
         (Some(model::LinkLocal::Punt), _) | (None, PortRole::Uplink) => LinkLocal::Punt,
         (None, PortRole::Access) => LinkLocal::AsBridge,
+    }
+}
+
+fn attach(map: &mut AccessMap, vlan: AccessVlan, member: MemberIndex, bridge: BridgeIndex) {
+    match vlan {
+        AccessVlan::Untagged | AccessVlan::PriorityTagged => map.attach(None, member, bridge),
+        AccessVlan::Tagged(vlan) => map.attach(Some(vlan), member, bridge),
+        AccessVlan::Native(vlan) => {
+            map.attach(None, member, bridge);
+            map.attach(Some(vlan), member, bridge);
+        }
+        AccessVlan::QinQ { outer, inner } => map.attach_pair(outer, inner, member, bridge),
     }
 }
 

@@ -23,8 +23,8 @@ pub const IN_ALL: usize = 65_536;
 /// A place as it was called when something happened there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordedPlace {
-    /// A VLAN of an access port; 0 for untagged frames.
-    Port(PortIndex, u16),
+    /// A VLAN of an access port, and the inner one of two; each 0 where there is no tag for it.
+    Port(PortIndex, u16, u16),
     /// An access port with all its VLANs.
     WholePort(PortIndex),
     /// A remote VTEP.
@@ -38,7 +38,8 @@ impl RecordedPlace {
         match location.kind() {
             LocationKind::Access(member) => {
                 let member = snapshot.members.get(member.0 as usize)?;
-                Some(Self::Port(member.port, member.vlan))
+                let vlan = member.tags.outermost().map_or(0, |tag| tag.vlan());
+                Some(Self::Port(member.port, vlan, member.tags.inner().map_or(0, |vlan| vlan.get())))
             }
             LocationKind::Tunnel(tunnel) => {
                 snapshot.tunnels.get(usize::from(tunnel.0)).map(|tunnel| Self::Remote(tunnel.address))

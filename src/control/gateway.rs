@@ -16,7 +16,7 @@ use self::paths::PathState;
 use super::bindings::{Against, Bindings};
 use super::compile::{PortFacts, compile};
 use super::discovery::Discovery;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Overview};
 use super::learning::{BridgeRules, Learning, Rules, is_place_of};
 use super::registry::{Exhausted, Registry};
 use super::requests::FdbRequest;
@@ -87,6 +87,9 @@ pub struct Gateway {
     kernel: Option<Kernel>,
     /// What of that people see.
     reach: Arc<ArcSwap<Reach>>,
+    /// The bridges that the kernel controls, as people see them, and when that was brought up to date.
+    overview: Arc<ArcSwap<Overview>>,
+    overlooked: Instant,
     /// Remote VTEPs that nobody named.
     discovery: Discovery,
     /// Who wants which multicast group.
@@ -131,6 +134,8 @@ impl Gateway {
             retired: Vec::new(),
             kernel: None,
             reach: Arc::default(),
+            overview: Arc::default(),
+            overlooked: now,
             discovery: Discovery::new(now),
             snooping,
             paths: PathState::new(now),
@@ -177,6 +182,7 @@ impl Gateway {
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::clone(&running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
+        self.publish_stations(&replaced);
         self.flush_bindings();
         self.retired.push(replaced);
         let mut changes = StaticChanges::between(&before, &running);
@@ -185,6 +191,7 @@ impl Gateway {
             changes.due = StaticChanges::all(&running).due;
         }
         self.settle(&running, &changes);
+        self.publish_again(&before, &running);
         self.repeat_stations();
         Ok(())
     }
@@ -233,6 +240,7 @@ impl Gateway {
     fn settle(&mut self, running: &Running, changes: &StaticChanges) {
         self.learning.set_rules(rules(running), &self.tables.snapshot.load());
         self.bindings.set_ageing(running.config.fdb.binding_ageing);
+        self.bindings.set_told(following::taught(running));
         changes.gone.iter().for_each(|key| self.learning.remove_static(*key));
         let refused = self.learning.install_static(&changes.due, &self.tables.snapshot.load());
         if let Some((count, error)) = refused {
@@ -261,6 +269,7 @@ impl Gateway {
         }
         let now_tick = self.tables.age.now();
         let followed = self.follow_on(now);
+        self.take_remote_bindings(now_tick);
         self.follow_paths(now);
         self.snoop(now);
         self.bindings.take_reports();
@@ -270,11 +279,13 @@ impl Gateway {
         let flushing = self.learning.flush_on(&snapshot);
         let against = Against { fdb: &self.tables.fdb, snapshot: &snapshot, now: now_tick };
         let reports = self.bindings.apply_reports(against);
-        self.bindings.sweep(now - self.last_round, tick, against);
         // The whole table once a tick, evenly spread over the rounds.
         let share = (now - self.last_round).as_secs_f64() / tick.as_secs_f64();
         self.learning.age(share.min(1.0), now_tick, &snapshot);
+        self.bindings.sweep(now - self.last_round, tick, against);
+        self.publish_stations(&snapshot);
         drop(snapshot);
+        self.publish_bindings();
         self.learning.reclaim();
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.last_round = now;

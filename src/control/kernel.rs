@@ -1,6 +1,9 @@
 //! The kernel's tables, followed by the control thread: takes in what changes, compares all of it now and then, asks
 //! for routes, and keeps next hops resolved.
 
+mod overview;
+mod telling;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
@@ -9,10 +12,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use self::telling::Telling;
 use super::adoption::Adoption;
+use super::publishing::Publisher;
 use super::underlay::{Care, Underlay, Uplink, Ways};
 use crate::config::Config;
-use crate::netlink::{Dumped, Dumps, Event, Listener, Mirror, Routing, SocketError, Source, Table, Told};
+use crate::netlink::{Change, Dumped, Dumps, Event, Listener, Mirror, Routing, SocketError, Source, Table, Told};
 use crate::telemetry::{ControlTelemetry, KernelTable, RemoteState};
 
 /// Messages that one round takes in.
@@ -30,6 +35,8 @@ const TRIES: u32 = 5;
 /// How often next hops are looked after when nothing changes.
 const LOOK_AFTER: Duration = Duration::from_millis(250);
 
+pub use self::overview::{BridgeOverview, Overview};
+
 /// The kernel's tables, and what follows from them.
 #[derive(Debug)]
 pub struct Kernel {
@@ -39,6 +46,7 @@ pub struct Kernel {
     mirror: Mirror,
     underlay: Underlay,
     adoption: Adoption,
+    telling: Telling,
     telemetry: Arc<ControlTelemetry>,
     /// How far the running resync is.
     resync: Option<Progress>,
@@ -95,6 +103,7 @@ impl Kernel {
             mirror: Mirror::default(),
             underlay: Underlay::new(uplinks),
             adoption: Adoption::new(),
+            telling: Telling::new(),
             telemetry,
             resync: None,
             resynced: now,
@@ -129,6 +138,7 @@ impl Kernel {
     /// Which bridges' remote side is wanted.
     pub fn set_bridges(&mut self, config: &Config) {
         self.adoption.set_bridges(config, &self.mirror, Instant::now());
+        self.telling.set_bridges(config);
         self.count();
     }
 
@@ -141,6 +151,17 @@ impl Kernel {
     /// [`Kernel::adoption`], to take from it what is to be done.
     pub fn adoption_mut(&mut self) -> &mut Adoption {
         &mut self.adoption
+    }
+
+    /// What the kernel is told of stations behind access ports.
+    #[must_use]
+    pub fn publisher(&self) -> &Publisher {
+        &self.telling.publisher
+    }
+
+    /// [`Kernel::publisher`], to tell it more.
+    pub fn publisher_mut(&mut self) -> &mut Publisher {
+        &mut self.telling.publisher
     }
 
     /// Every remote VTEP with its ways.
@@ -174,6 +195,7 @@ impl Kernel {
         // A link or a neighbour that failed is out of use before anything else is asked.
         self.adoption.settle(&self.mirror, now);
         let mut round = self.settle();
+        round.busy |= self.tell(now);
         if self.underlay.is_due(now) {
             self.ask(QUERIES);
             round = round.and(self.settle());
@@ -186,7 +208,7 @@ impl Kernel {
         if events > 0 || resyncing {
             self.count();
         }
-        Round { busy: events > 0 || resyncing, ..round }
+        Round { busy: round.busy || events > 0 || resyncing, ..round }
     }
 
     /// Takes in what the kernel told.
@@ -204,7 +226,7 @@ impl Kernel {
             match received.told {
                 Told::Event(event) => {
                     telemetry.events.increment();
-                    let noting = (&mut self.underlay, &mut self.adoption);
+                    let noting = (&mut self.underlay, &mut self.adoption, &mut self.telling);
                     apply(&mut self.mirror, noting, event, Source::Event, now);
                 }
                 Told::Lost => {
@@ -253,8 +275,8 @@ impl Kernel {
 
     fn dump_on(&mut self, progress: Progress) -> io::Result<()> {
         let now = Instant::now();
-        let Self { mirror, underlay, adoption, .. } = self;
-        let take = |event| apply(mirror, (&mut *underlay, &mut *adoption), event, Source::Dump, now);
+        let Self { mirror, underlay, adoption, telling, .. } = self;
+        let take = |event| apply(mirror, (&mut *underlay, &mut *adoption, &mut *telling), event, Source::Dump, now);
         let next = match self.dumps.take(take)? {
             Dumped::More => return Ok(()),
             Dumped::All => Progress { table: progress.table + 1, tries: 0 },
@@ -271,8 +293,7 @@ impl Kernel {
         let changes = self.mirror.end_resync();
         debug!(gone = changes.len(), duration = ?(now - self.resynced), "resync completed");
         for change in changes {
-            self.underlay.note(change, &self.mirror, now);
-            self.adoption.note(change, &self.mirror, now);
+            note(change, &self.mirror, (&mut self.underlay, &mut self.adoption, &mut self.telling), now);
         }
         self.underlay.doubt_all(now);
         self.adoption.repeat();
@@ -373,13 +394,23 @@ impl Drop for Kernel {
 /// Takes a message into the mirror, and has those note what changed by it who work by it.
 fn apply(
     mirror: &mut Mirror,
-    (underlay, adoption): (&mut Underlay, &mut Adoption),
+    noting: (&mut Underlay, &mut Adoption, &mut Telling),
     event: Event,
     source: Source,
     now: Instant,
 ) {
     if let Some(change) = mirror.apply(event, source) {
-        underlay.note(change, mirror, now);
-        adoption.note(change, mirror, now);
+        note(change, mirror, noting, now);
     }
+}
+
+fn note(
+    change: Change,
+    mirror: &Mirror,
+    (underlay, adoption, telling): (&mut Underlay, &mut Adoption, &mut Telling),
+    now: Instant,
+) {
+    underlay.note(change, mirror, now);
+    adoption.note(change, mirror, now);
+    telling.note(change, mirror);
 }

@@ -5,6 +5,7 @@ mod flushing;
 mod moves;
 mod occupancy;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,6 +52,15 @@ pub struct Rules<'a> {
     pub damping: Option<MoveDamping>,
 }
 
+/// A station of a bridge whose remote side the control plane says has come behind an access port, or is there no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalChange {
+    /// It is there, and was not.
+    Came(FdbKey),
+    /// It was there, and is not.
+    Went(FdbKey),
+}
+
 /// The FDB's writer and what it goes by.
 #[derive(Debug)]
 pub struct Learning {
@@ -68,6 +78,8 @@ pub struct Learning {
     full: bool,
     /// The bucket where ageing goes on.
     sweep_at: usize,
+    /// What the control plane is to be told: at the most two for each entry, for it is taken each round.
+    local: Vec<LocalChange>,
 }
 
 /// Events that one round takes from each ring: a whole ring, but not what arrives meanwhile.
@@ -94,6 +106,7 @@ impl Learning {
             telemetry,
             full: false,
             sweep_at: 0,
+            local: Vec::new(),
         }
     }
 
@@ -109,6 +122,30 @@ impl Learning {
     #[must_use]
     pub fn recorder(&self) -> &FlightRecorder {
         &self.recorder
+    }
+
+    /// The stations behind access ports that have come and gone since this was asked the last time, in that order, of
+    /// bridges that are [`BridgeRules::taught`].
+    pub fn take_local_changes(&mut self) -> Vec<LocalChange> {
+        std::mem::take(&mut self.local)
+    }
+
+    /// Every station behind an access port of these bridges counts as come.
+    pub fn repeat_local(&mut self, bridges: &HashSet<BridgeIndex>) {
+        if bridges.is_empty() {
+            return;
+        }
+        let fdb = Arc::clone(self.writer.fdb());
+        let stations = fdb.iter().filter(|(key, value)| bridges.contains(&key.bridge()) && is_local(*value));
+        self.local.extend(stations.map(|(key, _)| LocalChange::Came(key)));
+    }
+
+    /// What an entry said, and what it says now, if there was or is one.
+    fn note_local(&mut self, key: FdbKey, before: Option<FdbValue>, after: Option<FdbValue>) {
+        let [before, after] = [before, after].map(|value| value.is_some_and(is_local));
+        if before != after && self.rules_of(key.bridge()).taught {
+            self.local.push(if after { LocalChange::Came(key) } else { LocalChange::Went(key) });
+        }
     }
 
     /// Applies what the workers reported, and gives how many events that were.
@@ -184,6 +221,7 @@ impl Learning {
                 self.occupancy.add(key.bridge(), value.location());
                 self.count_entries(key.bridge(), 1);
                 self.telemetry.fdb.event(FdbEvent::Learned);
+                self.note_local(key, None, Some(value));
             }
             Err(error) => {
                 self.telemetry.fdb.event(FdbEvent::RefusedByGlobalLimit);
@@ -256,7 +294,11 @@ impl Learning {
         change: StationChange,
         snapshot: &Snapshot,
     ) {
-        let Inserted::Replaced(old) = inserted else { return self.count_entries(key.bridge(), 1) };
+        let Inserted::Replaced(old) = inserted else {
+            self.note_local(key, None, Some(value));
+            return self.count_entries(key.bridge(), 1);
+        };
+        self.note_local(key, Some(old), Some(value));
         if !is_given(old) {
             self.occupancy.remove(key.bridge(), old.location());
         }
@@ -356,6 +398,7 @@ impl Learning {
 
     /// An entry was removed. `event` is what that is for a learned one.
     fn forget(&mut self, key: FdbKey, old: FdbValue, event: FdbEvent) {
+        self.note_local(key, Some(old), None);
         if !is_given(old) {
             self.telemetry.fdb.event(event);
             self.occupancy.remove(key.bridge(), old.location());
@@ -378,6 +421,11 @@ impl Learning {
 /// True for an entry that was not learned: it does not count against limits, and does not age.
 fn is_given(value: FdbValue) -> bool {
     value.is_static() || value.is_external()
+}
+
+/// True for a station behind an access port.
+fn is_local(value: FdbValue) -> bool {
+    matches!(value.location().kind(), LocationKind::Access(_))
 }
 
 /// True where a station of this bridge can be in this place by this snapshot.

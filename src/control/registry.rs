@@ -11,8 +11,9 @@ use std::net::IpAddr;
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 
+use crate::config::model::AccessVlan;
 use crate::tables::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
-use crate::wire::{VlanId, Vni};
+use crate::wire::Vni;
 
 /// More bridges, members or remote VTEPs than there are indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -23,7 +24,7 @@ pub struct Exhausted {
 }
 
 /// What names an access member: its bridge, its port and its VLAN there.
-pub type MemberName = (Vni, PortIndex, Option<VlanId>);
+pub type MemberName = (Vni, PortIndex, AccessVlan);
 
 /// What names a place of the tunnel table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,9 +3,9 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::gateway::Running;
-use crate::config::model::{StaticEntry, StaticPlace};
-use crate::tables::{BridgeIndex, FdbKey, FdbValue, Location};
-use crate::wire::{VlanId, Vni};
+use crate::config::model::{AccessVlan, BridgePort, StaticEntry, StaticPlace};
+use crate::tables::{BridgeIndex, FdbKey, FdbValue, Location, PortIndex};
+use crate::wire::Vni;
 
 /// The difference between the static entries of two configs.
 #[derive(Debug, Default)]
@@ -47,23 +47,27 @@ impl StaticChanges {
     }
 }
 
-/// What the place of an entry depends on besides itself: the index of its bridge, and the VLAN of the bridge's members.
+/// What the place of an entry depends on besides itself: the index of its bridge, and the VLANs of the bridge's members.
 struct Bridges<'a> {
     running: &'a Running,
-    by_vni: FxHashMap<Vni, (BridgeIndex, Option<VlanId>)>,
+    by_vni: FxHashMap<Vni, (BridgeIndex, &'a [BridgePort])>,
 }
 
 impl<'a> Bridges<'a> {
     fn of(running: &'a Running) -> Self {
         let bridges = running.config.bridges.iter();
         let named =
-            bridges.filter_map(|bridge| Some((bridge.vni, (running.registry.bridge(bridge.vni)?, bridge.vlan))));
+            bridges.filter_map(|bridge| Some((bridge.vni, (running.registry.bridge(bridge.vni)?, &bridge.ports[..]))));
         Self { running, by_vni: named.collect() }
     }
 
-    /// The bridges that are new, or whose members are others than they were.
+    /// The bridges that are new, or of whose members one is another than it was.
     fn unlike(&self, before: &Self) -> FxHashSet<Vni> {
-        let differs = |(vni, bridge): &(&Vni, &(BridgeIndex, Option<VlanId>))| before.by_vni.get(vni) != Some(bridge);
+        let differs = |(vni, (index, ports)): &(&Vni, &(BridgeIndex, &[BridgePort]))| {
+            let Some((old_index, old_ports)) = before.by_vni.get(vni) else { return true };
+            let moved = |port: &BridgePort| vlan_on(port.port, old_ports).is_some_and(|vlan| vlan != port.vlan);
+            index != old_index || ports.iter().any(moved)
+        };
         self.by_vni.iter().filter(differs).map(|(vni, _)| *vni).collect()
     }
 
@@ -72,13 +76,18 @@ impl<'a> Bridges<'a> {
     }
 
     fn locate(&self, entry: &StaticEntry) -> Option<(FdbKey, FdbValue)> {
-        let (bridge, vlan) = *self.by_vni.get(&entry.vni)?;
+        let (bridge, ports) = *self.by_vni.get(&entry.vni)?;
         let registry = &self.running.registry;
         let location = match entry.place {
-            StaticPlace::Port(port) => Location::access(registry.member(&(entry.vni, port, vlan))?),
+            StaticPlace::Port(port) => Location::access(registry.member(&(entry.vni, port, vlan_on(port, ports)?))?),
             StaticPlace::Remote(address) => Location::tunnel(registry.tunnel(address)?),
         };
         let value = if entry.pinned { FdbValue::pinned(location) } else { FdbValue::fixed(location) };
         Some((FdbKey::new(bridge, entry.mac), value))
     }
+}
+
+/// A bridge's VLAN on a port.
+fn vlan_on(port: PortIndex, ports: &[BridgePort]) -> Option<AccessVlan> {
+    ports.iter().find(|place| place.port == port).map(|place| place.vlan)
 }

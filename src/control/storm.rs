@@ -29,7 +29,7 @@ pub(super) fn rules(bridge: &Bridge, config: &Config, facts: &[PortFacts]) -> Op
     let entrances = || {
         let all = config.ports.iter().zip(facts).enumerate();
         all.filter(|(index, (port, _))| {
-            port.role == PortRole::Uplink || bridge.ports.contains(&PortIndex(*index as u16))
+            port.role == PortRole::Uplink || bridge.ports.iter().any(|place| place.port == PortIndex(*index as u16))
         })
     };
     let receivers = entrances().map(|(_, (_, facts))| facts.receivers).max().unwrap_or(1);

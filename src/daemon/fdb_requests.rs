@@ -65,8 +65,11 @@ impl View {
         // Ports are those of the start.
         let port = |index| self.running.load().config.port_name(index).to_owned();
         match place {
-            RecordedPlace::Port(index, vlan) => Place::Port { port: port(index), vlan: (vlan != 0).then_some(vlan) },
-            RecordedPlace::WholePort(index) => Place::Port { port: port(index), vlan: None },
+            RecordedPlace::Port(index, vlan, inner) => {
+                let [vlan, inner_vlan] = [vlan, inner].map(|vlan| (vlan != 0).then_some(vlan));
+                Place::Port { port: port(index), vlan, inner_vlan }
+            }
+            RecordedPlace::WholePort(index) => Place::Port { port: port(index), vlan: None, inner_vlan: None },
             RecordedPlace::Remote(remote) => Place::Remote { remote },
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::channel::{Receiver, bounded};
 use crossbeam::utils::CachePadded;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use thiserror::Error;
 use tracing::{error, info, warn};
@@ -26,7 +27,7 @@ use crate::control::underlay::Uplink;
 use crate::control::{FdbRequest, Gateway, Kernel};
 use crate::dpdk::{Eal, EalError, EalOptions, PacketPool, PoolError, PortError, WorkerThread};
 use crate::exception::{PortInterface, TapError, Traffic, WorkerEnd, connect};
-use crate::netlink::{Listener, SocketError};
+use crate::netlink::{Executor, Listener, SocketError};
 use crate::tables::Tables;
 use crate::tables::learning::LearnRing;
 use crate::telemetry::{ControlTelemetry, Entropy, ExceptionTelemetry, WorkerHandle, WorkerTelemetry};
@@ -103,6 +104,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let Loaded { config, .. } = loaded;
     let began = Instant::now();
     let signals = Signals::install()?;
+    raise_file_limit();
     cores::check(&config.workers.cores)?;
     cores::keep_to(&cores::for_control(&config.workers.cores));
     let eal = start_eal(&config, verbose)?;
@@ -140,6 +142,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         tables: Arc::clone(gateway.tables()),
         running: Arc::clone(gateway.running()),
         reach: Arc::clone(gateway.reach()),
+        overview: Arc::clone(gateway.overview()),
         entropy: Entropy::default(),
         paths: Arc::clone(gateway.paths()),
         reload,
@@ -158,7 +161,9 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     control_loop(&mut gateway, file, &signals, (reloads, to_serve), exceptions.as_ref());
     info!("stopping");
     view.ready.store(false, Ordering::Relaxed);
-    // First, so that the workers send what the kernel has given.
+    // First of all, so that what routing daemons have to say of that goes out.
+    gateway.leave_kernel();
+    // Then, so that the workers send what the kernel has given.
     if let Some(exceptions) = exceptions {
         exceptions.stop();
     }
@@ -166,6 +171,14 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     stats.stop();
     info!("{}", summary(&workers, began.elapsed()));
     Ok(())
+}
+
+/// Lets the process have as many files open as it may: a bridge that the kernel controls takes one.
+fn raise_file_limit() {
+    let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most) {
+        warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Has the kernel say the ways to remote VTEPs and what is behind them, unless the config has it kept out of that.
@@ -182,7 +195,12 @@ fn follow_kernel(
         interfaces.iter().filter(|interface| interface.traffic() == Traffic::AllButVxlan && interface.has_interface());
     let uplink = |uplink: &PortInterface| Uplink { port: uplink.port(), interface: uplink.interface().to_owned() };
     let uplinks: Vec<Uplink> = uplinks.map(uplink).collect();
-    match Listener::start().and_then(|listener| Kernel::follow(listener, uplinks, Arc::clone(telemetry))) {
+    let follow = || {
+        let mut kernel = Kernel::follow(Listener::start()?, uplinks, Arc::clone(telemetry))?;
+        kernel.give_orders_to(Executor::start()?);
+        Ok(kernel)
+    };
+    match follow() {
         Ok(kernel) => gateway.follow(kernel),
         Err(error) if underlay == Underlay::KernelIfPossible => warn!("{error}"),
         Err(error) => return Err(error),

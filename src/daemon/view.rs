@@ -12,15 +12,17 @@ use super::fdb_requests::filter_of;
 use super::ports::RunningPort;
 use crate::api::GatewayView;
 use crate::api::fdb::{FdbChange, StationQuery};
+use crate::api::kernel::KernelBridge;
 use crate::api::types::{
-    Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, Finding, GroupMember, LocalVtep,
-    MulticastRouter, NextHop, Page, PageRange, Place,
+    Binding, BindingFilter, BindingKind, BridgeMember, Check, EntryKind, FdbEntry, FdbFilter, Finding, GroupMember,
+    LocalVtep, MulticastRouter, NextHop, Page, PageRange, Place,
 };
 use crate::api::view::{BridgeState, RemoteState};
 use crate::config::Config;
-use crate::config::model::{PortRole, StormLimits};
+use crate::config::model::{AccessVlan, PortRole, StormLimits};
 use crate::control::check::{self, Checked, check};
 use crate::control::gateway::tick_length;
+use crate::control::kernel::{BridgeOverview, Overview};
 use crate::control::learning::is_place_of;
 use crate::control::path_mtu::Paths;
 use crate::control::underlay::Reach;
@@ -34,6 +36,7 @@ use crate::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, Entropy, ExceptionTelemetry, GroupLabel, MetricsSource, PortReading,
     PortStatistics, RemoteLabel, WorkerHandle,
 };
+use crate::wire::Vni;
 use crate::wire::membership::group_mac;
 use crate::wire::nd::TargetFlags;
 
@@ -65,6 +68,8 @@ pub struct View {
     pub running: Arc<ArcSwap<Running>>,
     /// The remote VTEPs whose ways the kernel says.
     pub reach: Arc<ArcSwap<Reach>>,
+    /// The bridges that the kernel controls.
+    pub overview: Arc<ArcSwap<Overview>>,
     /// How flows are spread.
     pub entropy: Entropy,
     /// The way to the control thread.
@@ -187,8 +192,7 @@ impl GatewayView for View {
             Some(BridgeState {
                 index: running.registry.bridge(bridge.vni)?,
                 vni: bridge.vni.get(),
-                vlan: bridge.vlan.map(|vlan| vlan.get()),
-                ports: bridge.ports.iter().map(|port| config.port_name(*port).to_owned()).collect(),
+                members: bridge.ports.iter().map(|place| member(config.port_name(place.port), place.vlan)).collect(),
                 remotes: bridge.remotes.clone(),
                 learning: bridge.learning,
                 max_macs: bridge.max_macs,
@@ -262,6 +266,22 @@ impl GatewayView for View {
             remotes.push(state);
         }
         remotes
+    }
+
+    fn kernel_bridges(&self) -> Vec<KernelBridge> {
+        let bridge = |(vni, bridge): (&Vni, &BridgeOverview)| KernelBridge {
+            vni: vni.get(),
+            device: bridge.device.clone(),
+            made: bridge.made,
+            bridge: bridge.bridge.clone(),
+            port: bridge.port.clone(),
+            local_stations: bridge.local.stations,
+            published_stations: bridge.local.published,
+            published_addresses: bridge.local.bindings,
+            remote_stations: bridge.remote_stations,
+            flood_list: bridge.flood_list,
+        };
+        self.overview.load().iter().map(bridge).collect()
     }
 
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
@@ -420,13 +440,25 @@ impl View {
     }
 }
 
+/// A bridge's place on a port, as people read it.
+fn member(port: &str, vlan: AccessVlan) -> BridgeMember {
+    BridgeMember {
+        port: port.to_owned(),
+        vlan: vlan.vlan().map(|vlan| vlan.get()),
+        inner_vlan: vlan.inner().map(|vlan| vlan.get()),
+        untagged: vlan.has_untagged(),
+        priority_tag: vlan == AccessVlan::PriorityTagged,
+    }
+}
+
 /// A place as people read it.
 fn place_of(location: Location, snapshot: &Snapshot, running: &Running) -> Option<Place> {
     Some(match location.kind() {
         LocationKind::Access(member) => {
             let member = snapshot.members.get(member.0 as usize)?;
             let port = running.config.port_name(member.port).to_owned();
-            Place::Port { port, vlan: (member.vlan != 0).then_some(member.vlan) }
+            let vlan = member.tags.outermost().map(|tag| tag.vlan()).filter(|vlan| *vlan != 0);
+            Place::Port { port, vlan, inner_vlan: member.tags.inner().map(|vlan| vlan.get()) }
         }
         LocationKind::Tunnel(tunnel) => Place::Remote { remote: snapshot.tunnels.get(usize::from(tunnel.0))?.address },
     })

@@ -1,10 +1,10 @@
-//! Stage 1 for frames from an access port: which bridge, and where the frame is behind the access tag.
+//! Stage 1 for frames from an access port: which bridge, and where the frame is behind the access tag or tags.
 
 use super::bridging::{Admission, check_front};
 use super::framing::{Addresses, FramePlace};
 use super::packet::PacketBuffer;
 use super::uplink::Refusal;
-use crate::tables::access_map::AccessMap;
+use crate::tables::access_map::{AccessMap, Attachment};
 use crate::tables::snapshot::{LinkLocal, Snapshot};
 use crate::telemetry::DropReason;
 use crate::wire::MacAddr;
@@ -13,10 +13,13 @@ use crate::wire::ethernet::{
     ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, VLAN_TAG,
     is_vlan_ethertype,
 };
+use crate::wire::field::{field, read_u16};
 use crate::wire::ip::PROTOCOL_ICMPV6;
 
 /// A tagged frame's header.
 const TAGGED_HEADER: usize = ETHERNET_HEADER + VLAN_TAG;
+/// The header of a frame with two tags.
+const DOUBLE_TAGGED_HEADER: usize = TAGGED_HEADER + VLAN_TAG;
 /// A tagged frame's header, and of IPv6 behind it as much as says what follows.
 const FRONT: usize = TAGGED_HEADER + NEXT_HEADER_AT + 1;
 
@@ -24,13 +27,14 @@ const FRONT: usize = TAGGED_HEADER + NEXT_HEADER_AT + 1;
 /// follows, of a VLAN that has a bridge, no tag behind the access tag, neither ARP nor ICMPv6. None for any other, which is
 /// for [`admit_unusual`].
 ///
-/// Only an 802.1Q tag (0x8100) names a VLAN of the port; a priority tag (VID 0) counts as untagged (IEEE 802.1Q, 6.9).
+/// Only a tag of the port's own EtherType names a VLAN of the port; a priority tag (VID 0) counts as untagged (IEEE
+/// 802.1Q, 6.9).
 #[inline(always)]
 pub fn admit_usual<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Option<Admission> {
     let head = packet.head();
     let header = head.first_chunk::<FRONT>().filter(|_| head.len() == packet.len())?;
     let outermost = word(header, ETHERTYPE_AT);
-    let is_tagged = outermost == ETHERTYPE_VLAN;
+    let is_tagged = outermost == vlans.tpid();
     let attachment = vlans.get(if is_tagged { word(header, ETHERNET_HEADER) } else { 0 })?;
     let strip = is_tagged && attachment.strips_tag();
     let ethertype = if strip { word(header, ETHERNET_HEADER + 2) } else { outermost };
@@ -54,7 +58,7 @@ fn is_plain(ethertype: u16, header: &[u8; FRONT], strip: bool) -> bool {
 }
 
 /// Admits any frame that an access port with these VLANs, and this word on the frames of its link, received: finds its
-/// bridge and whether the access tag comes off. Of a frame that [`admit_usual`] takes, it says the same.
+/// bridge and how many access tags come off. Of a frame that [`admit_usual`] takes, it says the same.
 ///
 /// # Errors
 /// Why the frame is not bridged.
@@ -67,28 +71,38 @@ pub fn admit_unusual<P: PacketBuffer>(
     let head = packet.head();
     let front = head.first_chunk::<ETHERNET_HEADER>().ok_or_else(|| short(packet, ETHERNET_HEADER))?;
     let outermost = u16::from_be_bytes([front[ETHERTYPE_AT], front[ETHERTYPE_AT + 1]]);
-    let tag = head
-        .first_chunk::<TAGGED_HEADER>()
-        .map(|header| [word(header, ETHERNET_HEADER), word(header, ETHERNET_HEADER + 2)]);
-    let is_tagged = outermost == ETHERTYPE_VLAN;
-    let [tci, behind] = match tag {
-        Some(tag) if is_tagged => tag,
-        None if is_tagged => return Err(short(packet, TAGGED_HEADER).into()),
-        _ => [0, outermost],
-    };
-    let Some(attachment) = vlans.get(tci) else {
+    let is_tagged = outermost == vlans.tpid();
+    let attachment = if is_tagged { of_tagged(packet, vlans)? } else { vlans.get_any(0) };
+    let Some(attachment) = attachment else {
         let destination = front.first_chunk().map_or(MacAddr::ZERO, |octets| MacAddr(*octets));
         let is_ports = !is_tagged && link_local != LinkLocal::AsBridge && destination.is_link_local_group();
         return Err(if is_ports { Refusal::LinkLocal } else { DropReason::UnknownVlan.into() });
     };
-    let strip = is_tagged && attachment.strips_tag();
-    if is_vlan_ethertype(if strip { behind } else { outermost }) && !snapshot.policy(attachment.bridge()).carry_tags {
-        return Err(if strip { DropReason::AccessDoubleTagged.into() } else { DropReason::UnknownVlan.into() });
+    let stripped = if is_tagged { attachment.stripped() } else { 0 };
+    let place = FramePlace::without(stripped, packet);
+    let has_own = read_u16(head, place.start() + ETHERTYPE_AT).is_some_and(is_vlan_ethertype);
+    if has_own && !snapshot.policy(attachment.bridge()).carry_tags {
+        return Err(if stripped > 0 { DropReason::AccessDoubleTagged.into() } else { DropReason::UnknownVlan.into() });
     }
-    let place = FramePlace::without(if strip { VLAN_TAG as u16 } else { 0 }, packet);
     check_front(packet, place)?;
     let addresses = front.first_chunk().map(Addresses::of).ok_or(DropReason::Truncated)?;
     Ok(Admission { bridge: attachment.bridge(), source: attachment.source(), addresses, place })
+}
+
+/// The attachment of a frame with a tag of the port's kind.
+fn of_tagged<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Result<Option<Attachment>, DropReason> {
+    let head = packet.head();
+    let header = head.first_chunk::<TAGGED_HEADER>().ok_or_else(|| short(packet, TAGGED_HEADER))?;
+    let has_inner = vlans.has_pairs() && word(header, ETHERNET_HEADER + 2) == ETHERTYPE_VLAN;
+    // With an EtherType behind the second tag.
+    let inner = if has_inner {
+        let [i0, i1, ..] =
+            *field::<VLAN_TAG>(head, TAGGED_HEADER).ok_or_else(|| short(packet, DOUBLE_TAGGED_HEADER))?;
+        Some(u16::from_be_bytes([i0, i1]))
+    } else {
+        None
+    };
+    Ok(vlans.find(word(header, ETHERNET_HEADER), inner))
 }
 
 #[inline(always)]

@@ -265,7 +265,7 @@ fn meet_source(
         if policy.source_check && !domain.is_some_and(|domain| domain.accepts(tunnel)) {
             return Err(DropReason::UnknownRemote.into());
         }
-        learnable &= tunnel != UNKNOWN_TUNNEL;
+        learnable &= tunnel != UNKNOWN_TUNNEL && !domain.is_some_and(|domain| domain.taught);
     }
     match known {
         Some(value) if value.is_pinned() => return Err(DropReason::PinnedElsewhere.into()),

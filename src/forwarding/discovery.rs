@@ -16,6 +16,7 @@ use super::forwarder::Surroundings;
 use super::framing::{Addresses, FramePlace};
 use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
+use super::remark::Marks;
 use crate::tables::bindings::{Binding, BindingKey, BindingReport, BindingSource};
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::snapshot::Neighbours;
@@ -155,7 +156,7 @@ impl Discoveries {
         let LocationKind::Access(member) = frame.source.kind() else { return Err(DropReason::NoMember) };
         let addresses = packet.head().first_chunk().map(Addresses::of).ok_or(DropReason::Truncated)?;
         let place = FramePlace::whole(&packet);
-        emit::to_member(packet, place, addresses, member, around, egress)?;
+        emit::to_member(packet, place, addresses, Marks::NONE, member, around, egress)?;
         around.telemetry.event(event);
         Ok(())
     }

@@ -6,11 +6,16 @@ use super::encapsulate::{Flow, encapsulate, sum_behind, write_ipv4_udp_checksum}
 use super::forwarder::Surroundings;
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
-use crate::tables::snapshot::{Member, PortSide};
+use super::remark::Marks;
+use crate::tables::snapshot::{Member, MemberTags, PortSide};
 use crate::tables::tunnel::{NextHop, OUTER_IPV4};
 use crate::tables::{Location, MemberIndex, PortIndex, TunnelIndex};
 use crate::telemetry::{DropReason, Event};
-use crate::wire::ethernet::{ETHERNET_HEADER, ETHERNET_MINIMUM, ETHERTYPE_VLAN, VLAN_TAG, network_header};
+use crate::wire::ethernet::{
+    ETHERNET_HEADER, ETHERNET_MINIMUM, ETHERTYPE_VLAN, VLAN_TAG, is_vlan_ethertype, network_header,
+};
+use crate::wire::field::read_u16;
+use crate::wire::{VlanId, VlanTag};
 
 /// Why a frame was not sent.
 #[derive(Debug)]
@@ -41,6 +46,7 @@ pub fn to_member<P: PacketBuffer>(
     mut packet: P,
     place: FramePlace,
     addresses: Addresses,
+    marks: Marks,
     index: MemberIndex,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
@@ -50,24 +56,50 @@ pub fn to_member<P: PacketBuffer>(
         check_access_mtu(layer3_length(&packet, place), member)?;
     }
     let place = pad(&mut packet, place, around)?;
-    if member.vlan == 0 {
-        check_own_tag(place.behind_addresses(&packet).unwrap_or_default(), index, member, around)?;
-        place.extract(&mut packet, addresses).ok_or(DropReason::NoHeadroom)?;
-    } else {
-        write_tagged_front(place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?, addresses, member.vlan);
+    match member.tags {
+        MemberTags::One(tag) => {
+            let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
+            write_tagged_front(front, addresses, tag.with_priority(marks.priority));
+        }
+        MemberTags::Untagged => {
+            check_own_tag(place.behind_addresses(&packet).unwrap_or_default(), index, member, around)?;
+            place.extract(&mut packet, addresses).ok_or(DropReason::NoHeadroom)?;
+        }
+        MemberTags::Guarded(tag) => {
+            check_own_tag(place.behind_addresses(&packet).unwrap_or_default(), index, member, around)?;
+            let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
+            write_tagged_front(front, addresses, tag.with_priority(marks.priority));
+        }
+        MemberTags::Two(outer, inner) => {
+            let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
+            write_double_tagged_front(front, addresses, (outer, inner), marks.priority);
+        }
     }
     around.telemetry.bridge(member.bridge).access_sent().count(place.length());
     egress.transmit(member.port, packet);
     Ok(())
 }
 
-/// Writes the front of a tagged frame, as two words: its addresses, and the 802.1Q tag of a VLAN (IEEE 802.1Q, 9.6).
+/// Writes the front of a tagged frame, as two words: its addresses, and the tag (IEEE 802.1Q, 9.6).
 #[inline(always)]
-pub(super) fn write_tagged_front(front: &mut [u8; ADDRESSES + VLAN_TAG], addresses: Addresses, vlan: u16) {
-    let tag = u64::from(ETHERTYPE_VLAN) << 16 | u64::from(vlan);
-    let words = [addresses.first_word(), addresses.source << 32 | tag];
+pub(super) fn write_tagged_front(front: &mut [u8; ADDRESSES + VLAN_TAG], addresses: Addresses, tag: VlanTag) {
+    let words = [addresses.first_word(), addresses.source << 32 | u64::from(tag.to_bits())];
     for (bytes, word) in front.as_chunks_mut().0.iter_mut().zip(words) {
         *bytes = word.to_be_bytes();
+    }
+}
+
+/// Writes the front of a frame with two tags of this priority, of which the inner one is 0x8100 (IEEE 802.1Q, 9.5).
+pub(super) fn write_double_tagged_front(
+    front: &mut [u8; ADDRESSES + 2 * VLAN_TAG],
+    addresses: Addresses,
+    (outer, inner): (VlanTag, VlanId),
+    priority: u8,
+) {
+    let (first, second) = front.split_at_mut(ADDRESSES + VLAN_TAG);
+    if let (Some(first), Some(second)) = (first.first_chunk_mut(), second.first_chunk_mut()) {
+        write_tagged_front(first, addresses, outer.with_priority(priority));
+        *second = VlanTag::new(ETHERTYPE_VLAN, inner).with_priority(priority).to_bytes();
     }
 }
 
@@ -78,8 +110,8 @@ pub(super) fn layer3_length<P: PacketBuffer>(packet: &P, place: FramePlace) -> u
     place.length().saturating_sub(header)
 }
 
-/// Refuses a frame for an untagged member whose own tag means another bridge on the member's port: whoever is behind
-/// the port would take it for that bridge's. `behind_addresses` is the frame from its EtherType on.
+/// Refuses a frame whose own tag, with what its member puts in front of it, means another bridge on the member's port:
+/// whoever is behind the port would take it for that bridge's. `behind_addresses` is the frame from its EtherType on.
 #[inline]
 pub(super) fn check_own_tag(
     behind_addresses: &[u8],
@@ -87,20 +119,35 @@ pub(super) fn check_own_tag(
     member: &Member,
     around: &Surroundings<'_>,
 ) -> Result<(), DropReason> {
-    let Some([t0, t1, v0, v1]) = behind_addresses.first_chunk::<VLAN_TAG>() else { return Ok(()) };
-    if u16::from_be_bytes([*t0, *t1]) != ETHERTYPE_VLAN {
-        return Ok(());
-    }
-    let port = around.snapshot.ports.get(usize::from(member.port.0)).map(|port| &port.side);
-    match port {
-        Some(PortSide::Access(vlans))
-            if vlans
-                .get(u16::from_be_bytes([*v0, *v1]))
-                .is_some_and(|owner| owner.source() == Location::access(index)) =>
-        {
-            Ok(())
+    match behind_addresses.first_chunk() {
+        Some(&[t0, t1, v0, v1]) if is_vlan_ethertype(u16::from_be_bytes([t0, t1])) => {
+            let own = (u16::from_be_bytes([t0, t1]), u16::from_be_bytes([v0, v1]));
+            let behind = behind_addresses.get(VLAN_TAG..).unwrap_or_default();
+            if leads_elsewhere(own, behind, index, member, around) { Err(DropReason::ForeignTag) } else { Ok(()) }
         }
-        _ => Err(DropReason::ForeignTag),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a frame with a tag of its `own` (TPID and TCI), and `behind` it the rest, is another bridge's to the port.
+#[inline(never)]
+fn leads_elsewhere(
+    (tpid, tci): (u16, u16),
+    behind: &[u8],
+    index: MemberIndex,
+    member: &Member,
+    around: &Surroundings<'_>,
+) -> bool {
+    let port = around.snapshot.ports.get(usize::from(member.port.0)).map(|port| &port.side);
+    let Some(PortSide::Access(vlans)) = port else { return true };
+    match member.tags {
+        MemberTags::Untagged if tpid == vlans.tpid() => {
+            let is_double = read_u16(behind, 0) == Some(ETHERTYPE_VLAN);
+            let owner = vlans.find(tci, read_u16(behind, 2).filter(|_| is_double));
+            owner.is_none_or(|owner| owner.source() != Location::access(index))
+        }
+        MemberTags::Guarded(tag) => tpid == ETHERTYPE_VLAN && vlans.get_pair(tag.vlan(), tci).is_some(),
+        _ => false,
     }
 }
 
@@ -172,15 +219,16 @@ pub(super) fn direct(
 pub fn to_tunnel<P: PacketBuffer>(
     packet: P,
     frame: &Frame,
+    marks: Marks,
     index: TunnelIndex,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) -> Result<(), Undelivered<P>> {
     match around.snapshot.next_hops.get(usize::from(index.0)) {
         Some(way) if way.takes_directly(frame.place.length()) => {
-            Ok(send(packet, frame, index, way, |_, _| Ok(way.port()), around, egress)?)
+            Ok(send(packet, (frame, marks), index, way, |_, _| Ok(way.port()), around, egress)?)
         }
-        _ => to_tunnel_unusual(packet, frame, index, around, egress),
+        _ => to_tunnel_unusual(packet, frame, marks, index, around, egress),
     }
 }
 
@@ -190,6 +238,7 @@ pub fn to_tunnel<P: PacketBuffer>(
 fn to_tunnel_unusual<P: PacketBuffer>(
     packet: P,
     frame: &Frame,
+    marks: Marks,
     index: TunnelIndex,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
@@ -206,7 +255,7 @@ fn to_tunnel_unusual<P: PacketBuffer>(
         }
         direct(way, flow, packet.head_mut(), around)
     };
-    Ok(send(packet, frame, index, way, port, around, egress)?)
+    Ok(send(packet, (frame, marks), index, way, port, around, egress)?)
 }
 
 /// Puts the headers of its way in front of a frame, and sends it out of the uplink that `port` says of the packet and its
@@ -214,7 +263,7 @@ fn to_tunnel_unusual<P: PacketBuffer>(
 #[inline(always)]
 fn send<P: PacketBuffer>(
     mut packet: P,
-    frame: &Frame,
+    (frame, marks): (&Frame, Marks),
     index: TunnelIndex,
     way: &NextHop,
     port: impl FnOnce(&mut P, Flow) -> Result<PortIndex, DropReason>,
@@ -224,6 +273,7 @@ fn send<P: PacketBuffer>(
     let (bridge, length) = (frame.bridge(), frame.place.length());
     let outer = around.snapshot.encapsulations.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
     let flow = encapsulate(&mut packet, frame, way, outer, &around.snapshot.vtep).ok_or(DropReason::NoHeadroom)?;
+    marks.write_outer(&mut packet);
     let port = port(&mut packet, flow)?;
     around.telemetry.bridge(bridge).tunnel_sent().count(length);
     around.telemetry.remote(index).sent().count(length);

@@ -32,6 +32,13 @@ impl Flow {
         Self::new(InnerFlow::of(frame), vtep)
     }
 
+    /// The same flow with this DSCP outside, if there is one, in place of that by its inner one.
+    #[must_use]
+    pub fn with_dscp(self, dscp: Option<u8>) -> Self {
+        let traffic_class = dscp.map_or(self.traffic_class, |dscp| dscp << 2 | self.traffic_class & 3);
+        Self { traffic_class, ..self }
+    }
+
     #[inline(always)]
     fn new(inner: InnerFlow, vtep: &LocalVtep) -> Self {
         let InnerFlow { hash, dscp_ecn } = inner;
@@ -85,17 +92,45 @@ impl Front<'_> {
         }
     }
 
-    /// Writes the IPv6 form. The UDP checksum is left zero.
+    /// Writes the IPv6 form, with a UDP checksum where the sum of everything behind the outer headers is given (RFC 8200,
+    /// 8.1).
     #[inline(always)]
-    pub fn write_ipv6(&self, front: &mut [u8; FRONT_IPV6], header: &[u8; OUTER_IPV6]) {
+    pub fn write_ipv6(
+        &self,
+        front: &mut [u8; FRONT_IPV6],
+        header: &[u8; OUTER_IPV6],
+        way: &NextHop,
+        behind: Option<Checksum>,
+    ) {
+        const UDP: usize = ETHERNET_HEADER + IPV6_HEADER;
         let (outer, addresses) = front.split_at_mut(OUTER_IPV6);
         if let (Some(outer), Some(addresses)) = (outer.first_chunk_mut(), addresses.first_chunk_mut()) {
             *outer = *header;
             self.addresses.write(addresses);
             let udp_length = (OUTER_IPV6 - ETHERNET_HEADER - IPV6_HEADER + self.length) as u16;
             write_ipv6(outer, self.flow, udp_length);
-            write_udp_vxlan(outer, ETHERNET_HEADER + IPV6_HEADER, self.outer, self.flow, udp_length);
+            write_udp_vxlan(outer, UDP, self.outer, self.flow, udp_length);
+            if let Some(behind) = behind {
+                let checksum = self.udp_checksum(way.partial_sum(), behind, udp_length);
+                outer[UDP + 6..UDP + 8].copy_from_slice(&checksum.to_be_bytes());
+            }
         }
+    }
+
+    /// The UDP checksum, `pseudo` being the sum of addresses and protocol. It is made of what is written, not of what was:
+    /// the processor would wait for it.
+    #[inline(always)]
+    fn udp_checksum(&self, pseudo: u16, behind: Checksum, length: u16) -> u16 {
+        let mut sum = Checksum::new();
+        // What is behind may end at an odd place, and what is added here begins at an even one: its folded sum is a word.
+        sum.add_u16(!behind.finish());
+        sum.add_u16(pseudo);
+        // The length is in the pseudo-header as well as in the header.
+        for word in [length, length, self.flow.source_port, self.outer.udp_port] {
+            sum.add_u16(word);
+        }
+        sum.add_bytes(&self.outer.vxlan);
+        sum.finish_udp()
     }
 }
 
@@ -127,27 +162,13 @@ fn write_udp_vxlan<const N: usize>(front: &mut [u8; N], udp: usize, outer: &Enca
     front[vxlan..vxlan + VXLAN_HEADER].copy_from_slice(&outer.vxlan);
 }
 
-/// Writes the UDP checksum of an encapsulated packet over IPv6 (RFC 8200, 8.1). `behind` is the sum of everything
-/// behind the outer headers.
-pub fn write_ipv6_udp_checksum(front: &mut [u8], way: &NextHop, behind: Checksum) {
-    const UDP: usize = ETHERNET_HEADER + IPV6_HEADER;
-    let Some(front) = front.first_chunk_mut::<OUTER_IPV6>() else { return };
-    let mut sum = Checksum::new();
-    // What is behind may end at an odd place, and what is added here begins at an even one: its folded sum is a word.
-    sum.add_u16(!behind.finish());
-    sum.add_u16(way.partial_sum());
-    // The length is in the pseudo-header as well as in the header.
-    sum.add_u16(u16::from_be_bytes([front[UDP + 4], front[UDP + 5]]));
-    sum.add_bytes(&front[UDP..]);
-    front[UDP + 6..UDP + 8].copy_from_slice(&sum.finish_udp().to_be_bytes());
-}
-
 /// Writes the UDP checksum of an encapsulated packet over IPv4 (RFC 768). `behind` is the sum of everything behind the
 /// outer headers.
 pub fn write_ipv4_udp_checksum(front: &mut [u8], behind: Checksum) {
     const UDP: usize = ETHERNET_HEADER + IPV4_HEADER;
     let Some(front) = front.first_chunk_mut::<OUTER_IPV4>() else { return };
     let mut sum = Checksum::new();
+    // What is behind may end at an odd place: its folded sum is a word.
     sum.add_u16(!behind.finish());
     sum.add_bytes(&front[UDP - 8..UDP]);
     sum.add_u16(PROTOCOL_UDP.into());
@@ -201,11 +222,13 @@ fn put_on<P: PacketBuffer>(
     match way.header() {
         Header::Ipv4(header) => front.write_ipv4(place.exchange(packet)?, header, way),
         Header::Ipv6(header) => {
-            front.write_ipv6(place.exchange(packet)?, header);
-            if !vtep.zero_checksum_ipv6 {
-                let behind = sum_behind(packet, OUTER_IPV6);
-                write_ipv6_udp_checksum(packet.head_mut(), way, behind);
-            }
+            let behind = (!vtep.zero_checksum_ipv6).then(|| {
+                // The addresses go to the packet's front later, from where they would have to be read again.
+                let mut sum = sum_behind(packet, place.start() + ADDRESSES);
+                frame.addresses().add_to(&mut sum);
+                sum
+            });
+            front.write_ipv6(place.exchange(packet)?, header, way, behind);
         }
     }
     Some(flow)

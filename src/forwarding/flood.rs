@@ -6,13 +6,15 @@
 use super::bridging::Frame;
 use super::egress::Egress;
 use super::emit::{
-    self, Undelivered, check_access_mtu, check_own_tag, direct, layer3_length, pad, way_to, write_tagged_front,
+    self, Undelivered, check_access_mtu, check_own_tag, direct, layer3_length, pad, way_to, write_double_tagged_front,
+    write_tagged_front,
 };
-use super::encapsulate::{Flow, Front, sum_behind, write_ipv4_udp_checksum, write_ipv6_udp_checksum};
+use super::encapsulate::{Flow, Front, sum_behind, write_ipv4_udp_checksum};
 use super::forwarder::Surroundings;
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
-use crate::tables::snapshot::BroadcastDomain;
+use super::remark::Marks;
+use crate::tables::snapshot::{BroadcastDomain, MemberTags};
 use crate::tables::tunnel::{Header, NextHop};
 use crate::tables::{BridgeIndex, Location, LocationKind, MemberIndex, TunnelIndex};
 use crate::telemetry::{DropReason, Event};
@@ -54,13 +56,14 @@ pub fn shortest_limit(
 pub fn flood<P: PacketBuffer>(
     packet: P,
     frame: &Frame,
+    marks: Marks,
     domain: &BroadcastDomain,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
 ) -> Result<(), DropReason> {
     // Floods from a tunnel go to no tunnel: nothing then needs the sum of all bytes.
     let to_tunnels = matches!(frame.source.kind(), LocationKind::Access(_)) && !domain.flood_list.is_empty();
-    spread(packet, frame, destinations(frame.source, domain), to_tunnels, around, egress)
+    spread(packet, (frame, marks), destinations(frame.source, domain), to_tunnels, around, egress)
 }
 
 /// As [`flood`], to those of these places to which a frame from where this one came may go.
@@ -70,6 +73,7 @@ pub fn flood<P: PacketBuffer>(
 pub fn flood_to<P: PacketBuffer>(
     packet: P,
     frame: &Frame,
+    marks: Marks,
     places: &[Location],
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,
@@ -77,7 +81,7 @@ pub fn flood_to<P: PacketBuffer>(
     let source = frame.source;
     let to_tunnels = matches!(source.kind(), LocationKind::Access(_));
     let places = places.iter().copied().filter(move |place| source.may_send_to(*place));
-    spread(packet, frame, places, to_tunnels, around, egress)
+    spread(packet, (frame, marks), places, to_tunnels, around, egress)
 }
 
 /// Sends a frame, which is all of its packet, to every one of these; `to_tunnels` says whether there may be a remote VTEP
@@ -85,7 +89,7 @@ pub fn flood_to<P: PacketBuffer>(
 #[inline(always)]
 fn spread<P: PacketBuffer>(
     packet: P,
-    frame: &Frame,
+    (frame, marks): (&Frame, Marks),
     destinations: impl Iterator<Item = Location> + Clone,
     to_tunnels: bool,
     around: &Surroundings<'_>,
@@ -98,9 +102,9 @@ fn spread<P: PacketBuffer>(
     if all.next().is_none() {
         let place = FramePlace::whole(&packet);
         match first.kind() {
-            LocationKind::Access(member) => emit::to_member(packet, place, addresses, member, around, egress)?,
+            LocationKind::Access(member) => emit::to_member(packet, place, addresses, marks, member, around, egress)?,
             LocationKind::Tunnel(tunnel) => {
-                let sent = emit::to_tunnel(packet, &frame.placed(place), tunnel, around, egress);
+                let sent = emit::to_tunnel(packet, &frame.placed(place), marks, tunnel, around, egress);
                 sent.map_err(|undelivered| match undelivered {
                     Undelivered::Dropped(reason) => reason,
                     Undelivered::TooBig { .. } => DropReason::TooBigForTunnel,
@@ -110,7 +114,7 @@ fn spread<P: PacketBuffer>(
         around.telemetry.event(Event::FloodCopy);
         return Ok(());
     }
-    let payload = Payload::split(packet, addresses, to_tunnels, around)?;
+    let payload = Payload::split(packet, addresses, marks, to_tunnels, around)?;
     for destination in destinations {
         let sent = match destination.kind() {
             LocationKind::Access(member) => payload.copy_to_member(member, around, egress),
@@ -130,6 +134,8 @@ struct Payload<P> {
     shared: P,
     addresses: Addresses,
     flow: Flow,
+    /// The priority of access tags.
+    priority: u8,
     /// The frame's length, addresses included.
     length: usize,
     /// The length of what it carries behind its Ethernet header and its tags.
@@ -142,11 +148,12 @@ impl<P: PacketBuffer> Payload<P> {
     fn split(
         mut packet: P,
         addresses: Addresses,
+        marks: Marks,
         to_tunnels: bool,
         around: &Surroundings<'_>,
     ) -> Result<Self, DropReason> {
         let vtep = &around.snapshot.vtep;
-        let flow = Flow::of(packet.head(), vtep);
+        let flow = Flow::of(packet.head(), vtep).with_dscp(marks.outer_dscp);
         let layer3_length = layer3_length(&packet, FramePlace::whole(&packet));
         // Padding has to be there before the payload is shared; to the remote VTEPs it does no harm.
         let whole = FramePlace::whole(&packet);
@@ -156,7 +163,7 @@ impl<P: PacketBuffer> Payload<P> {
         if !packet.trim_front(ADDRESSES) {
             return Err(DropReason::HeadersScattered);
         }
-        Ok(Self { shared: packet, addresses, flow, length, layer3_length, sum })
+        Ok(Self { shared: packet, addresses, flow, priority: marks.priority, length, layer3_length, sum })
     }
 
     /// A copy with `FRONT` bytes of its own, to be written by `write`.
@@ -178,11 +185,17 @@ impl<P: PacketBuffer> Payload<P> {
     ) -> Result<(), DropReason> {
         let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
         check_access_mtu(self.layer3_length, member)?;
-        let copy = if member.vlan == 0 {
+        if !matches!(member.tags, MemberTags::One(_)) {
             check_own_tag(self.shared.head(), index, member, around)?;
-            self.copy(egress, |front| self.addresses.write(front))?
-        } else {
-            self.copy(egress, |front| write_tagged_front(front, self.addresses, member.vlan))?
+        }
+        let copy = match member.tags {
+            MemberTags::Untagged => self.copy(egress, |front| self.addresses.write(front))?,
+            MemberTags::One(tag) | MemberTags::Guarded(tag) => {
+                self.copy(egress, |front| write_tagged_front(front, self.addresses, tag.with_priority(self.priority)))?
+            }
+            MemberTags::Two(outer, inner) => self.copy(egress, |front| {
+                write_double_tagged_front(front, self.addresses, (outer, inner), self.priority)
+            })?,
         };
         around.telemetry.bridge(member.bridge).access_sent().count(self.length);
         egress.transmit(member.port, copy);
@@ -210,12 +223,7 @@ impl<P: PacketBuffer> Payload<P> {
                     write_ipv4_udp_checksum(bytes, sum);
                 }
             })?,
-            Header::Ipv6(header) => self.copy(egress, |bytes| {
-                front.write_ipv6(bytes, header);
-                if let Some(sum) = self.sum {
-                    write_ipv6_udp_checksum(bytes, way, sum);
-                }
-            })?,
+            Header::Ipv6(header) => self.copy(egress, |bytes| front.write_ipv6(bytes, header, way, self.sum))?,
         };
         let port = direct(way, self.flow, copy.head_mut(), around)?;
         around.telemetry.bridge(bridge).tunnel_sent().count(self.length);

@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::bridging::{Frame, Verdict, decide_unusual, decide_usual};
+use super::bridging::{Admission, Frame, Verdict, decide_unusual, decide_usual};
 use super::discovery::Discoveries;
 use super::egress::Egress;
 use super::emit::{self, Undelivered};
@@ -10,10 +10,10 @@ use super::exception::Exceptions;
 use super::flow_sampler::FlowSampler;
 use super::learn_filter::LearnFilter;
 use super::packet::PacketBuffer;
+use super::remark::Marks;
 use super::storm_control::StormControl;
 use super::too_big::TooBigLimiter;
-use super::uplink;
-use super::{BURST, access, flood, snooping};
+use super::{BURST, access, flood, segment_size, snooping, uplink};
 use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
@@ -103,7 +103,23 @@ impl Forwarder {
         if self.sampler.is_due(around) {
             self.sampler.sample(burst, &self.frames[..], around);
         }
-        self.emit(ingress, port, burst, around, egress);
+        self.send(ingress, port, burst, around, egress);
+    }
+
+    /// Stage 3, of two makes: where no priorities are carried, nothing is asked of any packet.
+    fn send<P: PacketBuffer>(
+        &mut self,
+        ingress: PortIndex,
+        port: &Port,
+        burst: &mut ArrayVec<P, BURST>,
+        around: &Surroundings<'_>,
+        egress: &mut impl Egress<P>,
+    ) {
+        if around.snapshot.remarking.is_none() {
+            self.emit::<false, P>(ingress, port, burst, around, egress);
+        } else {
+            self.emit::<true, P>(ingress, port, burst, around, egress);
+        }
     }
 
     /// Stage 1 of an uplink.
@@ -116,15 +132,12 @@ impl Forwarder {
         around: &Surroundings<'_>,
     ) {
         for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
-            let usual = uplink::admit_usual::<IPV6, P>(packet, patterns.usual(), around.snapshot);
-            match usual.or_else(|| uplink::admit_usual_by_others::<IPV6, P>(packet, patterns, around.snapshot)) {
-                Some((admission, ecn)) => {
-                    frame.admit(&admission, around.fdb);
-                    if ecn != Ecn::NotEct {
-                        take_congestion_over(packet, frame, ecn, around);
-                    }
+            match uplink::admit_usual::<IPV6, P>(packet, patterns.usual(), around.snapshot) {
+                Some((admission, ecn)) => take_admitted(packet, frame, admission, ecn, around),
+                None => {
+                    let of_port = (port, patterns);
+                    admit_by_other_patterns::<IPV6, P>(packet, frame, of_port, &mut self.learn_filter, around);
                 }
-                None => admit_unusual_from_uplink(packet, frame, port, around),
             }
         }
     }
@@ -135,10 +148,10 @@ impl Forwarder {
         &mut self,
         port: &Port,
         vlans: &AccessMap,
-        burst: &[P],
+        burst: &mut [P],
         around: &Surroundings<'_>,
     ) {
-        for (packet, frame) in burst.iter().zip(self.frames.iter_mut()) {
+        for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
             match access::admit_usual(packet, vlans) {
                 Some(admission) => frame.admit(&admission, around.fdb),
                 None => {
@@ -170,7 +183,7 @@ impl Forwarder {
 
     /// Stage 3.
     #[inline(never)]
-    fn emit<P: PacketBuffer>(
+    fn emit<const REMARKING: bool, P: PacketBuffer>(
         &mut self,
         ingress: PortIndex,
         port: &Port,
@@ -178,19 +191,25 @@ impl Forwarder {
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) {
-        for (packet, frame) in burst.drain(..).zip(self.frames.iter()) {
+        let remarking = around.snapshot.remarking.as_deref().filter(|_| REMARKING);
+        for (mut packet, frame) in burst.drain(..).zip(self.frames.iter()) {
+            let is_sent = matches!(frame.verdict, Verdict::Forward(_) | Verdict::Flood);
+            let marks = match remarking {
+                Some(remarking) if is_sent => Marks::carry(&mut packet, frame, remarking),
+                _ => Marks::NONE,
+            };
             let sent = match frame.verdict {
                 Verdict::Forward(location) => match location.kind() {
                     LocationKind::Access(member) => {
-                        emit::to_member(packet, frame.place, frame.addresses(), member, around, egress)
+                        emit::to_member(packet, frame.place, frame.addresses(), marks, member, around, egress)
                             .map_err(Undelivered::Dropped)
                     }
-                    LocationKind::Tunnel(tunnel) => emit::to_tunnel(packet, frame, tunnel, around, egress),
+                    LocationKind::Tunnel(tunnel) => emit::to_tunnel(packet, frame, marks, tunnel, around, egress),
                 },
                 // Stage 2 leaves none undecided.
                 Verdict::Flood | Verdict::Undecided => {
                     let entrance = Entrance { index: ingress, port, storms: &mut self.storms };
-                    flood_frame(packet, frame, entrance, &mut self.too_big, around, egress)
+                    flood_frame(packet, (frame, marks), entrance, &mut self.too_big, around, egress)
                         .map_err(Undelivered::Dropped)
                 }
                 Verdict::Answer => self.discoveries.answer(packet, frame, around, egress).map_err(Undelivered::Dropped),
@@ -212,6 +231,36 @@ impl Forwarder {
     }
 }
 
+#[inline(always)]
+fn take_admitted<P: PacketBuffer>(
+    packet: &mut P,
+    frame: &mut Frame,
+    admission: Admission,
+    ecn: Ecn,
+    around: &Surroundings<'_>,
+) {
+    frame.admit(&admission, around.fdb);
+    if ecn != Ecn::NotEct {
+        take_congestion_over(packet, frame, ecn, around);
+    }
+}
+
+/// A packet that the usual pattern does not fit, as one of the others has it, or as any packet.
+#[inline(never)]
+fn admit_by_other_patterns<const IPV6: bool, P: PacketBuffer>(
+    packet: &mut P,
+    frame: &mut Frame,
+    (port, patterns): (&Port, &UplinkPatterns),
+    learn_filter: &mut LearnFilter,
+    around: &Surroundings<'_>,
+) {
+    let mut others = patterns.others().iter();
+    match others.find_map(|pattern| uplink::admit_usual::<IPV6, P>(packet, pattern, around.snapshot)) {
+        Some((admission, ecn)) => take_admitted(packet, frame, admission, ecn, around),
+        None => admit_unusual_from_uplink(packet, frame, port, learn_filter, around),
+    }
+}
+
 #[inline(never)]
 fn take_congestion_over<P: PacketBuffer>(packet: &mut P, frame: &mut Frame, ecn: Ecn, around: &Surroundings<'_>) {
     if let Err(reason) = uplink::take_congestion_over(packet, frame.place, ecn, around.telemetry) {
@@ -224,17 +273,21 @@ fn admit_unusual_from_uplink<P: PacketBuffer>(
     packet: &mut P,
     frame: &mut Frame,
     port: &Port,
+    learn_filter: &mut LearnFilter,
     around: &Surroundings<'_>,
 ) {
     match uplink::admit_unusual(packet, port, around.snapshot, around.telemetry, around.learn) {
-        Ok(admission) => frame.admit(&admission, around.fdb),
+        Ok(admission) => {
+            frame.admit(&admission, around.fdb);
+            segment_size::clamp(packet, frame, learn_filter, around);
+        }
         Err(refusal) => frame.verdict = Verdict::Refuse(refusal),
     }
 }
 
 #[inline(never)]
 fn admit_unusual_from_access<P: PacketBuffer>(
-    packet: &P,
+    packet: &mut P,
     frame: &mut Frame,
     (vlans, link_local): (&AccessMap, LinkLocal),
     (discoveries, learn_filter): (&mut Discoveries, &mut LearnFilter),
@@ -243,6 +296,7 @@ fn admit_unusual_from_access<P: PacketBuffer>(
     match access::admit_unusual(packet, vlans, link_local, around.snapshot) {
         Ok(admission) => {
             frame.admit(&admission, around.fdb);
+            segment_size::clamp(packet, frame, learn_filter, around);
             discoveries.meet(packet, frame, learn_filter, around);
         }
         Err(refusal) => frame.verdict = refusal.into(),
@@ -260,7 +314,7 @@ struct Entrance<'a> {
 #[inline(never)]
 fn flood_frame<P: PacketBuffer>(
     mut packet: P,
-    frame: &Frame,
+    (frame, marks): (&Frame, Marks),
     entrance: Entrance<'_>,
     limiter: &mut TooBigLimiter,
     around: &Surroundings<'_>,
@@ -280,7 +334,7 @@ fn flood_frame<P: PacketBuffer>(
     if let Some(snooping) = snooping {
         let table = snooping.load();
         if let Some(places) = snooping::places(packet.head(), packet.len(), frame, &table, around)? {
-            return flood::flood_to(packet, frame, places, around, egress);
+            return flood::flood_to(packet, frame, marks, places, around, egress);
         }
     }
     if let LocationKind::Access(sender) = frame.source.kind()
@@ -289,7 +343,7 @@ fn flood_frame<P: PacketBuffer>(
     {
         limiter.tell(&packet, max_frame, sender, around, egress);
     }
-    flood::flood(packet, frame, domain, around, egress)
+    flood::flood(packet, frame, marks, domain, around, egress)
 }
 
 /// Tells the sender of a frame that is too big for its way.

@@ -6,6 +6,7 @@
 
 use super::packet::PacketBuffer;
 use crate::wire::MacAddr;
+use crate::wire::checksum::Checksum;
 
 /// The length of the two addresses at a frame's front, in bytes.
 pub const ADDRESSES: usize = 2 * size_of::<MacAddr>();
@@ -34,6 +35,15 @@ impl Addresses {
         let [a, b, c, d, e, f, g, h] = self.first_word().to_be_bytes();
         let [i, j, k, l] = (self.source as u32).to_be_bytes();
         *front = [a, b, c, d, e, f, g, h, i, j, k, l];
+    }
+
+    /// Adds them to a sum, in whose data they are at an even place.
+    #[inline(always)]
+    pub fn add_to(self, sum: &mut Checksum) {
+        let first = self.first_word();
+        for word in [(first >> 32) as u32, first as u32, self.source as u32] {
+            sum.add_u32(word);
+        }
     }
 
     /// The first eight bytes of the frame.

@@ -36,6 +36,8 @@ pub mod learn_filter;
 pub mod local;
 pub mod packet;
 pub mod path_mtu;
+pub mod remark;
+pub mod segment_size;
 pub mod snooping;
 pub mod storm_control;
 pub mod token_bucket;

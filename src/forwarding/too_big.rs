@@ -5,10 +5,11 @@ use super::emit;
 use super::forwarder::Surroundings;
 use super::framing::{Addresses, FramePlace};
 use super::packet::PacketBuffer;
+use super::remark::Marks;
 use super::token_bucket::TokenBucket;
 use crate::tables::MemberIndex;
 use crate::telemetry::Event;
-use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, network_header};
+use crate::wire::ethernet::{ETHERNET_HEADER, ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_IPV6, network_header};
 use crate::wire::icmp::fragmentation_needed;
 use crate::wire::icmpv6::{PACKET_TOO_BIG_FRAME, packet_too_big};
 
@@ -38,15 +39,15 @@ impl TooBigLimiter {
         egress: &mut impl Egress<P>,
     ) {
         let Some((ethertype, header)) = network_header(packet.head()) else { return };
-        // Frames that carry tags of their own are not answered: the tags are a customer's, and so is their meaning.
-        if header != ETHERNET_HEADER {
-            return;
-        }
-        let mtu = max_frame.saturating_sub(ETHERNET_HEADER) as u16;
+        // Tags that the bridge carries are the sender's own: the answer has them, too.
+        let tags = packet.head().get(ETHERTYPE_AT..ETHERTYPE_AT + header - ETHERNET_HEADER).unwrap_or_default();
+        let mut room = [0; PACKET_TOO_BIG_FRAME];
+        let original = if tags.is_empty() { packet.head() } else { without_tags(packet.head(), tags.len(), &mut room) };
+        let mtu = max_frame.saturating_sub(header) as u16;
         let mut answer = [0; PACKET_TOO_BIG_FRAME];
         let length = match ethertype {
-            ETHERTYPE_IPV4 => fragmentation_needed(packet.head(), mtu, &mut answer),
-            ETHERTYPE_IPV6 => packet_too_big(packet.head(), mtu, &mut answer),
+            ETHERTYPE_IPV4 => fragmentation_needed(original, mtu, &mut answer),
+            ETHERTYPE_IPV6 => packet_too_big(original, mtu, &mut answer),
             _ => None,
         };
         let Some(answer) = length.and_then(|length| answer.get(..length)) else { return };
@@ -55,15 +56,25 @@ impl TooBigLimiter {
             return;
         }
         // An answer that finds no buffer is as good as suppressed: the next frame that is too big asks again.
+        let (addresses, rest) = answer.split_at(ETHERTYPE_AT.min(answer.len()));
         let sent = egress.allocate().is_some_and(|mut packet| {
-            packet.grow_back_zeroed(answer.len()) && {
-                packet.head_mut().copy_from_slice(answer);
+            packet.grow_back_zeroed(answer.len() + tags.len()) && {
+                let bytes = addresses.iter().chain(tags).chain(rest);
+                packet.head_mut().iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
                 let place = FramePlace::whole(&packet);
                 let addresses = packet.head().first_chunk().map(Addresses::of);
-                addresses
-                    .is_some_and(|addresses| emit::to_member(packet, place, addresses, sender, around, egress).is_ok())
+                addresses.is_some_and(|addresses| {
+                    emit::to_member(packet, place, addresses, Marks::NONE, sender, around, egress).is_ok()
+                })
             }
         });
         around.telemetry.event(if sent { Event::TooBigSent } else { Event::TooBigSuppressed });
     }
+}
+
+/// As much of a frame as an answer may quote, without the tags behind its addresses, which have so many bytes.
+fn without_tags<'a>(frame: &[u8], tags: usize, room: &'a mut [u8; PACKET_TOO_BIG_FRAME]) -> &'a [u8] {
+    let kept = frame.iter().take(ETHERTYPE_AT).chain(frame.iter().skip(ETHERTYPE_AT + tags));
+    let length = room.iter_mut().zip(kept).map(|(to, from)| *to = *from).count();
+    room.get(..length).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use super::bridging::{Admission, check_front};
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::{ChecksumVerdict, PacketBuffer};
 use crate::tables::learning::LearnRing;
-use crate::tables::outer_pattern::{OuterPattern, PATTERN, UplinkPatterns};
+use crate::tables::outer_pattern::{OuterPattern, PATTERN};
 use crate::tables::snapshot::{Port, Snapshot, UNKNOWN_TUNNEL};
 use crate::tables::tunnel::{OUTER_IPV4, OUTER_IPV6};
 use crate::tables::{BridgeIndex, Location, TunnelIndex, UnderlayGroup};
@@ -83,16 +83,6 @@ pub fn admit_usual<const IPV6: bool, P: PacketBuffer>(
         return None;
     }
     Some((Admission { bridge, source: Location::tunnel(source), addresses, place }, ecn))
-}
-
-/// As [`admit_usual`], by the patterns that fewer packets have.
-#[inline(never)]
-pub fn admit_usual_by_others<const IPV6: bool, P: PacketBuffer>(
-    packet: &P,
-    patterns: &UplinkPatterns,
-    snapshot: &Snapshot,
-) -> Option<(Admission, Ecn)> {
-    patterns.others().iter().find_map(|pattern| admit_usual::<IPV6, P>(packet, pattern, snapshot))
 }
 
 /// Admits any packet that `port` received: if it is VXLAN for this gateway, of a known VNI, what is behind its outer
@@ -346,7 +336,7 @@ fn open<P: PacketBuffer>(
     telemetry: &WorkerTelemetry,
 ) -> Result<Admission, DropReason> {
     let Outer { source, ecn, vni, group_policy, place, addresses, ethertype } = outer;
-    let bridge = snapshot.vnis.get(vni).map_or_else(|| bridge_by_group_policy(vni, group_policy, snapshot), Ok)?;
+    let bridge = snapshot.vnis.get_any(vni).map_or_else(|| bridge_by_group_policy(vni, group_policy, snapshot), Ok)?;
     if source == UNKNOWN_TUNNEL && snapshot.policy(bridge).source_check {
         return Err(DropReason::UnknownRemote);
     }

@@ -28,6 +28,44 @@ pub(super) const NEW_NEXT_HOP: u16 = 104;
 pub(super) const DELETE_NEXT_HOP: u16 = 105;
 pub(super) const GET_NEXT_HOP: u16 = 106;
 
+pub(super) const NEW_QUEUEING: u16 = 36;
+
+/// Flags of requests: `NLM_F_REQUEST`, `NLM_F_ACK`, `NLM_F_REPLACE`, `NLM_F_EXCL` and `NLM_F_CREATE`.
+pub(super) const REQUEST: u16 = 0x1;
+pub(super) const ACKNOWLEDGE: u16 = 0x4;
+pub(super) const REPLACE: u16 = 0x100;
+pub(super) const EXCLUSIVE: u16 = 0x200;
+pub(super) const CREATE: u16 = 0x400;
+
+/// Attributes of links that are both read and written.
+pub(super) const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_MASTER: u16 = 10;
+pub(super) const IFLA_LINKINFO: u16 = 18;
+pub(super) const IFLA_IFALIAS: u16 = 20;
+pub(super) const IFLA_GROUP: u16 = 27;
+pub(super) const IFLA_INFO_KIND: u16 = 1;
+pub(super) const IFLA_INFO_DATA: u16 = 2;
+pub(super) const IFLA_VXLAN_ID: u16 = 1;
+pub(super) const IFLA_VXLAN_LOCAL: u16 = 4;
+pub(super) const IFLA_VXLAN_LEARNING: u16 = 7;
+pub(super) const IFLA_VXLAN_PORT: u16 = 15;
+pub(super) const IFLA_VXLAN_LOCAL6: u16 = 17;
+pub(super) const IFF_UP: u32 = 0x1;
+
+/// Attributes, flags and states of neighbours and FDB entries that are both read and written.
+pub(super) const NDA_DST: u16 = 1;
+pub(super) const NDA_LLADDR: u16 = 2;
+pub(super) const NDA_PORT: u16 = 6;
+pub(super) const NDA_VNI: u16 = 7;
+pub(super) const NDA_IFINDEX: u16 = 8;
+pub(super) const NDA_PROTOCOL: u16 = 12;
+pub(super) const NTF_SELF: u8 = 0x02;
+pub(super) const NTF_MASTER: u8 = 0x04;
+pub(super) const NTF_EXT_LEARNED: u8 = 0x10;
+pub(super) const NTF_ROUTER: u8 = 0x80;
+pub(super) const NUD_REACHABLE: u16 = 0x02;
+pub(super) const NUD_PERMANENT: u16 = 0x80;
+
 /// Address families.
 pub(super) const UNSPECIFIED: u8 = 0;
 pub(super) const INET: u8 = 2;
@@ -44,6 +82,18 @@ pub(super) struct LinkHeader {
     pub index: u32,
     pub flags: u32,
     pub changed: u32,
+}
+
+/// `struct tcmsg`.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Default)]
+#[repr(C)]
+pub(super) struct QueueingHeader {
+    pub family: u8,
+    pub padding: [u8; 3],
+    pub index: u32,
+    pub handle: u32,
+    pub parent: u32,
+    pub information: u32,
 }
 
 /// `struct ifaddrmsg`.
@@ -178,6 +228,26 @@ impl Request {
         self.0.extend(value);
         self.0.resize(self.0.len().next_multiple_of(4), 0);
         self
+    }
+
+    /// Appends an attribute that holds others.
+    #[must_use]
+    pub(super) fn with_nested(mut self, kind: u16, inner: impl FnOnce(Self) -> Self) -> Self {
+        let start = self.0.len();
+        self = inner(self.with(kind, &[]));
+        let length = (self.0.len() - start) as u16;
+        if let Some(place) = self.0.get_mut(start..start + 2) {
+            place.copy_from_slice(&length.to_ne_bytes());
+        }
+        self
+    }
+
+    /// Appends a name, which the kernel wants to end with a zero.
+    #[must_use]
+    pub(super) fn with_name(self, kind: u16, name: &str) -> Self {
+        let mut value = name.as_bytes().to_vec();
+        value.push(0);
+        self.with(kind, &value)
     }
 
     /// Appends an address.

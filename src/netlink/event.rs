@@ -7,22 +7,19 @@ mod tests;
 
 use std::net::IpAddr;
 
-use super::abi::{self, Malformed, address, attributes, mac, number, split};
+use super::abi::{
+    self, Malformed, NDA_DST, NDA_IFINDEX, NDA_LLADDR, NDA_PORT, NDA_PROTOCOL, NDA_VNI, NTF_EXT_LEARNED, NTF_ROUTER,
+    NTF_SELF, address, attributes, mac, number, split,
+};
 use super::link::{self, Link};
 use super::nexthop::{self, NextHop};
 use super::prefix::Prefix;
 use crate::wire::MacAddr;
 
-const NDA_DST: u16 = 1;
-const NDA_LLADDR: u16 = 2;
 const NDA_VLAN: u16 = 5;
-const NDA_PORT: u16 = 6;
-const NDA_VNI: u16 = 7;
-const NDA_IFINDEX: u16 = 8;
 const NDA_MASTER: u16 = 9;
 const NDA_NH_ID: u16 = 13;
 const NDA_FLAGS_EXT: u16 = 15;
-const NTF_SELF: u8 = 0x02;
 const NTF_PROXY: u8 = 0x08;
 const NTF_EXT_MANAGED: u32 = 0x01;
 const IFA_ADDRESS: u16 = 1;
@@ -90,7 +87,7 @@ pub enum Event {
 }
 
 /// What is known of a neighbour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Neighbour {
     /// Its MAC address, where one is known.
     pub mac: Option<MacAddr>,
@@ -98,6 +95,12 @@ pub struct Neighbour {
     pub state: NeighbourState,
     /// The kernel keeps it resolved by itself (`NTF_EXT_MANAGED`).
     pub managed: bool,
+    /// A control plane has put it there (`NTF_EXT_LEARNED`): it is behind a remote VTEP.
+    pub external: bool,
+    /// It is a router (`NTF_ROUTER`).
+    pub router: bool,
+    /// Who put it there, as a number of routing protocols; 0 where nobody says.
+    pub protocol: u8,
 }
 
 impl Neighbour {
@@ -109,7 +112,7 @@ impl Neighbour {
 }
 
 /// A set of `NUD_` bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NeighbourState(pub u16);
 
 impl NeighbourState {
@@ -125,6 +128,12 @@ impl NeighbourState {
     pub const fn usable(self) -> bool {
         let valid = Self::REACHABLE | Self::STALE | Self::DELAY | Self::PROBE | Self::NO_ARP | Self::PERMANENT;
         self.0 & valid != 0
+    }
+
+    /// Somebody has said what it is, for good.
+    #[must_use]
+    pub const fn permanent(self) -> bool {
+        self.0 & Self::PERMANENT != 0
     }
 
     /// Somebody has said what it is, and the kernel does not find out by itself.
@@ -170,13 +179,12 @@ pub struct Origin {
 }
 
 impl Origin {
-    const NTF_EXT_LEARNED: u8 = 0x10;
     const NTF_STICKY: u8 = 0x40;
 
     /// Put there by a control plane.
     #[must_use]
     pub const fn external(self) -> bool {
-        self.flags & Self::NTF_EXT_LEARNED != 0
+        self.flags & NTF_EXT_LEARNED != 0
     }
 
     /// May not move.
@@ -238,6 +246,7 @@ struct NeighbourAttributes {
     bridge: Option<u32>,
     next_hop: Option<u32>,
     flags: u32,
+    protocol: u8,
 }
 
 fn read_neighbour(present: bool, payload: &[u8]) -> Result<Option<Event>, Malformed> {
@@ -252,6 +261,7 @@ fn read_neighbour(present: bool, payload: &[u8]) -> Result<Option<Event>, Malfor
         NDA_IFINDEX => found.link = number(value),
         NDA_MASTER => found.bridge = number(value),
         NDA_NH_ID => found.next_hop = number(value),
+        NDA_PROTOCOL => found.protocol = value.first().copied().unwrap_or_default(),
         NDA_FLAGS_EXT => found.flags = number(value).unwrap_or_default(),
         _ => {}
     })?;
@@ -263,6 +273,9 @@ fn read_neighbour(present: bool, payload: &[u8]) -> Result<Option<Event>, Malfor
                 mac: found.mac,
                 state: NeighbourState(header.state),
                 managed: found.flags & NTF_EXT_MANAGED != 0,
+                external: header.flags & NTF_EXT_LEARNED != 0,
+                router: header.flags & NTF_ROUTER != 0,
+                protocol: found.protocol,
             };
             Event::Neighbour { link: header.index, address, neighbour: present.then_some(neighbour) }
         }),

@@ -2,26 +2,20 @@
 
 use std::net::IpAddr;
 
-use super::abi::{self, LinkHeader, Malformed, address, attributes, mac, name, number, split};
+use super::abi::{
+    self, IFF_UP, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MASTER,
+    IFLA_VXLAN_ID, IFLA_VXLAN_LEARNING, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6, IFLA_VXLAN_PORT, LinkHeader, Malformed,
+    address, attributes, mac, name, number, split,
+};
 use super::event::Event;
 use crate::wire::MacAddr;
 
 const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
-const IFLA_MASTER: u16 = 10;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
-const IFLA_VXLAN_ID: u16 = 1;
+const IFLA_QDISC: u16 = 6;
 const IFLA_VXLAN_GROUP: u16 = 2;
-const IFLA_VXLAN_LOCAL: u16 = 4;
-const IFLA_VXLAN_LEARNING: u16 = 7;
-const IFLA_VXLAN_PORT: u16 = 15;
 const IFLA_VXLAN_GROUP6: u16 = 16;
-const IFLA_VXLAN_LOCAL6: u16 = 17;
 const IFLA_VXLAN_COLLECT_METADATA: u16 = 25;
-const IFF_UP: u32 = 0x1;
 const IFF_LOWER_UP: u32 = 0x1_0000;
 
 /// A link.
@@ -43,6 +37,12 @@ pub struct Link {
     pub lower_up: bool,
     /// The bridge, bond or VRF it belongs to.
     pub master: Option<u32>,
+    /// The group it was put into (`ip link set group`); 0 where nobody did.
+    pub group: u32,
+    /// What somebody has noted of it (`ip link set alias`); empty where nobody did.
+    pub alias: String,
+    /// The queueing discipline of what is sent out of it.
+    pub queueing: String,
     /// What a vxlan device says of itself.
     pub vxlan: Option<Vxlan>,
 }
@@ -93,7 +93,10 @@ pub(super) fn read(present: bool, payload: &[u8]) -> Result<Option<Event>, Malfo
         IFLA_ADDRESS => link.mac = mac(value),
         IFLA_IFNAME => link.name = name(value),
         IFLA_MTU => link.mtu = number(value).unwrap_or_default(),
+        IFLA_QDISC => link.queueing = name(value),
         IFLA_MASTER => link.master = number(value),
+        IFLA_IFALIAS => link.alias = name(value),
+        IFLA_GROUP => link.group = number(value).unwrap_or_default(),
         IFLA_LINKINFO => information = Some(value),
         _ => {}
     })?;

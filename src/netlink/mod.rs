@@ -1,11 +1,12 @@
 //! The kernel's networking tables, mirrored: links, addresses, neighbours, next-hop objects and both halves of its
-//! VXLAN FDB; and questions to its routing.
+//! VXLAN FDB; questions to its routing; and orders to make links and entries.
 //!
-//! Three sockets, so that none waits for another. A [`Listener`] is subscribed to what changes; its thread does nothing
+//! Four sockets, so that none waits for another. A [`Listener`] is subscribed to what changes; its thread does nothing
 //! but read and queue, for the kernel drops what a slow reader leaves lying. [`Dumps`] asks for everything there is,
 //! and takes it in pieces as large as the caller has time for. [`Routing`] asks and tells one thing at a time, and has
-//! its answer at once. A [`Mirror`] takes in what the first two bring: it may come in any interleaving, for in a
-//! [resync](Mirror::begin_resync) an event outweighs a dump.
+//! its answer at once. An [`Executor`] has a thread of its own carry out [orders](Order), many at once. A [`Mirror`]
+//! takes in what the first two bring: it may come in any interleaving, for in a [resync](Mirror::begin_resync) an event
+//! outweighs a dump.
 //!
 //! Where a message may have been lost, the listener says so in its place in the queue ([`Told::Lost`]); a resync
 //! makes up for it.
@@ -13,11 +14,13 @@
 mod abi;
 mod dump;
 mod event;
+mod executor;
 mod followers;
 mod link;
 mod listener;
 mod mirror;
 mod nexthop;
+mod order;
 mod prefix;
 mod routing;
 mod socket;
@@ -25,11 +28,13 @@ mod written;
 
 pub use dump::{Dumped, Dumps, Table};
 pub use event::{Bridged, Destination, Event, Neighbour, NeighbourState, Origin};
+pub use executor::{Executor, Outcome};
 pub use followers::{Follower, followers};
 pub use link::{Link, Vxlan};
 pub use listener::{Listener, Received, Told};
 pub use mirror::{Change, Entries, Mirror, Place, Source};
 pub use nexthop::NextHop;
+pub use order::{Order, PROTOCOL};
 pub use prefix::Prefix;
 pub use routing::{Gateway, Route, Routing};
 pub use socket::SocketError;

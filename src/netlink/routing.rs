@@ -5,13 +5,12 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
-use super::abi::{self, Malformed, Request, RouteHeader, address, attributes, number, split};
+use super::abi::{
+    self, ACKNOWLEDGE, CREATE, Malformed, NDA_DST, REPLACE, REQUEST, Request, RouteHeader, address, attributes, number,
+    split,
+};
 use super::socket::{ANSWER, Content, Socket, SocketError};
 
-const REQUEST: u16 = 0x1;
-const ACKNOWLEDGE: u16 = 0x4;
-const CREATE: u16 = 0x400;
-const REPLACE: u16 = 0x100;
 const RTM_F_FIB_MATCH: u32 = 0x2000;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
@@ -24,7 +23,6 @@ const RTAX_MTU: u16 = 2;
 const RTN_UNICAST: u8 = 1;
 const RTNH_F_DEAD: u8 = 1;
 const RTNH_F_LINKDOWN: u8 = 16;
-const NDA_DST: u16 = 1;
 const NDA_FLAGS_EXT: u16 = 15;
 const NTF_USE: u8 = 0x01;
 const NTF_EXT_MANAGED: u32 = 0x01;

@@ -19,7 +19,7 @@ use super::vni_map::VniMap;
 use super::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
 use crate::wire::flow_hash::SourcePorts;
 use crate::wire::vxlan::{VXLAN_HEADER, header_of, header_with_group_policy};
-use crate::wire::{MacAddr, Vni};
+use crate::wire::{MacAddr, VlanId, VlanTag, Vni};
 
 /// Everything a worker looks up besides the FDB.
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub remotes: RemoteMap,
     /// What the kernel gets of what uplinks receive.
     pub exception: ExceptionPath,
+    /// The priorities that are carried between tags, outer and inner headers, where any are.
+    pub remarking: Option<Box<Remarking>>,
 }
 
 impl Snapshot {
@@ -103,30 +105,60 @@ impl LocalVtep {
     }
 }
 
-/// The DSCP that outer headers get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OuterDscp {
-    /// Which bits of the inner octet of DSCP and ECN go to the outer one, and what the others are.
-    inherited: u8,
-    fixed: u8,
-}
+/// The DSCP that outer headers get by what the inner packet has, as a table: one load finds it, whatever the rule is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OuterDscp([u8; 256]);
 
 impl OuterDscp {
     /// That of the inner packet (RFC 2983, 3.1: uniform).
-    pub const INHERITED: Self = Self { inherited: 0xff, fixed: 0 };
+    pub const INHERITED: Self = Self::mapped(&UNCHANGED);
 
     /// The same for all packets (RFC 2983, 3.1: pipe); its lower six bits.
     #[must_use]
     pub const fn fixed(dscp: u8) -> Self {
-        Self { inherited: 0b11, fixed: dscp << 2 }
+        Self::mapped(&[dscp; 64])
     }
 
-    /// The outer octet of DSCP and ECN. The ECN field is always the inner one's (RFC 6040, 4.1).
+    /// By the inner DSCP; the lower six bits of each. The ECN field is always the inner one's (RFC 6040, 4.1).
+    #[must_use]
+    pub const fn mapped(map: &[u8; 64]) -> Self {
+        let mut table = [0; 256];
+        let mut inner = 0;
+        while inner < table.len() {
+            table[inner] = map[inner >> 2] << 2 | inner as u8 & 3;
+            inner += 1;
+        }
+        Self(table)
+    }
+
+    /// The outer octet of DSCP and ECN.
     #[inline(always)]
     #[must_use]
-    pub const fn outer(self, inner: u8) -> u8 {
-        inner & self.inherited | self.fixed
+    pub const fn outer(&self, inner: u8) -> u8 {
+        self.0[inner as usize]
     }
+}
+
+/// Every DSCP as itself.
+pub const UNCHANGED: [u8; 64] = {
+    let mut map = [0; 64];
+    let mut dscp = 0;
+    while dscp < map.len() {
+        map[dscp] = dscp as u8;
+        dscp += 1;
+    }
+    map
+};
+
+/// Which priorities are carried between the tags of access ports, outer and inner headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remarking {
+    /// The outer DSCP by the priority (PCP) of the tag that a frame came with, in place of that by its inner DSCP.
+    pub outer_from_pcp: Option<[u8; 8]>,
+    /// The priority of access tags by the outer DSCP. What is switched locally then keeps its own.
+    pub pcp_from_outer: Option<[u8; 64]>,
+    /// The inner DSCP by the outer one.
+    pub dscp_from_outer: Option<[u8; 64]>,
 }
 
 /// A port.
@@ -240,6 +272,11 @@ pub struct BroadcastDomain {
     pub flood_list: Box<[TunnelIndex]>,
     /// The remote VTEPs that may send to this bridge, sorted.
     pub sources: Box<[TunnelIndex]>,
+    /// TCP connections through the tunnel are opened with a segment size that fits. The bridge is set aside in the maps
+    /// that lead to it.
+    pub clamps_segments: bool,
+    /// The control plane says what is behind remote VTEPs: nothing is learned from what they send.
+    pub taught: bool,
     /// Who sends to it and is no remote VTEP yet is to become one.
     pub discovers: bool,
     /// What restricts floods; none where nothing does, neither the bridge nor a port by which frames come to it.
@@ -256,17 +293,49 @@ impl BroadcastDomain {
     }
 }
 
-/// A VLAN of an access port, or its untagged frames, in a bridge.
+/// A VLAN of an access port, or a pair of VLANs, or its untagged frames, in a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The port.
     pub port: PortIndex,
     /// The bridge.
     pub bridge: BridgeIndex,
-    /// The tag that frames get on their way out: a VLAN identifier, or 0 for none.
-    pub vlan: u16,
+    /// What frames get on their way out.
+    pub tags: MemberTags,
     /// The port's MTU.
     pub mtu: u16,
+}
+
+const _: () = assert!(size_of::<Member>() == 16);
+
+/// The tags that frames get on their way out of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberTags {
+    /// None.
+    Untagged,
+    /// This one.
+    One(VlanTag),
+    /// This one. A frame may have a tag of its own behind it, and to the port some pairs of the two mean another bridge.
+    Guarded(VlanTag),
+    /// Two: the outer one, and an inner 0x8100 tag.
+    Two(VlanTag, VlanId),
+}
+
+impl MemberTags {
+    /// The outermost tag.
+    #[must_use]
+    pub const fn outermost(self) -> Option<VlanTag> {
+        match self {
+            Self::Untagged => None,
+            Self::One(tag) | Self::Guarded(tag) | Self::Two(tag, _) => Some(tag),
+        }
+    }
+
+    /// The VLAN of the inner of two tags.
+    #[must_use]
+    pub const fn inner(self) -> Option<VlanId> {
+        if let Self::Two(_, inner) = self { Some(inner) } else { None }
+    }
 }
 
 /// The source of packets whose outer source address is no known remote VTEP. It is never learned.

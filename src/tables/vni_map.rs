@@ -24,6 +24,8 @@ const _: () = assert!(size_of::<Slot>() == 8);
 #[derive(Clone, Debug)]
 pub struct VniMap {
     slots: Box<[Slot]>,
+    /// VNIs whose packets are all to go the unusual way: [`VniMap::get`] does not know them.
+    set_aside: Option<Box<VniMap>>,
 }
 
 impl VniMap {
@@ -31,7 +33,8 @@ impl VniMap {
     #[must_use]
     pub fn new(pairs: impl IntoIterator<Item = (Vni, BridgeIndex)>) -> Self {
         let pairs: Vec<_> = pairs.into_iter().collect();
-        let mut map = Self { slots: vec![Slot::EMPTY; (pairs.len() * 4).next_power_of_two().max(4)].into() };
+        let slots = vec![Slot::EMPTY; (pairs.len() * 4).next_power_of_two().max(4)].into();
+        let mut map = Self { slots, set_aside: None };
         let mask = map.slots.len() - 1;
         for (vni, bridge) in pairs {
             let vni = vni.get();
@@ -44,7 +47,19 @@ impl VniMap {
         map
     }
 
-    /// The bridge of a VNI.
+    /// The map with these pairs as well, which only [`VniMap::get_any`] finds.
+    #[must_use]
+    pub fn setting_aside(self, pairs: impl IntoIterator<Item = (Vni, BridgeIndex)>) -> Self {
+        Self { set_aside: Some(Box::new(Self::new(pairs))), ..self }
+    }
+
+    /// The bridge of a VNI, also where it was set aside.
+    #[must_use]
+    pub fn get_any(&self, vni: Vni) -> Option<BridgeIndex> {
+        self.get(vni).or_else(|| self.set_aside.as_ref()?.get(vni))
+    }
+
+    /// The bridge of a VNI that was not set aside.
     #[inline]
     #[must_use]
     pub fn get(&self, vni: Vni) -> Option<BridgeIndex> {

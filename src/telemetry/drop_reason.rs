@@ -51,9 +51,9 @@ labelled_enum! {
         InnerTagged = "inner_tagged",
         /// Outer CE over an inner packet that is not ECN capable (RFC 6040, 4.2).
         EcnCongestion = "ecn_congestion",
-        /// No bridge has the access frame's VLAN on this port.
+        /// No bridge has the access frame's VLAN, its pair of VLANs, or its lack of one, on this port.
         UnknownVlan = "unknown_vlan",
-        /// The access frame has a second VLAN tag, and the bridge does not carry tags.
+        /// The access frame has a VLAN tag behind the one or two that name its bridge, and the bridge does not carry tags.
         AccessDoubleTagged = "access_double_tagged",
         /// The frame's source MAC is a group address or zero.
         InvalidSourceMac = "invalid_source_mac",

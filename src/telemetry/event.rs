@@ -57,6 +57,8 @@ labelled_enum! {
         TooBigSent = "too_big_sent",
         /// ICMP messages about the usable MTU not sent because of the rate limit.
         TooBigSuppressed = "too_big_suppressed",
+        /// TCP connections through a tunnel whose announced segment size was lowered to what fits (`clamp_mss`).
+        SegmentSizeClamped = "segment_size_clamped",
         /// ICMP messages of routers that a VXLAN packet of the gateway's does not fit its path; they are heeded.
         PathMtuTold = "path_mtu_told",
         /// Frames padded to the Ethernet minimum before an access port (IEEE 802.3, 4A.2.3.2.4).

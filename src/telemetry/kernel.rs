@@ -63,6 +63,16 @@ pub struct KernelTelemetry {
     pub unspread: Counter,
     /// Stations behind remote VTEPs in bridges whose remote side the kernel says. The writer sets it.
     pub stations: Counter,
+    /// Stations and IP addresses behind access ports that the kernel was told.
+    pub published: Counter,
+    /// Those that it was told to forget.
+    pub withdrawn: Counter,
+    /// Those that it has refused, to know or to forget.
+    pub refused: Counter,
+    /// Stations that the kernel has as it was told. The writer sets it.
+    pub published_stations: Counter,
+    /// IP addresses of stations that it has so. The writer sets it.
+    pub published_bindings: Counter,
     entries: [Counter; KernelTable::COUNT],
     remotes: [Counter; RemoteState::COUNT],
 }
@@ -81,6 +91,11 @@ impl KernelTelemetry {
             next_hop_groups: Counter::new(),
             unspread: Counter::new(),
             stations: Counter::new(),
+            published: Counter::new(),
+            withdrawn: Counter::new(),
+            refused: Counter::new(),
+            published_stations: Counter::new(),
+            published_bindings: Counter::new(),
             entries: [const { Counter::new() }; KernelTable::COUNT],
             remotes: [const { Counter::new() }; RemoteState::COUNT],
         }

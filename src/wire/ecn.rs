@@ -102,6 +102,25 @@ pub fn traffic_class_of(frame: &[u8]) -> u8 {
     inner_ip(frame).map_or(0, |ip| dscp_ecn_at(frame, ip))
 }
 
+/// Sets the DSCP of the IPv4 or IPv6 packet in an Ethernet frame, behind its tags, and corrects the IPv4 header checksum. A
+/// frame that carries something else stays as it is.
+#[inline]
+pub fn set_dscp(frame: &mut [u8], dscp: u8) {
+    let Some(ip) = inner_ip(frame) else { return };
+    let octet = dscp << 2 | dscp_ecn_at(frame, ip) & 3;
+    set_dscp_ecn(frame, ip, octet);
+}
+
+/// Sets the octet of DSCP and ECN of a header that was found in this frame.
+#[inline]
+fn set_dscp_ecn(frame: &mut [u8], ip: InnerIp, octet: u8) {
+    let is_set = match ip {
+        InnerIp::V4(at) => frame.get_mut(at..).is_some_and(|packet| ipv4::set_dscp_ecn(packet, octet)),
+        InnerIp::V6(at) => frame.get_mut(at..).is_some_and(|packet| ipv6::set_traffic_class(packet, octet)),
+    };
+    debug_assert!(is_set, "the whole header was found to lie within the frame");
+}
+
 /// Applies [`decapsulate`] to the IPv4 or IPv6 packet in a decapsulated Ethernet frame, behind its tags, and corrects
 /// the IPv4 header checksum. A frame that carries something else is delivered untouched, as not ECN capable.
 ///
@@ -118,12 +137,7 @@ pub fn copy_congestion(inner_frame: &mut [u8], outer: Ecn) -> EcnOutcome {
     if let EcnOutcome::Deliver(delivered) = outcome
         && delivered != inner
     {
-        let new = old & !3 | delivered.bits();
-        let is_set = match ip {
-            InnerIp::V4(at) => inner_frame.get_mut(at..).is_some_and(|packet| ipv4::set_dscp_ecn(packet, new)),
-            InnerIp::V6(at) => inner_frame.get_mut(at..).is_some_and(|packet| ipv6::set_traffic_class(packet, new)),
-        };
-        debug_assert!(is_set, "the whole header was found to lie within the frame");
+        set_dscp_ecn(inner_frame, ip, old & !3 | delivered.bits());
     }
     outcome
 }

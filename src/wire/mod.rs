@@ -18,10 +18,13 @@ pub mod ipv6;
 pub mod membership;
 pub mod nd;
 pub mod path_mtu;
+pub mod tcp;
 pub mod udp;
+pub mod vlan_tag;
 pub mod vxlan;
 
 pub use address::{AddressError, MacAddr, VlanId, Vni};
+pub use vlan_tag::VlanTag;
 
 #[cfg(test)]
 mod fixture;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use vtepd::config::Config;
+use vtepd::config::model::BridgePort;
 use vtepd::control::gateway::{ApplyError, StartError};
 use vtepd::control::{Gateway, PortFacts};
 use vtepd::tables::fdb::Probe;
@@ -131,9 +132,10 @@ impl Desk {
         if let Ok(address) = place.parse() {
             return Location::tunnel(running.registry.tunnel(address).expect("the remote VTEP is there"));
         }
-        let port = running.config.ports.iter().position(|port| port.name == place).expect("the port is there");
         let bridge = running.config.bridges.iter().find(|bridge| bridge.vni.get() == vni).expect("the bridge");
-        let name = (bridge.vni, PortIndex(port as u16), bridge.vlan);
+        let is_there = |found: &&BridgePort| running.config.port_name(found.port) == place;
+        let found = bridge.ports.iter().find(is_there).expect("the port is there");
+        let name = (bridge.vni, found.port, found.vlan);
         Location::access(running.registry.member(&name).expect("the member is there"))
     }
 

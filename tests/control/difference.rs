@@ -107,7 +107,7 @@ fn static_entries(desk: &Desk, config: &Config) -> BTreeMap<(u32, MacAddr), Stri
     let mut found = BTreeMap::new();
     for bridge in &config.bridges {
         let vni = bridge.vni.get();
-        let ports = bridge.ports.iter().map(|port| config.port_name(*port).to_owned());
+        let ports = bridge.ports.iter().map(|place| config.port_name(place.port).to_owned());
         let named = config.static_entries.iter().filter_map(|entry| match entry.place {
             vtepd::config::model::StaticPlace::Remote(address) => Some(address.to_string()),
             vtepd::config::model::StaticPlace::Port(_) => None,
@@ -150,7 +150,7 @@ proptest! {
             // Somebody talks in every place there is, to be forgotten by the next reload or not.
             for bridge in &config.bridges {
                 let vni = bridge.vni.get();
-                let ports = bridge.ports.iter().map(|port| config.port_name(*port).to_owned());
+                let ports = bridge.ports.iter().map(|place| config.port_name(place.port).to_owned());
                 let places: Vec<String> = ports.chain(bridge.remotes.iter().map(ToString::to_string)).collect();
                 for (number, place) in places.iter().enumerate() {
                     desk.hear(vni, mac(100 + number as u64), place);

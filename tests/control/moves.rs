@@ -166,7 +166,7 @@ fn a_move_is_on_record_with_when_from_where_and_to_where() {
     assert!(moved.at >= before && moved.at <= std::time::SystemTime::now());
     let remote = RecordedPlace::Remote("10.0.0.3".parse().expect("an address"));
     assert_eq!((moved.change, moved.mac, moved.entries), (StationChange::Moved, Some(mac(1)), 1));
-    assert_eq!((moved.from, moved.to), (Some(RecordedPlace::Port(PortIndex(2), 100)), Some(remote)));
+    assert_eq!((moved.from, moved.to), (Some(RecordedPlace::Port(PortIndex(2), 100, 0)), Some(remote)));
     // What leaves with the config is one record, and in the places that the old config had.
     desk.reload(config(&(bridge(200, 200, "") + "[fdb]\nageing = 0\n")));
     let left = history(&mut desk, StationFilter { vni, mac: None })[0];

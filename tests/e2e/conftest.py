@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import subprocess
 import signal
 import sys
 
@@ -55,4 +56,9 @@ def pytest_runtest_makereport(item, call):
             if hasattr(gateway, "log_path") and os.path.exists(gateway.log_path):
                 report.sections.append((f"log of the {name}", gateway.log()))
         if clos := item.funcargs.get("clos"):
-            report.sections.append(("what the fabric lacks", clos.report()))
+            # A fabric that has just failed a test may not answer; that must not hide the failure.
+            try:
+                lacking = clos.report()
+            except (OSError, ValueError, AssertionError, subprocess.SubprocessError) as error:
+                lacking = f"it does not say: {error}"
+            report.sections.append(("what the fabric lacks", lacking))

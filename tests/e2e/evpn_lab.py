@@ -41,10 +41,12 @@ def station(number):
 
 
 class EvpnLab(Overlay):
-    """The picture above. The gateway runs and has a bridge for each VNI; nothing is in the kernel yet, and no FRR runs."""
+    """The picture above. The gateway runs and has a bridge for each VNI, with devices that it makes in the kernel, or, if
+    they are made by hand, adopts; no FRR runs yet."""
 
-    def __init__(self, vnis, max_entries=65536):
+    def __init__(self, vnis, max_entries=65536, by_hand=False):
         self.vnis = range(1, 1 + vnis)
+        self.by_hand = by_hand
         self.max_entries = max_entries
         super().__init__("ipv4", access_ports=1, remotes=2, configure=self._controlled)
         self.leaf, self.witness = self.remotes
@@ -56,25 +58,31 @@ class EvpnLab(Overlay):
         overlay.config.neighbours.clear()
         overlay.config.fdb["max_entries"] = self.max_entries
         for vni in self.vnis:
-            overlay.config.bridge(vni, vni, ["trunk0"], control="kernel")
+            named = {"kernel_device": f"vx{vni}"} if self.by_hand else {}
+            overlay.config.bridge(vni, vni, ["trunk0"], control="kernel", **named)
 
     def make_devices(self):
-        """Makes the vxlan devices of both, with the witness in the gateway's flood lists."""
+        """Makes the leaf's vxlan devices, and puts the witness into the gateway's flood lists."""
         gateway, own = self.gateway.namespace, self.underlay.gateway
         run("ip", "-n", gateway, "addr", "add", f"{own}/24", "dev", "uplink0")
-        self._devices(gateway, own, [])
-        ports = [f"tuntap add dev ac{vni} mode tap\nlink set ac{vni} master br{vni} up\nlink set br{vni} up"
-                 for vni in self.vnis]
-        self._devices(self.leaf.namespace, self.leaf.address, ports)
-        flood = (f"fdb append 00:00:00:00:00:00 dev vx{vni} dst {self.witness.address}" for vni in self.vnis)
+        device = "vx" if self.by_hand else "vtvx"
+        if self.by_hand:
+            self._devices(gateway, own)
+        link = f"/sys/class/net/{device}{self.vnis[-1]}"
+        wait_until(lambda: run("ip", "netns", "exec", gateway, "ls", link, check=False), 60, f"{link} to be there", 0.1)
+        self._devices(self.leaf.namespace, self.leaf.address)
+        ports = (f"tuntap add dev ac{vni} mode tap\nlink set ac{vni} master br{vni} up\nlink set br{vni} up"
+                 for vni in self.vnis)
+        run("ip", "-n", self.leaf.namespace, "-batch", "-", input="\n".join(ports), timeout=300)
+        flood = (f"fdb append 00:00:00:00:00:00 dev {device}{vni} dst {self.witness.address}" for vni in self.vnis)
         run("bridge", "-n", gateway, "-batch", "-", input="\n".join(flood))
 
-    def _devices(self, namespace, address, further):
-        commands = [f"link add name br{vni} mtu {OVERLAY_MTU} type bridge mcast_snooping 0\n"
+    def _devices(self, namespace, address):
+        commands = (f"link add name br{vni} mtu {OVERLAY_MTU} type bridge mcast_snooping 0\n"
                     f"link add vx{vni} mtu {OVERLAY_MTU} type vxlan id {vni} local {address} dstport 4789 nolearning\n"
                     f"link set vx{vni} master br{vni} addrgenmode none\n"
-                    f"link set vx{vni} up" for vni in self.vnis]
-        run("ip", "-n", namespace, "-batch", "-", input="\n".join([*commands, *further]), timeout=300)
+                    f"link set vx{vni} up" for vni in self.vnis)
+        run("ip", "-n", namespace, "-batch", "-", input="\n".join(commands), timeout=300)
 
     def start_frr(self):
         """Starts FRR on both sides."""

@@ -23,6 +23,7 @@ class Config:
         self.vtep = {"address": address, **vtep}
         self.dpdk = {"hugepages": False, "memory_mib": 256}
         self.workers = {"cores": [max(os.sched_getaffinity(0))], "idle": "adaptive"}
+        self.qos = {}
         self.fdb = {}
         self.stats = {"listen": "127.0.0.1:9478"}
         self.api = {}
@@ -65,7 +66,7 @@ class Config:
     def text(self):
         """The TOML text."""
         lines = []
-        for name in ("vtep", "dpdk", "workers", "fdb", "stats", "api"):
+        for name in ("vtep", "dpdk", "workers", "qos", "fdb", "stats", "api"):
             if table := getattr(self, name):
                 lines += [f"[{name}]", *_keys(table), ""]
         many = (("port", self.ports), ("bridge", self.bridges), ("neighbour", self.neighbours),
@@ -77,8 +78,14 @@ class Config:
 
 
 def _keys(table):
-    # TOML's strings, numbers, booleans and arrays of them are written as JSON's are.
-    return [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+    return [f"{key} = {_value(value)}" for key, value in table.items()]
+
+
+def _value(value):
+    # TOML's strings, numbers and booleans are written as JSON's are.
+    if isinstance(value, dict):
+        return f"{{ {', '.join(_keys(value))} }}"
+    return f"[{', '.join(map(_value, value))}]" if isinstance(value, list) else json.dumps(value)
 
 
 class Gateway:

@@ -15,6 +15,8 @@ VLAN = 100
 class GatewayLeaf(Leaf):
     """A leaf with FRR and the gateway. Its spines and its rack have the kernel's ends of the gateway's TAPs."""
 
+    config_type = ExampleConfig
+
     def __init__(self, bed, number, family, peers):
         super().__init__(bed, number, family)
         self.peers = peers
@@ -23,7 +25,7 @@ class GatewayLeaf(Leaf):
         mac = f"mac=02:00:00:aa:{number:02x}"
         changes = {"10.0.0.11": self.address, "0000:01:10.0": f"net_tap0,iface=up0,{mac}:00",
                    "0000:02:10.0": f"net_tap1,iface=up1,{mac}:01", "0000:03:00.0": f"net_tap2,iface=ac0,{mac}:02"}
-        self.gateway = Gateway(bed, ExampleConfig(EXAMPLE, self.address, changes), self.namespace, number)
+        self.gateway = Gateway(bed, self.config_type(EXAMPLE, self.address, changes), self.namespace, number)
         self.rack = Rack(bed, f"rack{number}")
         self.spines = {}
         self.start()

@@ -26,7 +26,7 @@ def controlled(overlay):
     """The kernel says everything about the remote side."""
     overlay.config.vtep["underlay"] = "kernel"
     overlay.config.neighbours.clear()
-    overlay.config.bridge(overlay.vni, overlay.vlan, ["trunk0"], control="kernel")
+    overlay.config.bridge(overlay.vni, overlay.vlan, ["trunk0"], control="kernel", kernel_device="vx{vni}")
 
 
 class Leaf(Overlay):

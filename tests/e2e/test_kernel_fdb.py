@@ -11,7 +11,7 @@ from testbed import run, wait_until
 def controlled(overlay):
     """The kernel says the remote side of the bridge; the file says how VTEPs are reached, and no more."""
     overlay.config.vtep["underlay"] = "kernel"
-    overlay.config.bridge(overlay.vni, overlay.vlan, ["trunk0"], control="kernel")
+    overlay.config.bridge(overlay.vni, overlay.vlan, ["trunk0"], control="kernel", kernel_device="vx")
 
 
 @pytest.fixture(params=["ipv4", "ipv6"])

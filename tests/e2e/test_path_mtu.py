@@ -5,7 +5,10 @@
 """
 
 import pytest
+from scapy.layers.inet import ICMP, TCP
+from scapy.layers.l2 import Ether
 
+from frames import Capture, without_tag
 from overlay import Overlay
 from testbed import run, wait_until
 from transfer import bulk_transfer
@@ -115,3 +118,29 @@ def test_m2_a_transfer_goes_on_across_a_link_that_becomes_narrow(overlay):
     sent, received = bulk_transfer(h0, far, far.ipv4, 1 << 20)
     assert received == sent
     assert overlay.vtep(1)["mtu"] == NARROW[overlay.underlay.family]
+
+
+def test_clamp_mss_opens_connections_that_fit_where_the_router_is_silent(overlay):
+    family = overlay.underlay.family
+    h0, far = overlay.host(0), overlay.remotes[1].station(overlay.vni)
+    overlay.config.bridges[0]["clamp_mss"] = True
+    overlay.gateway.reload()
+    learn(overlay, h0, far)
+    with Capture(overlay.host_namespaces[0], overlay.access[0]) as capture:
+        sent, received = bulk_transfer(h0, far, far.ipv4, 1 << 20)
+    assert received == sent
+    answers = [Ether(without_tag(frame)) for frame in capture.frames()]
+    announced = [dict(answer[TCP].options)["MSS"] for answer in answers if TCP in answer and answer[TCP].flags == "SA"]
+    assert announced == [NARROW[family] - OVERHEAD[family] - 40]
+    assert not [answer for answer in answers if ICMP in answer], "something did not fit all the same"
+    assert overlay.gateway.total("vtepd_events_total", event="segment_size_clamped") == 2
+
+
+def learn(overlay, here, there):
+    """Has the gateway learn the MTU of the path to the second remote VTEP."""
+    def learned():
+        here.ping(there.ipv4, "-M", "do", "-s", "5000", count=1)
+        return overlay.vtep(1)["mtu"] == NARROW[overlay.underlay.family]
+
+    wait_until(learned, 10, "the path's MTU to be learned")
+    run("ip", "-n", here.namespace, "route", "flush", "cache")

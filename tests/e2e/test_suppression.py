@@ -101,6 +101,14 @@ def about(capture, address):
     return found
 
 
+def asked(capture, address):
+    """The ARP requests and solicitations to everyone for the address."""
+    target = ipaddress.ip_address(address).packed
+    is_request = {0x06: lambda frame: frame[20:22] == b"\0\1" and frame[38:42] == target,
+                  0xDD: lambda frame: frame[54] == 135 and frame[62:78] == target}
+    return [frame for frame in about(capture, address) if frame[0] & 1 and is_request[frame[13]](frame)]
+
+
 def probe(source, target, sender="0.0.0.0", destination=BROADCAST):
     """An ARP request on the access VLAN, as scapy makes it."""
     return bytes(Ether(src=source, dst=destination) / Dot1Q(vlan=VLAN)

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vtepd::config::Config;
+use vtepd::config::model::AccessVlan;
 use vtepd::control::{Gateway, Kernel, PortFacts};
-use vtepd::netlink::Listener;
+use vtepd::netlink::{Executor, Listener};
+use vtepd::tables::bindings::{Binding, BindingKey, BindingReport};
 use vtepd::tables::learning::{LearnEvent, LearnRing};
 use vtepd::tables::{FdbKey, FdbValue, Location, LocationKind, PortIndex};
 use vtepd::telemetry::ControlTelemetry;
-use vtepd::wire::{MacAddr, Vni};
+use vtepd::wire::nd::TargetFlags;
+use vtepd::wire::{MacAddr, VlanId, Vni};
 
 use crate::namespace::{bridge_batch, in_namespace, ip, mac, run};
 
-fn config(control: &str, rest: &str) -> Config {
+pub fn config(control: &str, rest: &str) -> Config {
     let text = format!(
         r#"
         [vtep]
@@ -49,6 +52,15 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(config: Config) -> Self {
+        Self::start(config, None)
+    }
+
+    /// One that also makes devices in the kernel, and tells it what is heard.
+    pub fn with_orders(config: Config, executor: Executor) -> Self {
+        Self::start(config, Some(executor))
+    }
+
+    fn start(config: Config, executor: Option<Executor>) -> Self {
         let facts = vec![
             PortFacts { mac: mac(0xaa), mtu: 1500, receivers: 1 },
             PortFacts { mac: mac(0xbb), mtu: 1500, receivers: 1 },
@@ -57,7 +69,9 @@ impl Desk {
         let kernel = Kernel::follow(Listener::start().expect("a listener"), Vec::new(), Arc::clone(&telemetry));
         let started = Gateway::start(config, facts, vec![Arc::clone(&ring)], Arc::clone(&telemetry));
         let mut gateway = started.expect("it starts");
-        gateway.follow(kernel.expect("the kernel"));
+        let mut kernel = kernel.expect("the kernel");
+        executor.into_iter().for_each(|executor| kernel.give_orders_to(executor));
+        gateway.follow(kernel);
         Self { gateway, ring, telemetry }
     }
 
@@ -103,7 +117,7 @@ impl Desk {
         began.elapsed()
     }
 
-    fn until_at(&mut self, station: u8, place: Option<&str>) {
+    pub fn until_at(&mut self, station: u8, place: Option<&str>) {
         self.until(&format!("station {station} is at {place:?}"), |desk| desk.place(mac(station)).as_deref() == place);
     }
 
@@ -111,24 +125,68 @@ impl Desk {
         self.until(&format!("{flood:?} and {sources:?}"), |desk| desk.shape() == [flood, sources]);
     }
 
+    pub fn for_a_while(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        self.until("time goes by", |_| Instant::now() >= end);
+    }
+
+    /// As [`Desk::until`], while the gateway's clock shows a later time.
+    pub fn until_later(&mut self, later: Instant, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let began = Instant::now();
+        while !is_so(self) {
+            assert!(began.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
+            self.gateway.round_at(later + began.elapsed());
+        }
+    }
+
+    /// What the gateway has of an address.
+    pub fn binding(&self, address: IpAddr) -> Option<Binding> {
+        let bridge = self.key(mac(0))?.bridge();
+        self.gateway.tables().bindings.lookup(BindingKey { bridge, address })
+    }
+
+    /// A worker hears a station say that an address is its own.
+    pub fn hear_say(&mut self, station: u8, address: IpAddr, flags: Option<TargetFlags>) {
+        self.hear(station);
+        let bridge = self.key(mac(station)).expect("the bridge").bridge();
+        let key = BindingKey { bridge, address };
+        assert!(self.ring.report(BindingReport { key, mac: mac(station), flags }));
+    }
+
+    /// Many stations are heard behind the access port.
+    pub fn hear_many(&mut self, count: u32) {
+        for number in 0..count {
+            let [_, _, middle, low] = number.to_be_bytes();
+            self.hear_one(MacAddr([2, 0, 1, 0, middle, low]));
+            if number % 4096 == 0 {
+                self.gateway.round();
+            }
+        }
+    }
+
     /// A station is heard behind the access port.
-    fn hear(&mut self, station: u8) {
-        let key = self.key(mac(station)).expect("the bridge is there");
-        let name = (Vni::new(100).expect("24 bits"), PortIndex(1), vtepd::wire::VlanId::new(10).ok());
+    pub fn hear(&mut self, station: u8) {
+        self.hear_one(mac(station));
+        self.gateway.round();
+    }
+
+    fn hear_one(&self, station: MacAddr) {
+        let key = self.key(station).expect("the bridge is there");
+        let vlan = AccessVlan::Tagged(VlanId::new(10).expect("a VLAN"));
+        let name = (Vni::new(100).expect("24 bits"), PortIndex(1), vlan);
         let member = self.gateway.running().load().registry.member(&name).expect("the member is there");
         assert!(self.ring.send(LearnEvent { key, location: Location::access(member) }));
-        self.gateway.round();
     }
 }
 
-const DEVICE: &str = "
+pub const DEVICE: &str = "
     link add br100 type bridge
     link add vx100 type vxlan id 100 local 192.0.2.1 dstport 4789 nolearning
     link set vx100 master br100
     link set vx100 up";
 
 /// As zebra programs a remote MAC.
-fn remote(verb: &str, station: u8, vtep: u8) {
+pub fn remote(verb: &str, station: u8, vtep: u8) {
     run(
         "bridge",
         &format!("fdb {verb} 02:00:00:00:00:{station:02x} dev vx100 self dst 192.0.2.{vtep} extern_learn dynamic"),

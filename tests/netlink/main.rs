@@ -9,6 +9,7 @@ mod followed;
 mod gateway;
 mod losses;
 mod namespace;
+mod publishing;
 mod scale;
 mod timing;
 mod underlay;

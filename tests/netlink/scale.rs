@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use vtepd::config::Config;
+use vtepd::netlink::Executor;
 
 use crate::adoption::Desk;
 use crate::namespace::{bridge_batch, in_namespace, ip_batch, mac};
@@ -36,6 +37,38 @@ fn entries(verb: &'static str) -> impl Iterator<Item = String> {
         let (vni, vtep) = (100 + number / STATIONS, 2 + number % 50);
         format!("fdb {verb} 02:00:01:{high:02x}:{middle:02x}:{low:02x} dev vx{vni} dst 192.0.2.{vtep}")
     })
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn the_devices_of_a_thousand_vnis_are_made_taken_over_and_removed() {
+    in_namespace(|| {
+        let made = |desk: &Desk| {
+            let overview = desk.gateway.overview().load();
+            overview.len() == VNIS as usize && overview.values().all(|bridge| bridge.port.is_some())
+        };
+        for what in ["made", "taken over"] {
+            let mut desk = Desk::with_orders(config(), Executor::start().expect("a thread"));
+            let (began, mut longest) = (Instant::now(), Duration::ZERO);
+            while !made(&desk) {
+                let round = Instant::now();
+                desk.gateway.round();
+                longest = longest.max(round.elapsed());
+                std::thread::sleep(Duration::from_millis(1));
+                assert!(began.elapsed() < Duration::from_secs(120), "they are never {what}");
+            }
+            println!("{VNIS} bridges {what} after {:?}, the longest round {longest:?}", began.elapsed());
+            let began = Instant::now();
+            if what == "made" {
+                // As where the process is killed: the TAPs go, the rest stays.
+                drop(desk);
+                println!("and their TAPs gone {:?} after that", began.elapsed());
+            } else {
+                desk.gateway.leave_kernel();
+                println!("and all removed {:?} after that", began.elapsed());
+            }
+        }
+    });
 }
 
 #[test]

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use vtepd::api::fdb::{FdbChange, StationQuery};
+use vtepd::api::kernel::KernelBridge;
 use vtepd::api::types::{
-    Binding, BindingFilter, BindingKind, Check, EntryKind, FdbEntry, FdbFilter, GroupMember, LocalVtep,
+    Binding, BindingFilter, BindingKind, BridgeMember, Check, EntryKind, FdbEntry, FdbFilter, GroupMember, LocalVtep,
     MulticastRouter, NextHop, Page, PageRange, Place,
 };
 use vtepd::api::view::{BridgeState, RemoteState};
@@ -39,6 +40,7 @@ pub struct Gateway {
     pub entropy: Entropy,
     pub bridges: Vec<BridgeState>,
     pub remotes: Vec<RemoteState>,
+    pub kernel_bridges: Vec<KernelBridge>,
     pub ports: Vec<PortReading>,
     pub entries: Vec<FdbEntry>,
     pub bindings: Vec<Binding>,
@@ -59,6 +61,7 @@ impl Gateway {
             entropy: Entropy::default(),
             bridges: Vec::new(),
             remotes: Vec::new(),
+            kernel_bridges: Vec::new(),
             ports: Vec::new(),
             entries: Vec::new(),
             bindings: Vec::new(),
@@ -83,6 +86,7 @@ impl Gateway {
             ports: ports(),
             bridges: bridges(),
             remotes: remotes(),
+            kernel_bridges: kernel_bridges(),
             entries: entries(),
             bindings: bindings(),
             ..Self::empty()
@@ -135,12 +139,15 @@ fn ports() -> Vec<PortReading> {
     vec![uplink, PortReading { index: PortIndex(1), ..trunk }]
 }
 
+fn member(port: &str, vlan: Option<u16>) -> BridgeMember {
+    BridgeMember { port: port.to_owned(), vlan, inner_vlan: None, untagged: vlan.is_none(), priority_tag: false }
+}
+
 fn bridges() -> Vec<BridgeState> {
     let first = BridgeState {
         index: BridgeIndex(0),
         vni: 100,
-        vlan: Some(100),
-        ports: vec!["trunk0".to_owned()],
+        members: vec![member("trunk0", Some(100))],
         remotes: vec![REMOTE_V4, REMOTE_V6],
         learning: true,
         max_macs: Some(5000),
@@ -149,14 +156,32 @@ fn bridges() -> Vec<BridgeState> {
     let last = BridgeState {
         index: BridgeIndex(65535),
         vni: 16_777_215,
-        vlan: None,
-        ports: ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec(),
+        members: ["a", "b", "c", "d", "e"].map(|port| member(port, None)).to_vec(),
         remotes: Vec::new(),
         learning: false,
         max_macs: None,
         ageing: None,
     };
     vec![first, last]
+}
+
+fn kernel_bridges() -> Vec<KernelBridge> {
+    let [device, bridge, port] = ["vtvx100", "vtbr100", "vtac100"].map(|name| Some(name.to_owned()));
+    let made = KernelBridge {
+        vni: 100,
+        device,
+        made: true,
+        bridge,
+        port,
+        local_stations: 12_345,
+        published_stations: 12_300,
+        published_addresses: 7,
+        remote_stations: 2,
+        flood_list: 1,
+    };
+    let missing = KernelBridge { vni: 200, device: None, made: false, bridge: None, port: None, ..made };
+    let flannel = KernelBridge { vni: 300, device: Some("flannel.1".to_owned()), ..missing.clone() };
+    vec![made, missing, flannel]
 }
 
 fn remotes() -> Vec<RemoteState> {
@@ -194,7 +219,7 @@ fn entries() -> Vec<FdbEntry> {
         frozen: last == 2,
         age_seconds,
     };
-    let trunk = |vlan| Place::Port { port: "trunk0".to_owned(), vlan };
+    let trunk = |vlan| Place::Port { port: "trunk0".to_owned(), vlan, inner_vlan: None };
     vec![
         entry(1, 100, trunk(Some(100)), EntryKind::Learned, Some(3)),
         entry(2, 100, Place::Remote { remote: REMOTE_V4 }, EntryKind::Learned, Some(200)),
@@ -203,7 +228,7 @@ fn entries() -> Vec<FdbEntry> {
 }
 
 fn history() -> [FdbChange; 2] {
-    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100) };
+    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100), inner_vlan: None };
     let moved = FdbChange {
         at_unix_ms: 1_700_000_000_500,
         vni: 100,
@@ -223,7 +248,7 @@ fn history() -> [FdbChange; 2] {
 }
 
 fn bindings() -> Vec<Binding> {
-    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100) };
+    let trunk = Place::Port { port: "trunk0".to_owned(), vlan: Some(100), inner_vlan: None };
     let learned = Binding {
         vni: 100,
         address: Ipv4Addr::new(192, 0, 2, 1).into(),
@@ -382,6 +407,10 @@ impl GatewayView for Gateway {
         self.remotes.clone()
     }
 
+    fn kernel_bridges(&self) -> Vec<KernelBridge> {
+        self.kernel_bridges.clone()
+    }
+
     fn fdb(&self, filter: &FdbFilter, range: PageRange) -> Page<FdbEntry> {
         Page::cut(self.entries.iter().filter(|entry| filter.matches(entry)).cloned(), range)
     }
@@ -415,7 +444,7 @@ impl GatewayView for Gateway {
         if self.entries.is_empty() || vni.is_some_and(|vni| vni != 100) {
             return (Vec::new(), Vec::new());
         }
-        let port = || Place::Port { port: "trunk0".to_owned(), vlan: Some(100) };
+        let port = || Place::Port { port: "trunk0".to_owned(), vlan: Some(100), inner_vlan: None };
         let remote = || Place::Remote { remote: REMOTE_V4 };
         let router = |place, querier, expires_seconds| MulticastRouter {
             vni: 100,

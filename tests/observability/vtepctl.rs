@@ -60,6 +60,7 @@ fn tables_are_the_golden_ones() {
         "show bindings --address 192.0.2.1",
         "show bindings --vni 100 --limit 1",
         "show vteps",
+        "show kernel",
         "show groups",
         "show groups --vni 7",
         "show entropy",
@@ -75,7 +76,9 @@ fn tables_are_the_golden_ones() {
 #[test]
 fn json_is_what_the_socket_says() {
     let served = serve(Gateway::busy());
-    for what in ["ports", "bridges", "fdb", "bindings", "vteps", "groups", "entropy", "drops", "workers", "config"] {
+    let all =
+        ["ports", "bridges", "fdb", "bindings", "vteps", "kernel", "groups", "entropy", "drops", "workers", "config"];
+    for what in all {
         let text = printed(&served.socket, &format!("show {what} --json"));
         let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(told, crate::http::unix(&served.socket, &format!("GET /v1/{what}")).json(), "{what}");
@@ -171,6 +174,8 @@ fn nothing_is_said_in_a_sentence() {
         ("show bridges --vni 7", "No bridge has VNI 7.\n"),
         ("show fdb", "The forwarding database is empty: no station was heard of within the ageing time.\n"),
         ("show fdb --mac 02:00:00:00:00:09", "No entry of the forwarding database matches.\n"),
+        ("show kernel", "The kernel controls no bridge: none has `control = \"kernel\"`.\n"),
+        ("show kernel --vni 7", "The kernel controls no bridge with VNI 7.\n"),
         ("show entropy", "There was no traffic from or to remote VTEPs of late.\n"),
         (
             "show bindings",
@@ -222,7 +227,9 @@ fn without_permission_it_says_sudo_and_the_group() {
     let directory = tempfile::tempdir().unwrap();
     let allow = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     let [program, socket] = ["vtepctl", "vtepd.sock"].map(|name| directory.path().join(name));
-    std::fs::copy(env!("CARGO_BIN_EXE_vtepctl"), &program).unwrap();
+    // Copied by another process: a child that another test's thread starts meanwhile would have the file open for writing
+    // as well, and nobody may run a file that somebody may write.
+    assert!(Command::new("cp").args([Path::new(env!("CARGO_BIN_EXE_vtepctl")), &program]).status().unwrap().success());
     let _listener = UnixListener::bind(&socket).unwrap();
     allow(directory.path(), 0o755);
     allow(&program, 0o755);

@@ -14,6 +14,7 @@ use vtepd::config::Config;
 use vtepd::control::{Gateway, PortFacts};
 use vtepd::dpdk::{Burst, Device, Eal, Mbuf, OpenPort, PacketPool, PortOptions, ReceiveQueue, TransmitQueue};
 use vtepd::dpdk::{Port, Unsent, WorkerThread};
+use vtepd::forwarding::learn_filter;
 use vtepd::tables::PortIndex;
 use vtepd::tables::learning::LearnRing;
 use vtepd::telemetry::{ControlTelemetry, DropReason, Event, FdbEvent, WorkerTelemetry};
@@ -205,6 +206,8 @@ impl Wired {
             self.now += Duration::from_millis(100);
             self.gateway.round_at(self.now);
         }
+        // Workers have a clock of their own: what they reported before these rounds is long ago for them as well.
+        std::thread::sleep(learn_filter::INTERVAL);
     }
 
     /// Packets that the workers received and are done with.

@@ -2,7 +2,8 @@
 
 use super::Absent::{self, Means, Required};
 use super::{
-    Default, Form, Key, Kind, MAX_ADDRESSES, MAX_CORE, MAX_FDB_ENTRIES, MAX_SOCKET_PATH, MAX_UDP_PORTS, Section,
+    Default, Form, Key, Kind, MAX_ADDRESSES, MAX_CORE, MAX_FDB_ENTRIES, MAX_SOCKET_PATH, MAX_UDP_PORTS, Priority,
+    Section,
 };
 
 const fn key(name: &'static str, kind: Kind, absent: Absent, example: &'static str, doc: &'static str) -> Key {
@@ -90,8 +91,9 @@ pub static VTEP: Section = Section {
             Kind::Dscp,
             text("inherit"),
             "\"inherit\"",
-            "The DSCP of the outer header: \"inherit\" copies the inner packet's (0 for frames that are not IP); a \
-             code point, or its name, sets it always (RFC 2983).",
+            "The DSCP of the outer header: \"inherit\" copies the inner packet's (0 for frames that are not IP); \"map\" \
+             makes it of the inner packet's by `qos.outer_from_dscp`, \"pcp\" of the priority of the tag that the frame \
+             came with (0 without one) by `qos.outer_from_pcp`; a code point, or its name, sets it always (RFC 2983).",
         ),
         key("ttl", Kind::Integer(1, 255), integer(64), "64", "The TTL, or hop limit, of the outer header."),
         key(
@@ -232,6 +234,14 @@ pub static PORT: Section = Section {
             "Descriptors of each receive and each transmit queue.",
         ),
         key(
+            "tpid",
+            Kind::Choice(&["0x8100", "0x88a8"]),
+            text("0x8100"),
+            "\"0x88a8\"",
+            "The EtherType of the tags that name an access port's VLANs; of two tags, of the outer one (IEEE 802.1Q, table \
+             9-1). What has another tag outermost is untagged to the port. May change with a reload.",
+        ),
+        key(
             "kernel_interface",
             Kind::Text(15),
             Means("the name of the port"),
@@ -271,7 +281,11 @@ pub static PORT: Section = Section {
               [[port]]\n\
               name = \"trunk0\"\ndevice = \"net_tap1,iface=ac0\"\nrole = \"access\"\nmac = \"02:00:00:aa:00:01\"\n\
               descriptors = 1024\nmax_macs = 100\nlink_local = \"punt\"\nkernel_interface = \"lldp0\"\n\
-              broadcast_limit = \"1000 pps\"\nmulticast_limit = \"10 Mbit/s\"\nunknown_unicast_limit = \"1000 pps\"\n",
+              broadcast_limit = \"1000 pps\"\nmulticast_limit = \"10 Mbit/s\"\nunknown_unicast_limit = \"1000 pps\"\n\n\
+              [[port]]\nname = \"trunk1\"\ndevice = \"net_tap2,iface=ac1\"\nrole = \"access\"\n\n\
+              [[port]]\nname = \"server0\"\ndevice = \"net_tap3,iface=ac2\"\nrole = \"access\"\n\n\
+              # A provider's network: service tags outside.\n[[port]]\nname = \"metro0\"\n\
+              device = \"net_tap4,iface=ac3\"\nrole = \"access\"\ntpid = \"0x88a8\"\n",
 };
 
 const BROADCAST_OF_PORT: &str = "Storm control: how many broadcasts the port takes in one second, in packets or in bits \
@@ -286,7 +300,8 @@ pub static BRIDGE: Section = Section {
     form: Form::Repeated,
     required: false,
     doc: "A bridge: one VNI, and the VLANs and remote VTEPs it joins. With a range of VNIs and a range of VLANs of the \
-          same length, as many bridges, paired in order, that agree in everything else. At most 65535 bridges.",
+          same length, as many bridges, paired in order, that agree in everything else. At most 65535 bridges; a port has \
+          4094 VLANs, so more take several ports or pairs of tags.",
     keys: &[
         key(
             "vni",
@@ -324,9 +339,24 @@ pub static BRIDGE: Section = Section {
             Means("untagged frames"),
             "100",
             "The VLAN that is bridged on each of the ports, or a range as long as that of `vni`. No port has one VLAN, \
-             or its untagged frames, in two bridges; one VLAN of two ports may be in two bridges.",
+             one pair of VLANs, or its untagged frames, in two bridges; one VLAN of two ports may be in two bridges.",
         ),
-        key("ports", Kind::Texts(64, 32), Required, "[\"trunk0\"]", "The access ports, by name."),
+        key(
+            "inner_vlan",
+            Kind::Numbers(1, 4094),
+            Means("one tag"),
+            "7",
+            "The VLAN of a second tag (0x8100) behind that of `vlan` (QinQ, IEEE 802.1ad): frames with both tags are \
+             bridged, and sent with both. Of `vlan` and `inner_vlan`, either or both may be ranges.",
+        ),
+        key(
+            "ports",
+            Kind::NamesOrTables(64, 32),
+            Required,
+            "[\"trunk0\"]",
+            "The access ports, by name; those that have other VLANs than `vlan` and `inner_vlan` say, as tables \
+             (`bridge.ports`, below). VLANs are translated between the ports.",
+        ),
         key(
             "remotes",
             Kind::IpAddresses(65_535),
@@ -380,6 +410,14 @@ pub static BRIDGE: Section = Section {
              sending. What a port's own `link_local` says comes first.",
         ),
         key(
+            "clamp_mss",
+            Kind::Boolean,
+            boolean(false),
+            "true",
+            "Lower the maximum segment size that TCP connections through the tunnel announce, in SYNs of both directions, to \
+             what the way to the remote VTEP takes: for hosts that do not heed, or do not get, ICMP.",
+        ),
+        key(
             "max_macs",
             Kind::Integer(1, MAX_FDB_ENTRIES),
             Means("no bound of its own"),
@@ -402,7 +440,16 @@ pub static BRIDGE: Section = Section {
             "Who says where remote stations are and where floods go. \"static\": `remotes` and `[[static]]`; the rest is \
              learned. \"kernel\": besides these the FDB of the kernel's vxlan device with this VNI, which FRR, flannel or \
              `bridge fdb` fill, and the bridge it belongs to, if it does; nothing is learned from remote VTEPs. \
-             `vtep.underlay` must be \"kernel\".",
+             `vtep.underlay` must be \"kernel\". What is learned on access ports is told the kernel's bridge, so that FRR \
+             advertises it.",
+        ),
+        key(
+            "kernel_device",
+            Kind::Text(64),
+            Means("the one with the VNI, whoever made it; where there is none, the gateway makes one"),
+            "\"vx{vni}\"",
+            "Where `control` is \"kernel\", the name of the kernel's vxlan device that the bridge adopts when it is there; \
+             then the gateway makes none. `{vni}` stands for the VNI.",
         ),
         key(
             "neighbour_suppression",
@@ -412,7 +459,7 @@ pub static BRIDGE: Section = Section {
             "Answer who asks everyone behind an access port for an address that is known, in the place of the station that \
              has it, rather than flood the question: ARP requests and probes, IPv6 neighbour solicitations and duplicate \
              address detection (RFC 9161). Known is what stations behind access ports said of themselves by ARP and \
-             neighbour discovery.",
+             neighbour discovery, and with `control` \"kernel\" what the kernel says of remote ones.",
         ),
         key(
             "snooping",
@@ -441,13 +488,70 @@ pub static BRIDGE: Section = Section {
         ),
     ],
     example: "[[bridge]]\nvni = 100\nvlan = 100\nports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\nlearning = true\n\
-              source_check = true\ntags = \"refuse\"\nlink_local = false\nmax_macs = 1000\nageing = 60\n\
-              group = \"239.1.1.1\"\ngroup_ports = [\"uplink0\"]\ncontrol = \"static\"\nneighbour_suppression = true\n\
+              source_check = true\ntags = \"refuse\"\nlink_local = false\nclamp_mss = true\nmax_macs = 1000\nageing = 60\n\
+              group = \"239.1.1.1\"\ngroup_ports = [\"uplink0\"]\ncontrol = \"kernel\"\nkernel_device = \"vx{vni}\"\nneighbour_suppression = true\n\
               snooping = true\nunknown_unicast = \"flood\"\nbroadcast_limit = \"1000 pps\"\n\
               multicast_limit = \"10 Mbit/s\"\nunknown_unicast_limit = \"1000 pps\"\nudp_port = 8472\n\
               group_policy = 100\naccept_group_policies = [100, 101]\n\n# 64 bridges: VNI 1000 \
               and VLAN 200, VNI 1001 and VLAN 201, and so on.\n[[bridge]]\nvni = \"1000-1063\"\nvlan = \"200-263\"\n\
-              ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n",
+              ports = [\"trunk0\"]\nremotes = [\"10.0.0.2\"]\n\n\
+              # One bridge, four kinds of port: a tag, a native VLAN, a priority tag only, two tags.\n[[bridge]]\nvni = 101\nports = [\n    \
+              { port = \"trunk0\", vlan = 101 },\n    { port = \"trunk1\", vlan = 1101, native = true },\n    \
+              { port = \"server0\", untagged = true, priority_tag = true },\n    \
+              { port = \"metro0\", vlan = 500, inner_vlan = 101 },\n]\n\n\
+              # QinQ: 4000 bridges, VNI 10001 for the outer tag 501 and the inner tag 1, and so on.\n[[bridge]]\n\
+              vni = \"10001-14000\"\nvlan = 501\ninner_vlan = \"1-4000\"\nports = [\"metro0\"]\n",
+};
+
+/// An entry of a `[[bridge]]`'s `ports`.
+pub static BRIDGE_PORT: Section = Section {
+    name: "bridge.ports",
+    form: Form::Entry,
+    required: false,
+    doc: "An entry of a bridge's `ports` that is a table: which frames of the port are the bridge's. They arrive at the \
+          bridge without the tags named here, and are sent with them.",
+    keys: &[
+        key("port", Kind::Text(32), Required, "\"trunk0\"", "The access port, by name."),
+        key(
+            "vlan",
+            Kind::Numbers(1, 4094),
+            Means("those of the bridge"),
+            "200",
+            "The VLAN on this port, or a range as long as that of `vni`, in place of the bridge's `vlan` and \
+             `inner_vlan`. The tag has the EtherType that is the port's `tpid`.",
+        ),
+        key(
+            "inner_vlan",
+            Kind::Numbers(1, 4094),
+            Means("that of the bridge, unless `vlan` is given"),
+            "7",
+            "The VLAN of a second tag (0x8100) behind the first. It goes before a bridge that has the port's `vlan` with \
+             whatever is behind.",
+        ),
+        key(
+            "untagged",
+            Kind::Boolean,
+            boolean(false),
+            "false",
+            "Untagged and priority-tagged frames (IEEE 802.1Q, 6.9) are the bridge's, whatever its `vlan` is; frames are \
+             sent untagged.",
+        ),
+        key(
+            "native",
+            Kind::Boolean,
+            boolean(false),
+            "false",
+            "The VLAN is the port's native one: untagged frames are of it, too, and frames are sent untagged.",
+        ),
+        key(
+            "priority_tag",
+            Kind::Boolean,
+            boolean(false),
+            "false",
+            "What would be sent untagged is sent with a priority tag (VLAN 0), which carries the priority.",
+        ),
+    ],
+    example: "",
 };
 
 /// `[[neighbour]]`.
@@ -469,6 +573,64 @@ pub static NEIGHBOUR: Section = Section {
         key("port", Kind::Text(32), Required, "\"uplink0\"", "The uplink it is reached through, by name."),
     ],
     example: "[[neighbour]]\naddress = \"10.0.0.2\"\nmac = \"02:00:00:bb:00:01\"\nport = \"uplink0\"\n",
+};
+
+/// `[qos]`.
+pub static QOS: Section = Section {
+    name: "qos",
+    form: Form::Single,
+    required: false,
+    doc: "Priorities: those of VLAN tags (PCP, 0 to 7) and those of IP headers (DSCP, 0 to 63, or its name). A map is a \
+          table in braces, with the priorities that become another; for the others holds what stands under \"without it\".",
+    keys: &[
+        key(
+            "outer_from_dscp",
+            Kind::PriorityMap(Priority::Dscp, Priority::Dscp),
+            Means("the same DSCP"),
+            "{ EF = \"EF\", AF41 = \"AF31\", 0 = 8 }",
+            "What becomes of an inner DSCP as the outer one of what is sent to remote VTEPs, where `vtep.dscp` is \"map\".",
+        ),
+        key(
+            "outer_from_pcp",
+            Kind::PriorityMap(Priority::Pcp, Priority::Dscp),
+            Means("the class selector of the number: 5 becomes CS5"),
+            "{ 5 = \"EF\", 1 = \"LE\" }",
+            "What becomes of the PCP of an access tag as outer DSCP, where `vtep.dscp` is \"pcp\".",
+        ),
+        key(
+            "access_pcp",
+            Kind::Choice(&["zero", "map"]),
+            text("zero"),
+            "\"map\"",
+            "The PCP of the tags that frames get on access ports. \"zero\": 0. \"map\": of what comes from remote VTEPs, by \
+             the outer DSCP and `pcp_from_outer`; what is switched between access ports keeps its own.",
+        ),
+        key(
+            "pcp_from_outer",
+            Kind::PriorityMap(Priority::Dscp, Priority::Pcp),
+            Means("the upper three bits: CS5, AF5x and EF become 5"),
+            "{ EF = 5, CS6 = 6 }",
+            "What becomes of an outer DSCP as PCP, where `access_pcp` is \"map\".",
+        ),
+        key(
+            "inner_dscp",
+            Kind::Choice(&["keep", "map"]),
+            text("keep"),
+            "\"keep\"",
+            "The DSCP of what comes from remote VTEPs. \"keep\": as it was sent (RFC 2983, 3.1: pipe). \"map\": by the outer \
+             DSCP and `dscp_from_outer` (uniform). The ECN field is dealt with by RFC 6040 in either case.",
+        ),
+        key(
+            "dscp_from_outer",
+            Kind::PriorityMap(Priority::Dscp, Priority::Dscp),
+            Means("the same DSCP"),
+            "{ CS1 = \"LE\" }",
+            "What becomes of an outer DSCP as inner one, where `inner_dscp` is \"map\".",
+        ),
+    ],
+    example: "[qos]\nouter_from_dscp = { EF = \"EF\", AF41 = \"AF31\", 0 = 8 }\nouter_from_pcp = { 5 = \"EF\", 1 = \"LE\" }\n\
+              access_pcp = \"map\"\npcp_from_outer = { EF = 5, CS6 = 6 }\ninner_dscp = \"keep\"\n\
+              dscp_from_outer = { CS1 = \"LE\" }\n",
 };
 
 /// `[fdb]`.

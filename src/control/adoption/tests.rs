@@ -1,7 +1,7 @@
 //! Which device is adopted, and what of it is taken.
 
 use super::*;
-use crate::netlink::{Event, Link, Origin, Source, Vxlan};
+use crate::netlink::{Event, Link, NextHop, Origin, Source, Vxlan};
 
 const STATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
@@ -131,6 +131,31 @@ fn a_remote_vtep_may_send_as_long_as_it_has_a_station() {
     assert!(!bench.adoption.take_shape_change(later, (later, QUIET)));
     assert!(bench.adoption.take_shape_change(later, (long_ago, cheap)));
     assert!(!bench.adoption.take_shape_change(later + AT_MOST, (long_ago, cheap)));
+}
+
+#[test]
+fn stations_of_a_group_spread_over_its_members_and_may_be_heard_from_all() {
+    let mut bench = Bench::new();
+    bench.device(9, PLAIN);
+    let object = |last: u8| NextHop { gateway: Some([192, 0, 2, last].into()), ..NextHop::default() };
+    let group = |members: &[u32]| NextHop { group: members.iter().map(|id| (*id, 1)).collect(), ..NextHop::default() };
+    for (id, next_hop) in [(2, object(2)), (3, object(3)), (10, group(&[2, 3]))] {
+        bench.tell(Event::NextHop { id, next_hop: Some(next_hop) });
+    }
+    for last in 1..=10 {
+        bench.entry(9, MacAddr([2, 0, 0, 0, 0, last]), Destination::NextHop(10), true);
+    }
+    let behind = |bench: &Bench, vtep: u8| {
+        let stations = (1..=10).filter_map(|last| bench.adoption.station(vni(100), MacAddr([2, 0, 0, 0, 0, last])));
+        stations.filter(|station| station.remote == IpAddr::from([192, 0, 2, vtep])).count()
+    };
+    assert_eq!((behind(&bench, 2), behind(&bench, 3)), (5, 5));
+    let both = [2, 3].map(|last| IpAddr::from([192, 0, 2, last]));
+    assert_eq!(bench.said().sources, both.into());
+    // A member leaves: all are behind the other, and nothing is taken from the first any more.
+    bench.tell(Event::NextHop { id: 10, next_hop: Some(group(&[3])) });
+    assert_eq!((behind(&bench, 2), behind(&bench, 3)), (0, 10));
+    assert_eq!(bench.said().sources, [both[1]].into());
 }
 
 #[test]

@@ -124,12 +124,17 @@ fn a_control_plane_that_lost_messages_is_told() {
 #[test]
 fn a_bridge_without_a_device_is_told_with_the_command_that_makes_it() {
     let mut world = World::new();
+    world.config.bridges[0].kernel_device = Some("vx100".into());
     world.device.vxlan = None;
     world.events.clear();
     assert_eq!(world.found(), ["no_vxlan_device"]);
     let finding = &world.judged().findings[0];
     assert!(finding.what.contains("1 bridge with `control = \"kernel\"` has no vxlan device"), "{finding:?}");
     assert!(finding.remedy.contains("vxlan id 100 local 192.0.2.1 dstport 4789"), "{finding:?}");
+    // The gateway makes one that is not named.
+    world.config.bridges[0].kernel_device = None;
+    assert_eq!(world.found(), ["no_vxlan_device"]);
+    assert!(world.judged().findings[0].remedy.contains("the gateway makes one"));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tracing::{debug, warn};
@@ -12,17 +12,26 @@ use tracing::{debug, warn};
 use super::next_hop_groups::set_ways;
 use super::{Gateway, Running};
 use crate::config::Config;
-use crate::control::Kernel;
+use crate::config::model::Control;
 use crate::control::adoption::{Due, all_said};
+use crate::control::bindings::LearnedChange;
 use crate::control::compile::{compile, compile_with, remotes};
 use crate::control::discovery::Discovery;
+use crate::control::kernel::{Kernel, Overview};
+use crate::control::learning::LocalChange;
+use crate::control::publishing::{Publisher, RemoteBinding};
 use crate::control::registry::{Exhausted, Registry};
 use crate::control::underlay::Reach;
 use crate::tables::fdb::{FdbKey, FdbValue, InsertError};
-use crate::tables::{Location, Snapshot};
+use crate::tables::{AgeTick, BindingKey, BridgeIndex, Location, Snapshot};
+use crate::wire::Vni;
+use crate::wire::nd::TargetFlags;
 
 /// Stations that one round brings up to date.
 const STATIONS: usize = 4096;
+
+/// How often what people see of bridges is brought up to date.
+const OVERVIEW: Duration = Duration::from_millis(500);
 
 impl Gateway {
     /// Lets the kernel say what is its to say from now on.
@@ -31,6 +40,26 @@ impl Gateway {
         self.reshape(&mut kernel);
         while self.update_stations(&mut kernel) > 0 {}
         self.kernel = Some(kernel);
+        self.learning.take_local_changes();
+        self.learning.repeat_local(&taught(&self.running.load()));
+    }
+
+    /// The bridges that the kernel controls, for the stats thread.
+    #[must_use]
+    pub fn overview(&self) -> &Arc<ArcSwap<Overview>> {
+        &self.overview
+    }
+
+    /// What the kernel is told of stations behind access ports; none where it is not followed.
+    pub fn publisher(&mut self) -> Option<&mut Publisher> {
+        self.kernel.as_mut().map(Kernel::publisher_mut)
+    }
+
+    /// Removes what was made in the kernel. Workers and exception path have to be at work yet.
+    pub fn leave_kernel(&mut self) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.remove_devices();
+        }
     }
 
     /// The remote VTEPs whose ways the kernel says, for the stats thread.
@@ -55,6 +84,13 @@ impl Gateway {
             }
         }
         let stations = self.update_stations(&mut kernel);
+        if now.saturating_duration_since(self.overlooked) >= OVERVIEW {
+            self.overlooked = now;
+            let overview = kernel.overview();
+            if **self.overview.load() != overview {
+                self.overview.store(Arc::new(overview));
+            }
+        }
         self.kernel = Some(kernel);
         usize::from(round.busy) + stations
     }
@@ -107,6 +143,58 @@ impl Gateway {
         }
     }
 
+    /// Tells the publisher which stations have come and gone behind access ports; `snapshot` has their bridges.
+    pub(super) fn publish_stations(&mut self, snapshot: &Snapshot) {
+        let changes = self.learning.take_local_changes();
+        if let Some(kernel) = &mut self.kernel {
+            publish(&changes, snapshot, kernel.publisher_mut());
+        }
+    }
+
+    /// Tells the publisher which bindings have come and gone.
+    pub(super) fn publish_bindings(&mut self) {
+        let changes = self.bindings.take_changes();
+        let Some(kernel) = &mut self.kernel else { return };
+        let snapshot = self.tables.snapshot.load();
+        for LearnedChange { key, station } in changes {
+            let Some(bridge) = snapshot.bridges.get(usize::from(key.bridge.0)) else { continue };
+            let publisher = kernel.publisher_mut();
+            match station {
+                Some((mac, flags)) => {
+                    let router = flags.has(TargetFlags::ROUTER);
+                    if let Err(error) = publisher.bind(bridge.vni, key.address, mac, router) {
+                        debug!(%error, address = %key.address, "the address of a station is not told the kernel");
+                    }
+                }
+                None => publisher.unbind(bridge.vni, key.address),
+            }
+        }
+    }
+
+    /// Takes the bindings of stations behind remote VTEPs from the kernel.
+    pub(super) fn take_remote_bindings(&mut self, now: AgeTick) {
+        let Some(kernel) = &mut self.kernel else { return };
+        let running = self.running.load();
+        for _ in 0..STATIONS {
+            let Some(remote) = kernel.publisher_mut().next_remote_binding() else { return };
+            let RemoteBinding { vni, address, mac, router } = remote;
+            let Some(bridge) = running.registry.bridge(vni) else { continue };
+            // The kernel does not tell the Override flag, which all but anycast addresses have.
+            let flags = if router { TargetFlags::ROUTER } else { TargetFlags::default() }.and(TargetFlags::OVERRIDE);
+            self.bindings.kernel_says(BindingKey { bridge, address }, mac.map(|mac| (mac, flags)), now);
+        }
+    }
+
+    /// After a reload, publishes what is known already of bridges that are the kernel's now, and nothing more of those
+    /// that are not.
+    pub(super) fn publish_again(&mut self, before: &Running, after: &Running) {
+        let (old, new) = (taught(before), taught(after));
+        self.learning.repeat_local(&new.difference(&old).copied().collect());
+        let Some(kernel) = &mut self.kernel else { return };
+        let kept: HashSet<Vni> = by_kernel(&after.config).collect();
+        by_kernel(&before.config).filter(|vni| !kept.contains(vni)).for_each(|vni| kernel.publisher_mut().forget(vni));
+    }
+
     /// Makes a snapshot with the flood lists and the remote VTEPs that the kernel says now.
     fn reshape(&mut self, kernel: &mut Kernel) {
         let began = Instant::now();
@@ -127,6 +215,7 @@ impl Gateway {
         let replaced = self.tables.snapshot.swap(Arc::new(snapshot));
         self.running.store(Arc::new(running));
         self.learning.flush(&replaced, &self.tables.snapshot.load());
+        publish(&self.learning.take_local_changes(), &replaced, kernel.publisher_mut());
         self.flush_bindings();
         self.retired.push(replaced);
         self.reshaped = (Instant::now(), began.elapsed());
@@ -174,6 +263,26 @@ impl Gateway {
         set_ways(&mut snapshot, running, kernel, &self.telemetry.kernel);
         self.paths.mtus.apply(&mut snapshot, &running.registry);
         self.publish(snapshot);
+    }
+}
+
+/// The bridges whose remote side the kernel says.
+pub(super) fn taught(running: &Running) -> HashSet<BridgeIndex> {
+    by_kernel(&running.config).filter_map(|vni| running.registry.bridge(vni)).collect()
+}
+
+fn by_kernel(config: &Config) -> impl Iterator<Item = Vni> {
+    config.bridges.iter().filter(|bridge| bridge.control == Control::Kernel).map(|bridge| bridge.vni)
+}
+
+fn publish(changes: &[LocalChange], snapshot: &Snapshot, publisher: &mut Publisher) {
+    for change in changes {
+        let (LocalChange::Came(key) | LocalChange::Went(key)) = *change;
+        let Some(bridge) = snapshot.bridges.get(usize::from(key.bridge().0)) else { continue };
+        match change {
+            LocalChange::Came(_) => publisher.station_came(bridge.vni, key.mac()),
+            LocalChange::Went(_) => publisher.station_went(bridge.vni, key.mac()),
+        }
     }
 }
 

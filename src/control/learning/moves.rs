@@ -65,6 +65,7 @@ impl Learning {
             return;
         }
         self.writer.set(key, value);
+        self.note_local(key, Some(known), Some(value));
         self.occupancy.add(key.bridge(), location);
         self.note_move(event, known, value, snapshot, now);
     }

@@ -38,7 +38,9 @@ fn snapshot(flood_list: &[u16]) -> Snapshot {
         members: (0..3).map(MemberIndex).collect(),
         flood_list: flood_list.iter().map(|tunnel| TunnelIndex(*tunnel)).collect(),
         sources: [TunnelIndex(0), TunnelIndex(1)].into(),
+        clamps_segments: false,
         discovers: false,
+        taught: false,
         rules: Some(Box::new(rules)),
         neighbours: Default::default(),
     }];

@@ -15,6 +15,10 @@ fn mac(last: u8) -> MacAddr {
     MacAddr([2, 0, 0, 0, 0, last])
 }
 
+fn known(last: u8, state: u16, managed: bool) -> Neighbour {
+    Neighbour { mac: Some(mac(last)), state: NeighbourState(state), managed, ..Neighbour::default() }
+}
+
 /// An underlay with one uplink and one remote VTEP, and the mirror it goes by.
 struct Bench {
     underlay: Underlay,
@@ -44,7 +48,7 @@ impl Bench {
     }
 
     fn neighbour(&mut self, last: u8, state: u16, managed: bool) {
-        let neighbour = Some(Neighbour { mac: Some(mac(last)), state: NeighbourState(state), managed });
+        let neighbour = Some(known(last, state, managed));
         self.tell(Event::Neighbour { link: UPLINK, address: router(last), neighbour });
     }
 
@@ -162,7 +166,7 @@ fn two_gateways_that_are_one_neighbour_are_one_way() {
     let mut bench = Bench::new();
     bench.neighbour(2, REACHABLE, true);
     let six: IpAddr = "fe80::2".parse().expect("an address");
-    let neighbour = Some(Neighbour { mac: Some(mac(2)), state: NeighbourState(REACHABLE), managed: true });
+    let neighbour = Some(known(2, REACHABLE, true));
     bench.tell(Event::Neighbour { link: UPLINK, address: six, neighbour });
     let gateway = |address| Gateway { link: UPLINK, address: Some(address), weight: 2 };
     let route = Route { gateways: vec![gateway(router(2)), gateway(six)], mtu: Some(1400), ..Route::default() };

@@ -8,8 +8,8 @@ use etherparse::{IpEcn, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, UdpHead
 use proptest::prelude::*;
 
 use self::world::{
-    Kind, Known, LOCATIONS, NEXT_HOPS, OTHER_ADDRESS, OTHER_UDP_PORT, POLICED_VNI, SECOND_SHARE, SECOND_UPLINK,
-    SECOND_UPLINK_MAC, Setup, TRUNK, UDP_PORT, UPLINK, UPLINK_MAC, VLAN, VNIS, World, vtep,
+    Kind, Known, LOCATIONS, NEXT_HOPS, OTHER_ADDRESS, OTHER_UDP_PORT, POLICED_VNI, PROVIDER, SECOND_SHARE,
+    SECOND_UPLINK, SECOND_UPLINK_MAC, Setup, TRUNK, UDP_PORT, UPLINK, UPLINK_MAC, VLAN, VNIS, World, vtep,
 };
 use crate::forwarding::{BURST, ChecksumVerdict, HeapPacket, ReceiveChecksums};
 use crate::tables::bindings::{Binding, BindingKey, BindingSource};
@@ -113,7 +113,10 @@ fn knowing_both(setup: &Setup) -> World {
 fn setups() -> impl Iterator<Item = Setup> {
     let families = [false, true].into_iter().map(Setup::usual);
     families.flat_map(|setup| {
-        [setup, Setup { strict: true, zero_checksum: true, full_checksum: true, spread: true, ..setup }]
+        [
+            setup,
+            Setup { strict: true, zero_checksum: true, full_checksum: true, spread: true, remarking: true, ..setup },
+        ]
     })
 }
 
@@ -193,7 +196,9 @@ fn every_bit_of_an_access_frames_header_counts_alike_on_both_ways() {
         let mut setup = Setup::usual(false);
         setup.policy.carry_tags = carry_tags;
         let mut world = knowing_both(&setup);
-        for tags in [&[][..], &[0x8100], &[0x88a8], &[0x8100, 0x8100], &[0x8100, 0x88a8]] {
+        let all_tags: [&[u16]; 7] =
+            [&[], &[0x8100], &[0x88a8], &[0x8100, 0x8100], &[0x8100, 0x88a8], &[0x88a8, 0x8100], &[0x8100; 3]];
+        for tags in all_tags {
             let mut packet = frame(FAR, NEAR, tags, 0, 40);
             for vid in [0, 1, VLAN as u8] {
                 if let Some(identifier) = packet.get_mut(15).filter(|_| !tags.is_empty()) {
@@ -203,6 +208,7 @@ fn every_bit_of_an_access_frames_header_counts_alike_on_both_ways() {
                     let mut packet = packet.clone();
                     packet[bit / 8] ^= 0x80 >> (bit % 8);
                     world.hold(TRUNK, &[HeapPacket::new(&packet)]);
+                    world.hold(PROVIDER, &[HeapPacket::new(&packet)]);
                 }
             }
         }
@@ -451,13 +457,14 @@ fn setup() -> impl Strategy<Value = Setup> {
         link_local,
     });
     let link_local = prop::sample::select(vec![LinkLocal::AsBridge, LinkLocal::Drop, LinkLocal::Punt]);
-    let choices = (any::<[bool; 5]>(), policy, link_local);
-    choices.prop_map(|([ipv6, strict, zero_checksum, full_checksum, spread], policy, link_local)| Setup {
+    let choices = (any::<[bool; 6]>(), policy, link_local);
+    choices.prop_map(|([ipv6, strict, zero_checksum, full_checksum, spread, remarking], policy, link_local)| Setup {
         ipv6,
         strict,
         zero_checksum,
         full_checksum,
         spread,
+        remarking,
         policy,
         neighbours: Neighbours::default(),
         link_local,

@@ -68,6 +68,18 @@ impl Mirror {
         local.map_or(alone, |port| Place::Local { port })
     }
 
+    /// The port that a bridge has a station behind.
+    #[must_use]
+    pub fn bridge_port(&self, bridge: u32, mac: MacAddr) -> Option<u32> {
+        self.bridge_entries(bridge, mac).next().map(|bridged| bridged.port)
+    }
+
+    /// Where a vxlan device itself has a station, whatever the bridge over it says.
+    #[must_use]
+    pub fn remote_of(&self, device: u32, mac: MacAddr) -> Option<Destination> {
+        self.stations.get(&(device, mac)).map(|found| found.destination)
+    }
+
     /// The stations that a vxlan device itself has.
     pub fn stations(&self, device: u32) -> impl Iterator<Item = MacAddr> {
         self.stations.range((device, MacAddr::ZERO)..=(device, MacAddr::BROADCAST)).map(|((_, mac), _)| *mac)

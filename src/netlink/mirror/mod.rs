@@ -164,6 +164,13 @@ impl Mirror {
         self.neighbours.get(&(link, address))
     }
 
+    /// Every neighbour on a link.
+    pub fn neighbours(&self, link: u32) -> impl Iterator<Item = (IpAddr, &Neighbour)> {
+        let first = (link, IpAddr::from([0; 4]));
+        let last = (link, IpAddr::from([u8::MAX; 16]));
+        self.neighbours.range(first..=last).map(|((_, address), neighbour)| (*address, neighbour))
+    }
+
     /// A next-hop object.
     #[must_use]
     pub fn next_hop(&self, id: u32) -> Option<&NextHop> {

@@ -95,7 +95,7 @@ fn with_a_link_goes_all_that_was_on_it_and_nothing_else() {
     let neighbour = |link| Event::Neighbour {
         link,
         address: [10, 0, 0, 1].into(),
-        neighbour: Some(Neighbour { mac: Some(STATION), state: NeighbourState(0x02), managed: false }),
+        neighbour: Some(Neighbour { mac: Some(STATION), state: NeighbourState(0x02), ..Neighbour::default() }),
     };
     let address = |link| Event::Address { link, address: [10, 0, 0, 9].into(), present: true };
     let events = [vxlan(DEVICE, None), port(ACCESS), own(STATION, remote(1)), own(MacAddr::ZERO, remote(1))];

@@ -41,6 +41,19 @@ pub(super) fn encode(families: &mut Families<'_>, kernel: &KernelTelemetry) -> f
         "Stations behind remote VTEPs that the kernel says, in bridges with `control` \"kernel\".",
         kernel.stations.get(),
     )?;
+    families.gauges(
+        "vtepd_kernel_published_entries",
+        "Stations behind access ports that the kernel's bridges have as they were told, and IP addresses of stations.",
+        [(KernelTable::BridgeFdb, &kernel.published_stations), (KernelTable::Neighbours, &kernel.published_bindings)]
+            .map(|(table, count)| (labels([("table", table.name())]), count.get())),
+    )?;
+    families.counters(
+        "vtepd_kernel_publications",
+        "Stations behind access ports and their IP addresses that the kernel was told, or told to forget, and those that \
+         it has refused.",
+        [("published", &kernel.published), ("withdrawn", &kernel.withdrawn), ("refused", &kernel.refused)]
+            .map(|(result, count)| (labels([("result", result)]), count.get())),
+    )?;
     families.counter("vtepd_kernel_events", "Changes that the kernel told of.", kernel.events.get())?;
     families.counter(
         "vtepd_kernel_overruns",

@@ -56,7 +56,8 @@ class Seen:
         counts = {wire: len(self.at(wire, mark)) for wire in ACCESS}
         counts |= {"remote1": 0, "remote2": 0}
         for packet in self.tunnelled(mark):
-            counts[f"remote{packet.remote}"] += 1
+            place = f"remote{packet.remote}" if packet.remote in (1, 2) else packet.destination
+            counts[place] = counts.get(place, 0) + 1
         return {place: count for place, count in counts.items() if count}
 
 
@@ -68,6 +69,9 @@ class Desk:
         self.bed = Testbed()
         self.sockets = {}
         self.is_changed = False
+        # The remote VTEPs that floods go to, and the group that sentinels are for.
+        self.remotes = (1, 2)
+        self.sentinel_group = BROADCAST
         try:
             self.namespace = self.bed.namespace("far", ipv6=False)
             self.device = make_device(self)
@@ -122,11 +126,11 @@ class Desk:
     def sentinel(self, wire):
         """A frame that the device floods from this wire, and how often it then comes out of each other one."""
         mark = marker()
-        sent = frame(BROADCAST, SENTINELS[wire], mark)
+        sent = frame(self.sentinel_group, SENTINELS[wire], mark)
         if wire == "uplink":
             return mark, self.outer(sent).build(), {"access0": 1, "access1": 1}
         other = "access1" if wire == "access0" else "access0"
-        return mark, sent, {other: 1, "uplink": 2}
+        return mark, sent, {other: 1, "uplink": len(self.remotes)}
 
     def outer(self, inner, **fields):
         """A VXLAN packet of a remote VTEP's."""
@@ -145,7 +149,7 @@ class Desk:
         frames = {name: [] for name in WIRES}
         missing = dict(awaited)
         end = time.monotonic() + PATIENCE
-        while any(missing.values()):
+        while any(count > 0 for count in missing.values()):
             if time.monotonic() > end:
                 raise TimeoutError(f"what was sent into {wire} last did not come out: {missing}")
             for name, packet in self._receive(0.05):

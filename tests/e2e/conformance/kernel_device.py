@@ -17,9 +17,10 @@ class KernelDevice:
 
     name = "kernel"
 
-    def __init__(self, desk):
+    def __init__(self, desk, controlled=False):
         self.family = desk.family
         self.port = VXLAN_PORT
+        self.controlled = controlled
         self.namespace = desk.bed.namespace("kernel")
         # Only what is asked for: no address of its own anywhere but in the underlay.
         for number, interface in enumerate(WIRES.values()):
@@ -37,10 +38,13 @@ class KernelDevice:
         return f"Linux {platform.release()}"
 
     def configure(self, port=VXLAN_PORT, ageing=300, max_macs=None, statics=(), vlan=None, strict=False,
-                  zero_checksum=False, dscp="inherit", tags=True, link_local=False, learning=True):
+                  zero_checksum=False, dscp="inherit", tags=True, link_local=False, learning=True,
+                  clamp_mss=False, group=None, keys=None):
         """Makes the vxlan interface and the bridge anew with these settings."""
         if strict:
             raise NotOffered("reserved bits are never looked at")
+        if clamp_mss:
+            raise NotOffered("neither vxlan nor bridge looks at TCP; a rule of nftables can")
         if vlan:
             raise NotTried("this kernel has no VLAN interfaces and no VLAN filtering")
         if max_macs is not None:
@@ -48,11 +52,13 @@ class KernelDevice:
         for device in ("vx100", "br100"):
             run("ip", "-n", self.namespace, "link", "del", device, check=False)
         local = address(self.family, 0)
-        options = ["learning" if learning else "nolearning", "srcport", "49152", "65535"]
+        options = ["learning" if learning and not self.controlled else "nolearning", "srcport", "49152", "65535"]
         if self.family == "ipv4":
             options += ["noudpcsum", "df", "set"]
         else:
             options += ["udp6zerocsumtx", "udp6zerocsumrx"] if zero_checksum else ["noudp6zerocsumtx", "noudp6zerocsumrx"]
+        if group:
+            options += ["group", group, "dev", "up0"]
         options += ["tos", "inherit" if dscp == "inherit" else hex(dscp << 2)]
         forwarded = 0xFFF8 if link_local else 0
         inner_mtu = UNDERLAY_MTU - OVERHEAD[self.family]
@@ -66,7 +72,7 @@ class KernelDevice:
             self._ip(f"link set {device} master br100")
         for device in ("vx100", "br100"):
             self._ip(f"link set {device} up")
-        for number in (1, 2):
+        for number in () if group else (1, 2):
             self._bridge(f"fdb append 00:00:00:00:00:00 dev vx100 dst {address(self.family, number)}")
         for mac, place in statics:
             if place.startswith("access"):
@@ -82,9 +88,39 @@ class KernelDevice:
     def _bridge(self, command):
         run("bridge", "-n", self.namespace, *command.split())
 
+    def say(self, verb, mac, remote):
+        """Has the control plane add an entry (`append`) or remove one (`del`)."""
+        self._bridge(f"fdb {verb} {mac} dev vx100 self dst {address(self.family, remote)}"
+                     + (" extern_learn" if verb == "append" else ""))
+        if mac != "00:00:00:00:00:00" and verb == "append":
+            self._bridge(f"fdb replace {mac} dev vx100 master extern_learn")
+        elif mac != "00:00:00:00:00:00":
+            # A station that has moved to an access port has none there any more.
+            run("bridge", "-n", self.namespace, "fdb", "del", mac, "dev", "vx100", "master", check=False)
+
     def drops(self):
         """The kernel has no counters by reason."""
         return None
+
+    def suppress(self, desk):
+        """Has it answer for known stations. Gives where one is that it can know."""
+        self._bridge("link set dev vx100 neigh_suppress on")
+        run("ip", "netns", "exec", self.namespace, "sysctl", "-qw", "net.ipv6.conf.br100.disable_ipv6=0")
+        desk.is_changed = True
+        return "remote1"
+
+    def bind(self, desk, mac, addresses):
+        """Lets it know a station's addresses, as FRR does."""
+        for ip in addresses:
+            self._ip(f"neigh replace {ip} lladdr {mac} dev br100 nud permanent")
+
+    def damp(self, desk, moves, seconds):
+        """Freezes a station with so many moves, for so long."""
+        raise NotOffered("a bridge follows every move; FRR damps what it advertises")
+
+    def limit(self, desk, what, rate):
+        """Limits what is flooded of a kind of frames, in packets a second."""
+        raise NotOffered("a bridge has no storm control; a filter of tc can police")
 
     def has_vlans(self):
         """Whether access ports can be tagged."""

@@ -6,8 +6,9 @@ import struct
 from dataclasses import dataclass
 
 from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Ether
+from scapy.layers.inet6 import (ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, IPv6, in6_getnsma,
+                                in6_getnsmac)
+from scapy.layers.l2 import ARP, Ether
 
 DEVICE_MAC = "02:00:00:aa:00:01"
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -31,6 +32,14 @@ def remote_mac(number):
 def address(family, number):
     """The address of remote VTEP `number` in the underlay; 0 is the device."""
     return f"10.0.0.{number + 1}" if family == "ipv4" else f"fd00::{number + 1:x}"
+
+
+def group_mac(group):
+    """The MAC address of a multicast group (RFC 1112, 6.4; RFC 2464, 7)."""
+    if ":" in group:
+        return b"\x33\x33" + socket.inet_pton(socket.AF_INET6, group)[12:]
+    octets = socket.inet_pton(socket.AF_INET, group)
+    return b"\x01\x00\x5e" + bytes([octets[1] & 0x7F]) + octets[2:]
 
 
 def frame(destination, source, payload=b"", ethertype=EXPERIMENTAL, tags=(), size=60):
@@ -85,6 +94,8 @@ class Outer:
     ip_length: int = None
     header_words: int = None
     source: str = None
+    # A multicast group of the underlay that it is for, in place of the device.
+    group: str = None
 
     def datagram(self):
         """UDP and what is in it."""
@@ -104,7 +115,7 @@ class Outer:
     def _addresses(self):
         kind = socket.AF_INET if self.family == "ipv4" else socket.AF_INET6
         source = self.source or address(self.family, self.remote)
-        return socket.inet_pton(kind, source) + socket.inet_pton(kind, address(self.family, 0))
+        return socket.inet_pton(kind, source) + socket.inet_pton(kind, self.group or address(self.family, 0))
 
     def network(self, payload):
         """The IP packet with this payload."""
@@ -124,7 +135,8 @@ class Outer:
     def build(self, payload=None):
         """The whole packet, as bytes; with another payload than the datagram, a fragment's for one."""
         ethertype = 0x0800 if self.family == "ipv4" else 0x86DD
-        head = mac_bytes(DEVICE_MAC) + mac_bytes(remote_mac(self.remote)) + struct.pack("!H", ethertype)
+        destination = group_mac(self.group) if self.group else mac_bytes(DEVICE_MAC)
+        head = destination + mac_bytes(remote_mac(self.remote)) + struct.pack("!H", ethertype)
         return head + self.network(self.datagram() if payload is None else payload)
 
 
@@ -132,6 +144,7 @@ class Outer:
 class Tunnelled:
     """A VXLAN packet that the device sent, taken apart."""
 
+    destination: str
     remote: int
     vni: int
     inner: bytes
@@ -171,6 +184,31 @@ def tunnelled(packet, family):
         return None
     source_port, _, length, udp_sum = struct.unpack_from("!HHHH", packet, at)
     vxlan = packet[at + UDP_HEADER:at + UDP_HEADER + VXLAN_HEADER]
-    return Tunnelled(remote=remote, vni=int.from_bytes(vxlan[4:7], "big"), vxlan=vxlan,
+    kind = socket.AF_INET if family == "ipv4" else socket.AF_INET6
+    half = len(fields["addresses"]) // 2
+    destination = socket.inet_ntop(kind, fields["addresses"][half:])
+    return Tunnelled(destination=destination, remote=remote, vni=int.from_bytes(vxlan[4:7], "big"), vxlan=vxlan,
                      inner=packet[at + UDP_HEADER + VXLAN_HEADER:at + length], source_port=source_port, udp_sum=udp_sum,
                      datagram=packet[at:at + length], **fields)
+
+
+def announcements(mac, addresses):
+    """What a station says of itself: a gratuitous ARP, an unsolicited neighbour advertisement."""
+    ipv4, ipv6 = addresses
+    yield bytes(Ether(dst=BROADCAST, src=mac) / ARP(op=1, hwsrc=mac, psrc=ipv4, pdst=ipv4)).ljust(60, b"\0")
+    yield bytes(Ether(dst="33:33:00:00:00:01", src=mac) / IPv6(src=ipv6, dst="ff02::1", hlim=255)
+                / ICMPv6ND_NA(R=0, S=0, O=1, tgt=ipv6) / ICMPv6NDOptDstLLAddr(lladdr=mac))
+
+
+def arp_question(mac, ipv4, target, destination=BROADCAST):
+    """An ARP request; from 0.0.0.0 it is a probe (RFC 5227)."""
+    return bytes(Ether(dst=destination, src=mac) / ARP(op=1, hwsrc=mac, psrc=ipv4, pdst=target)).ljust(60, b"\0")
+
+
+def solicitation(mac, ipv6, target):
+    """A neighbour solicitation; from the unspecified address it is duplicate address detection (RFC 4862, 5.4)."""
+    group = in6_getnsma(socket.inet_pton(socket.AF_INET6, target))
+    option = ICMPv6NDOptSrcLLAddr(lladdr=mac) if ipv6 != "::" else b""
+    packet = Ether(dst=in6_getnsmac(group), src=mac) / IPv6(src=ipv6, dst=socket.inet_ntop(socket.AF_INET6, group),
+                                                          hlim=255) / ICMPv6ND_NS(tgt=target)
+    return bytes(packet / option if option else packet)

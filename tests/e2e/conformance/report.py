@@ -4,7 +4,7 @@ import json
 import textwrap
 
 # They fill the table, in this order.
-from . import rows_vxlan, rows_underlay, rows_bridging  # noqa: F401
+from . import rows_vxlan, rows_underlay, rows_bridging, rows_evpn  # noqa: F401
 from .desk import Desk
 from .gateway_device import GatewayDevice
 from .kernel_device import KernelDevice
@@ -20,9 +20,11 @@ def judge_all(make_device, names=None, progress=lambda line: None):
     found = {made.name: [] for made in rows}
     for family in FAMILIES:
         mine = [made for made in rows if family in made.families]
-        batches = [[made for made in mine if not made.alone], *([made] for made in mine if made.alone)]
+        batches = [[made for made in mine if not made.alone and not made.controlled],
+                   [made for made in mine if made.controlled], *([made] for made in mine if made.alone)]
         for batch in filter(None, batches):
-            desk = Desk(make_device, family)
+            controlled = batch[0].controlled
+            desk = Desk(lambda desk: make_device(desk, controlled), family)
             try:
                 for made in batch:
                     verdict = judge(desk, made)

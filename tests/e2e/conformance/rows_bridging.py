@@ -2,8 +2,11 @@
 
 import time
 
+from scapy.layers.inet6 import ICMPv6ND_NA
+from scapy.layers.l2 import ARP, Ether
+
 from .desk import ACCESS, SENTINELS, expect, expected_flood
-from .packets import BROADCAST, frame, marker
+from .packets import BROADCAST, announcements, arp_question, frame, marker, solicitation
 from .table import row
 
 HOST, OTHER, PINNED = "02:30:00:00:00:01", "02:30:00:00:00:02", "02:30:00:00:00:03"
@@ -13,8 +16,12 @@ LLDP, SLOW = 0x88CC, 0x8809
 b1 = row("B1", "Stations are learned, refreshed, aged and moved at once; static entries are never overwritten",
          "IEEE 802.1Q, 8.7, 8.8")
 b2 = row("B2", "Beyond a limit of stations frames still pass, and nobody is forgotten for a newcomer", "-")
+b3 = row("B3", "A station that moves too often is frozen where it is, and follows again after a while", "RFC 7432, 15.1")
 b4 = row("B4", "Frames from a group or from the zero address are dropped, and these never learned", "IEEE 802.1Q, 8.7")
 b5 = row("B5", "Frames to reserved link-local groups are not bridged unless it is configured", "IEEE 802.1Q, 8.6.3")
+b6 = row("B6", "Questions of ARP and ND for a known station are answered in its place, once; all others are flooded",
+         "RFC 9161, 3")
+b7 = row("B7", "Broadcasts, multicasts and unknown unicast are limited, each by itself", "-")
 b8 = row("B8", "A flood reaches each member once", "RFC 7348, 4.2")
 
 
@@ -79,6 +86,30 @@ def stations_beyond_the_limit(desk):
     return len(macs)
 
 
+@b3
+def a_station_that_moves_too_often(desk):
+    moves, frozen_for = 4, 2
+    desk.device.damp(desk, moves, frozen_for)
+    mover = "02:30:00:00:00:04"
+    desk.teach("access0", mover)
+    for number in range(moves):
+        desk.teach("remote1" if number % 2 == 0 else "access0", mover)
+    here, elsewhere = ("access0", "remote1") if moves % 2 == 0 else ("remote1", "access0")
+    begin = time.monotonic()
+    for _ in range(5):
+        mark = marker()
+        seen = desk.send_from(elsewhere, frame(BROADCAST, mover, mark))
+        expect(seen.places(mark) == expected_flood(elsewhere), "frames from a frozen station do not pass")
+        time.sleep(0.02)
+        expect(goes_to(desk, mover) == {here: 1}, "a station that moves too often moves on")
+    while time.monotonic() < begin + frozen_for + 5:
+        desk.send_from(elsewhere, frame(BROADCAST, mover))
+        if goes_to(desk, mover) == {elsewhere: 1}:
+            return moves + 6
+        time.sleep(0.1)
+    expect(False, "a frozen station is never followed again")
+
+
 @b4
 def sources_that_no_station_can_have(desk):
     cases = 0
@@ -113,6 +144,66 @@ def reserved_groups_are_tunnelled_where_it_is_configured(desk):
             expect(seen.places(mark) == expected_flood(place), f"a frame to 01:80:c2:00:00:{last:02x} is not tunnelled")
     pause = frame("01:80:c2:00:00:01", HOST, marker(), 0x8808)
     return 8 + desk.refuse("access0", [pause], ["link_local"], "PAUSE is tunnelled")
+
+
+# A station that is known, one that asks, and an address that nobody has.
+STATION, ASKER = "02:32:00:00:00:01", "02:32:00:00:00:02"
+STATION_IPS, ASKER_IPS = ("192.0.2.10", "2001:db8::10"), ("192.0.2.11", "2001:db8::11")
+NOBODY = ("192.0.2.99", "2001:db8::99")
+
+
+def answered(seen):
+    """Who is told where: the MAC addresses in the answers that the asker's wire got."""
+    packets = [Ether(packet) for packet in seen.frames["access1"]]
+    arp = [packet[ARP].hwsrc for packet in packets if ARP in packet and packet[ARP].op == 2]
+    return arp + [packet[ICMPv6ND_NA].lladdr for packet in packets if ICMPv6ND_NA in packet]
+
+
+@b6
+def questions(desk):
+    place = desk.device.suppress(desk)
+    for announcement in announcements(STATION, STATION_IPS):
+        desk.send_from(place, announcement)
+    desk.teach(place, STATION)
+    desk.device.bind(desk, STATION, STATION_IPS)
+    questions = {"a request": arp_question(ASKER, ASKER_IPS[0], STATION_IPS[0]),
+                 "a probe": arp_question(ASKER, "0.0.0.0", STATION_IPS[0]),
+                 "a solicitation": solicitation(ASKER, ASKER_IPS[1], STATION_IPS[1]),
+                 "duplicate address detection": solicitation(ASKER, "::", STATION_IPS[1])}
+    for what, question in questions.items():
+        end = time.monotonic() + 2
+        while answered(seen := desk.exchange("access1", question)) != [STATION]:
+            expect(time.monotonic() < end, f"{what} for a known station has the answers {answered(seen)}")
+        expect(not seen.tunnelled(), f"{what} that is answered is flooded into the tunnel, too")
+    flooded = {"access0": 1, "remote1": 1, "remote2": 1}
+    for what, question in (("a request", arp_question(ASKER, ASKER_IPS[0], NOBODY[0])),
+                           ("a solicitation", solicitation(ASKER, ASKER_IPS[1], NOBODY[1]))):
+        seen = desk.exchange("access1", question)
+        expect(seen.places(question[14:40]) == flooded and not answered(seen), f"{what} for nobody is not flooded")
+    unicast = arp_question(ASKER, ASKER_IPS[0], STATION_IPS[0], STATION)
+    seen = desk.exchange("access1", unicast)
+    expect(seen.places(unicast[:40]) == {place: 1} and not answered(seen), "a unicast request does not reach its station")
+    return 7
+
+
+@b7
+def storms(desk):
+    limit, sent = 100, 400
+    kinds = {"broadcast": BROADCAST, "multicast": "01:00:5e:01:02:03", "unknown_unicast": UNKNOWN}
+    for limited, destination in kinds.items():
+        desk.device.limit(desk, limited, limit)
+        # By another kind of frame, which must not be limited.
+        desk.sentinel_group = kinds["multicast"] if limited == "broadcast" else BROADCAST
+        for kind, other in kinds.items():
+            mark = marker()
+            seen = desk.exchange("access0", *[frame(other, HOST, mark)] * sent)
+            passed = len(seen.at("access1", mark))
+            if kind == limited:
+                expect(0 < passed < sent // 2, f"{passed} of {sent} frames pass where {limited} is limited to {limit}")
+            else:
+                expect(passed == sent, f"{passed} of {sent} frames pass of {kind}, where {limited} is limited")
+        desk.sentinel_group = BROADCAST
+    return 9
 
 
 @b8

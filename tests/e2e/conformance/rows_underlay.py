@@ -3,7 +3,7 @@
 import struct
 import time
 
-from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import Ether
 
@@ -37,6 +37,8 @@ m1 = row("M1", "The sender of what does not fit is told the usable MTU, and not 
 m2 = row("M2", "What a router says of the path to one remote VTEP counts for that one, and what nobody can have meant "
          "for none", "RFC 1191, 3, 6.3; RFC 8201, 4", alone=True)
 m3 = row("M3", "Jumbo frames pass as they are", "-")
+m4 = row("M4", "Where it is configured, TCP connections are opened with a segment size that fits the tunnel",
+         "RFC 9293, 3.7.1")
 
 
 @u1
@@ -193,6 +195,21 @@ def senders_are_told(desk):
 
 
 @m1
+def senders_of_carried_tags_are_told(desk):
+    desk.configure(tags=True)
+    desk.teach("remote1", OTHER)
+    tag = bytes.fromhex("8100a005")
+    usable = UNDERLAY_MTU - OVERHEAD[desk.family] - len(tag)
+    fits = desk.exchange("access0", too_big("ipv4", usable, tags=tag))
+    expect(len(fits.tunnelled()) == 1, "a tagged frame that just fits is not sent")
+    answers = desk.exchange("access0", too_big("ipv4", usable + 1, tags=tag)).frames["access0"]
+    expect([answer[12:16] for answer in answers] == [tag], "the answer to a tagged frame has not its tag")
+    told = Ether(answers[0])[ICMP].nexthopmtu
+    expect(told == usable, f"the sender of a tagged frame is told an MTU of {told}, not {usable}")
+    return 2
+
+
+@m1
 def who_did_not_ask_is_not_told(desk):
     desk.teach("remote1", OTHER)
     seen = desk.exchange("access0", too_big("ipv4", 9000, df=False))
@@ -267,3 +284,30 @@ def jumbo_frames(desk):
             got = [packet.inner for packet in seen.tunnelled(mark)] + seen.at("access1", mark)
             expect(all(inner == sent for inner in got), f"{size} bytes from {place} are changed")
     return 8
+
+
+@m4
+def segment_sizes(desk):
+    desk.configure(clamp_mss=True)
+    desk.teach("remote1", OTHER)
+    desk.teach("access0", HOST)
+    cases = 0
+    for inner, headers in (("ipv4", 40), ("ipv6", 60)):
+        fits = UNDERLAY_MTU - OVERHEAD[desk.family] - headers
+        for flags, announced, expected in (("S", 8960, fits), ("SA", 8960, fits), ("S", 1460, 1460), ("A", 8960, 8960)):
+            for place in ("access0", "remote1"):
+                there, here = (OTHER, HOST) if place == "access0" else (HOST, OTHER)
+                network = IP(src="192.0.2.1", dst="192.0.2.2") if inner == "ipv4" else IPv6(src="2001:db8::1",
+                                                                                          dst="2001:db8::2")
+                sent = Ether(dst=there, src=here) / network / TCP(flags=flags, options=[("NOP", None), ("MSS", announced)])
+                seen = desk.send_from(place, bytes(sent))
+                got = [packet.inner for packet in seen.tunnelled()] if place == "access0" else seen.frames["access0"]
+                expect(len(got) == 1, f"a TCP segment from {place} does not pass")
+                tcp = Ether(got[0])[TCP]
+                size = dict(tcp.options)["MSS"]
+                expect(size == expected, f"{announced} announced in {flags} ({inner}) from {place} leaves as {size}")
+                total, again = tcp.chksum, Ether(got[0])
+                del again[TCP].chksum
+                expect(Ether(bytes(again))[TCP].chksum == total, "the TCP checksum is wrong")
+                cases += 1
+    return cases

@@ -7,7 +7,7 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from scapy.layers.l2 import ARP, Ether
 
 from .desk import NotTried, expect, expected_flood, lengths
-from .packets import BROADCAST, ETHERNET, VNI, frame, ip_frame, marker
+from .packets import BROADCAST, ETHERNET, VNI, frame, group_mac, ip_frame, marker
 from .table import row
 
 HOST, OTHER = "02:10:00:00:00:01", "02:10:00:00:00:02"
@@ -25,7 +25,7 @@ v5 = row("V5", "Over IPv4 the UDP checksum is sent as zero; one that is received
 v6 = row("V6", "VXLAN packets are never fragmented, and fragments of them not taken", "RFC 7348, 4.3", ("ipv4",))
 v7 = row("V7", "An inner VLAN tag is refused unless the bridge carries tags; the access tag is taken off", "RFC 7348, 6.1")
 v8 = row("V8", "The VNI is checked, and a station is learned at the outer source address", "RFC 7348, 4.1")
-v9 = row("V9", "Broadcast, multicast and unknown unicast go to every remote VTEP of the VNI", "RFC 7348, 4.2")
+v9 = row("V9", "Broadcast, multicast and unknown unicast go to every remote VTEP of the VNI, or to its group", "RFC 7348, 4.2")
 v10 = row("V10", "What came from a tunnel goes into no tunnel, and nothing back where it came from", "RFC 7348, 4; RFC 8365, 6")
 v11 = row("V11", "Short frames are padded on access ports, and what is behind the datagram is cut off", "IEEE 802.3, 4A.2.3.2.4")
 v12 = row("V12", "Lengths that disagree, and packets cut short, are refused and harm nothing", "RFC 768; RFC 791; RFC 8200")
@@ -226,6 +226,28 @@ def floods_reach_every_remote_vtep(desk):
         expect(remotes == [1, 2], f"{what} reaches the remote VTEPs {remotes}")
         expect({packet.vni for packet in seen.tunnelled(mark)} == {VNI}, f"{what} has another VNI")
     return len(BUM)
+
+
+@v9
+def floods_by_a_group_of_the_underlay(desk):
+    group = "239.1.1.1" if desk.family == "ipv4" else "ff05::1:1"
+    # One copy for all.
+    desk.remotes = (1,)
+    try:
+        desk.configure(group=group, keys={"source_check": False})
+        for what, destination in BUM.items():
+            mark = marker()
+            seen = desk.send_from("access0", frame(destination, HOST, mark))
+            expect(seen.places(mark) == {"access1": 1, group: 1}, f"{what} comes out at {seen.places(mark)}")
+            sent = [packet for packet in seen.frames["uplink"] if mark in packet]
+            expect([packet[:6] for packet in sent] == [group_mac(group)], f"{what} has another MAC address than the group")
+        mark = marker()
+        packet = desk.outer(frame(BROADCAST, OTHER, mark), group=group).build()
+        seen = desk.exchange("uplink", packet)
+        expect(seen.places(mark) == expected_flood("remote1"), "what is sent to the group is not taken")
+    finally:
+        desk.remotes = (1, 2)
+    return len(BUM) + 1
 
 
 @v10

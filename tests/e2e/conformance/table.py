@@ -18,6 +18,8 @@ class Row:
     families: tuple = FAMILIES
     # It leaves traces in the device that no setting removes: it gets a device of its own.
     alone: bool = False
+    # The kernel's vxlan device says where remote stations are, as FRR has it. Such a device is its own, too.
+    controlled: bool = False
     checks: list = field(default_factory=list)
 
 
@@ -33,9 +35,9 @@ class Verdict:
 TABLE = {}
 
 
-def row(name, what, source, families=FAMILIES, alone=False):
+def row(name, what, source, families=FAMILIES, alone=False, controlled=False):
     """Adds a row; its checks are added by the decorator that this gives."""
-    made = TABLE[name] = Row(name, what, source, families, alone)
+    made = TABLE[name] = Row(name, what, source, families, alone, controlled)
 
     def add(check):
         made.checks.append(check)

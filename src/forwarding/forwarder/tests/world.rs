@@ -20,8 +20,8 @@ use crate::tables::outer_pattern::UplinkPatterns;
 use crate::tables::quiescence::Quiescence;
 use crate::tables::remote_map::RemoteMap;
 use crate::tables::snapshot::{
-    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LinkLocal, LocalVtep, Member, Neighbours,
-    OuterDscp, Port, PortSide, Snapshot,
+    Bridge, BridgePolicy, BroadcastDomain, Encapsulation, GroupPolicies, LinkLocal, LocalVtep, Member, MemberTags,
+    Neighbours, OuterDscp, Port, PortSide, Remarking, Snapshot,
 };
 use crate::tables::tunnel::{NextHop, OuterAddresses, OuterHeader, Tunnel};
 use crate::tables::vni_map::VniMap;
@@ -29,11 +29,14 @@ use crate::tables::{BridgeIndex, Location, MemberIndex, PortIndex, StormRates, T
 use crate::telemetry::flow_samples::FlowSample;
 use crate::telemetry::worker::Traffic;
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
+use crate::wire::ethernet::{ETHERTYPE_QINQ, ETHERTYPE_VLAN};
 use crate::wire::flow_hash::SourcePorts;
-use crate::wire::{MacAddr, VlanId, Vni};
+use crate::wire::{MacAddr, VlanId, VlanTag, Vni};
 
 pub const UPLINK: PortIndex = PortIndex(0);
 pub const TRUNK: PortIndex = PortIndex(1);
+/// A trunk whose VLANs are named by service tags.
+pub const PROVIDER: PortIndex = PortIndex(2);
 pub const SECOND_UPLINK: PortIndex = PortIndex(3);
 pub const UPLINK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub const SECOND_UPLINK_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
@@ -42,11 +45,13 @@ pub const NEXT_HOPS: [MacAddr; 2] = [MacAddr([2, 0, 0, 0, 0xbb, 1]), MacAddr([2,
 /// Buckets of the second of two next hops.
 pub const SECOND_SHARE: usize = BUCKETS / 4;
 pub const UDP_PORT: u16 = 4789;
+/// What names VLANs on each trunk.
+const TPIDS: [u16; 2] = [ETHERTYPE_VLAN, ETHERTYPE_QINQ];
 /// The local VTEP has this address, too.
 pub const OTHER_ADDRESS: u8 = 100;
 /// It is accepted, too, and what the second bridge sends goes to it.
 pub const OTHER_UDP_PORT: u16 = 8472;
-/// VNI 100 is VLAN 100 of both trunks, VNI 200 their untagged frames. Remote VTEP 0 may send to the first, 1 to the
+/// VNI 100 is VLAN 100 of both trunks, VNI 200 their untagged frames, and those with VLAN 1 behind VLAN 100. Remote VTEP 0 may send to the first, 1 to the
 /// second; none of 2 is known.
 pub const VNIS: [u32; 2] = [100, 200];
 /// Another VNI of the first bridge, with which it takes packets of group policy 7.
@@ -65,6 +70,8 @@ pub struct Setup {
     /// Flows are spread over both uplinks; else all of them leave by the first.
     pub spread: bool,
     pub policy: BridgePolicy,
+    /// Priorities are carried from each header to the others.
+    pub remarking: bool,
     pub neighbours: Neighbours,
     /// Of the trunks.
     pub link_local: LinkLocal,
@@ -76,13 +83,37 @@ impl Setup {
         let policy = BridgePolicy { learning: true, source_check: true, carry_tags: false, link_local: false };
         let neighbours = Neighbours { learning: false, suppression: false };
         let (zero_checksum, full_checksum, link_local) = (false, false, LinkLocal::AsBridge);
-        Self { ipv6, strict: false, zero_checksum, full_checksum, spread: false, policy, neighbours, link_local }
+        Self {
+            ipv6,
+            strict: false,
+            zero_checksum,
+            full_checksum,
+            spread: false,
+            remarking: false,
+            policy,
+            neighbours,
+            link_local,
+        }
     }
 }
 
 /// The address of the local VTEP (0) or of remote VTEP `n - 1`.
 pub fn vtep(ipv6: bool, n: u8) -> IpAddr {
     if ipv6 { Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n.into()).into() } else { Ipv4Addr::new(10, 0, 0, n).into() }
+}
+
+/// Every priority becomes another one.
+fn remarking() -> Remarking {
+    let to = |from: usize| (from * 5 + 1) as u8;
+    Remarking {
+        outer_from_pcp: Some(std::array::from_fn(|pcp| to(pcp) & 63)),
+        pcp_from_outer: Some(std::array::from_fn(|dscp| to(dscp) & 7)),
+        dscp_from_outer: Some(std::array::from_fn(|dscp| to(dscp) & 63)),
+    }
+}
+
+fn vlan(number: u16) -> VlanId {
+    VlanId::new(number).expect("a VLAN")
 }
 
 fn next_hop(setup: &Setup) -> NextHop {
@@ -120,9 +151,10 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
         strict: setup.strict,
     };
     let trunk = |port: u32| {
-        let mut map = AccessMap::empty();
-        map.attach(VlanId::new(VLAN).ok(), MemberIndex(port), BridgeIndex(0));
+        let mut map = AccessMap::empty(TPIDS[port as usize]);
+        map.attach(Some(vlan(VLAN)), MemberIndex(port), BridgeIndex(0));
         map.attach(None, MemberIndex(2 + port), BridgeIndex(1));
+        map.attach_pair(vlan(VLAN), vlan(1), MemberIndex(2 + port), BridgeIndex(1));
         if setup.policy.carry_tags {
             map.attach_rest_to_untagged();
         }
@@ -149,12 +181,22 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
     let ports = vec![uplink(UPLINK_MAC), trunk(0), trunk(1), uplink(SECOND_UPLINK_MAC)];
     let way = next_hop(setup);
     let way = if setup.spread || twin { way.spread_over(GroupIndex(0)) } else { way };
+    let tag = |port: u16| VlanTag::new(TPIDS[usize::from(port) - 1], vlan(VLAN));
     let member =
-        |bridge: u16, port, vlan| Member { port: PortIndex(port), bridge: BridgeIndex(bridge), vlan, mtu: 150 };
+        |bridge: u16, port, tags| Member { port: PortIndex(port), bridge: BridgeIndex(bridge), tags, mtu: 150 };
+    let untagged = MemberTags::Untagged;
+    let members = vec![
+        member(0, 1, MemberTags::One(tag(1))),
+        member(0, 2, MemberTags::Guarded(tag(2))),
+        member(1, 1, untagged),
+        member(1, 2, untagged),
+    ];
     let domain = |members: [u32; 2], flood_list: &[u16], source| BroadcastDomain {
         members: members.map(MemberIndex).into(),
         flood_list: flood_list.iter().copied().map(TunnelIndex).collect(),
         sources: [TunnelIndex(source)].into(),
+        clamps_segments: false,
+        taught: false,
         discovers: false,
         rules: None,
         neighbours: setup.neighbours,
@@ -170,7 +212,7 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
             .map(|(port, number)| Encapsulation::new(vni(number), None, port))
             .collect(),
         domains: vec![domain([0, 1], &[0, 1], 0), domain([2, 3], &[0], 1)],
-        members: vec![member(0, 1, VLAN), member(0, 2, VLAN), member(1, 1, 0), member(1, 2, 0)],
+        members,
         tunnels: [1, 2].map(|n| Tunnel { address: vtep_of(n) }).into(),
         next_hops: vec![way, NextHop::UNKNOWN],
         next_hop_groups: vec![group(setup.spread)],
@@ -180,6 +222,7 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
         )]),
         vnis: VniMap::new([0, 1].map(|bridge: u16| (vni(VNIS[usize::from(bridge)]), BridgeIndex(bridge)))),
         exception: ExceptionPath::default(),
+        remarking: setup.remarking.then(|| Box::new(remarking())),
         remotes: RemoteMap::new([0, 1].map(|n: u16| (vtep_of(1 + n as u8), TunnelIndex(n)))),
     }
 }
@@ -369,13 +412,12 @@ impl World {
     fn is_usual(&self, ingress: PortIndex, packet: &HeapPacket) -> bool {
         match &self.snapshot.ports[usize::from(ingress.0)].side {
             PortSide::Access(vlans) => access::admit_usual(packet, vlans).is_some(),
-            PortSide::Uplink(patterns) if patterns.is_ipv6() => {
-                uplink::admit_usual::<true, _>(packet, patterns.usual(), &self.snapshot).is_some()
-                    || uplink::admit_usual_by_others::<true, _>(packet, patterns, &self.snapshot).is_some()
-            }
             PortSide::Uplink(patterns) => {
-                uplink::admit_usual::<false, _>(packet, patterns.usual(), &self.snapshot).is_some()
-                    || uplink::admit_usual_by_others::<false, _>(packet, patterns, &self.snapshot).is_some()
+                let mut all = std::iter::once(patterns.usual()).chain(patterns.others());
+                all.any(|pattern| match patterns.is_ipv6() {
+                    true => uplink::admit_usual::<true, _>(packet, pattern, &self.snapshot).is_some(),
+                    false => uplink::admit_usual::<false, _>(packet, pattern, &self.snapshot).is_some(),
+                })
             }
         }
     }
@@ -417,18 +459,20 @@ fn go_unusually(
     let port = &snapshot.ports[usize::from(ingress.0)];
     let mut frame = Frame::NONE;
     match &port.side {
-        PortSide::Uplink(_) => admit_unusual_from_uplink(&mut burst[0], &mut frame, port, &around),
+        PortSide::Uplink(_) => {
+            admit_unusual_from_uplink(&mut burst[0], &mut frame, port, &mut twin.forwarder.learn_filter, &around);
+        }
         PortSide::Access(vlans) => {
             let of_port = (vlans, port.link_local);
             let reported = (&mut twin.forwarder.discoveries, &mut twin.forwarder.learn_filter);
-            admit_unusual_from_access(&burst[0], &mut frame, of_port, reported, &around);
+            admit_unusual_from_access(&mut burst[0], &mut frame, of_port, reported, &around);
         }
     }
     if frame.verdict == Verdict::Undecided {
         decide_unusual(&mut frame, &mut twin.forwarder.learn_filter, &around);
     }
     twin.forwarder.frames[0] = frame;
-    twin.forwarder.emit(ingress, port, &mut burst, &around, &mut egress);
+    twin.forwarder.send(ingress, port, &mut burst, &around, &mut egress);
     let sent = egress.0.len() as u64 - (told(twin) - before.1);
     if twin.telemetry.events(Event::FloodedFrame) == before.2 {
         assert_eq!(sent + twin.dropped() - before.0, 1, "one packet has one fate");
