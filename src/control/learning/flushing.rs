@@ -7,8 +7,7 @@
 //! packet would have to read for its destination, flush or no flush. So the entries themselves go: the table is swept once,
 //! a share of it in each round, and what matches is removed. The datapath's part of a flush is none: a lookup finds an entry
 //! or does not, as ever, and no worker waits or is slowed down by anything but the lines that the sweep touches. A flush
-//! takes as long for one entry as for a million, the time of a sweep, and what it removes on top; docs/operations.md has the
-//! figures.
+//! takes the time of a sweep, and what it removes on top; `bench/run scenarios learning` measures both.
 //!
 //! Between two rounds the control thread learns, and learning may move an entry to its other bucket, from where the sweep
 //! has not been to where it has. Whoever was moved might be missed. So a sweep during which anything was displaced is
