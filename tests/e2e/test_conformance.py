@@ -8,6 +8,9 @@ import pytest
 from conformance import report
 from testbed import ROOT
 
+# The first test waits for the whole table.
+pytestmark = pytest.mark.timeout(300)
+
 DOCS = os.path.join(ROOT, "docs")
 WRITE_ANEW = "run `make conformance`, and look at the difference"
 

@@ -33,7 +33,8 @@ class GatewayDevice:
         """What the daemon calls itself."""
         return subprocess.run([VTEPD, "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
-    def _config(self, port=VXLAN_PORT, ageing=300, fdb=None, group=None, max_macs=None, statics=(), vlan=None, vtep=None, bridge=None):
+    def _config(self, port=VXLAN_PORT, ageing=300, fdb=None, group=None, max_macs=None, statics=(), vlan=None, members=None,
+                vtep=None, bridge=None):
         underlay = "kernel" if self.controlled else "static"
         config = Config(address(self.family, 0), underlay=underlay, udp_port=port, **(vtep or {}))
         config.uplink(mac=DEVICE_MAC, mtu=UNDERLAY_MTU)
@@ -43,11 +44,14 @@ class GatewayDevice:
         limit = {} if max_macs is None else {"max_macs": max_macs}
         if group:
             limit["group"] = group
-        control = {"control": "kernel"} if self.controlled else {}
+        control = {"control": "kernel", "kernel_device": "vx100"} if self.controlled else {}
         flood_list = [] if self.controlled or group else remotes
         config.bridge(VNI, None, ["access0", "access1"], flood_list, **limit, **control, **(bridge or {}))
         if vlan:
-            config.bridge(vlan, vlan, ["access0", "access1"], remotes)
+            if members:
+                config.bridge(vlan, None, members, remotes)
+            else:
+                config.bridge(vlan, vlan, ["access0", "access1"], remotes)
         for number, remote in enumerate(remotes, 1):
             config.neighbour(remote, remote_mac(number))
         for mac, place in statics:

@@ -39,7 +39,7 @@ class KernelDevice:
 
     def configure(self, port=VXLAN_PORT, ageing=300, max_macs=None, statics=(), vlan=None, strict=False,
                   zero_checksum=False, dscp="inherit", tags=True, link_local=False, learning=True,
-                  clamp_mss=False, group=None, keys=None):
+                  clamp_mss=False, group=None, keys=None, members=None):
         """Makes the vxlan interface and the bridge anew with these settings."""
         if strict:
             raise NotOffered("reserved bits are never looked at")

@@ -24,6 +24,7 @@ v4 = row("V4", "The source port is a hash of the inner frame, in 49152-65535: on
 v5 = row("V5", "Over IPv4 the UDP checksum is sent as zero; one that is received is verified", "RFC 7348, 5", ("ipv4",))
 v6 = row("V6", "VXLAN packets are never fragmented, and fragments of them not taken", "RFC 7348, 4.3", ("ipv4",))
 v7 = row("V7", "An inner VLAN tag is refused unless the bridge carries tags; the access tag is taken off", "RFC 7348, 6.1")
+q1 = row("Q1", "A bridge has another VLAN on each port, or two tags on one of them", "IEEE 802.1Q, 6.9; IEEE 802.1ad")
 v8 = row("V8", "The VNI is checked, and a station is learned at the outer source address", "RFC 7348, 4.1")
 v9 = row("V9", "Broadcast, multicast and unknown unicast go to every remote VTEP of the VNI, or to its group", "RFC 7348, 4.2")
 v10 = row("V10", "What came from a tunnel goes into no tunnel, and nothing back where it came from", "RFC 7348, 4; RFC 8365, 6")
@@ -202,6 +203,34 @@ def the_access_tag(desk):
         expect(seen.at(wire, mark) == [frame(BROADCAST, HOST, mark, tags=[(0x8100, 200)], size=64)],
                "the access tag is not put on behind the tunnel")
     return 2
+
+
+@q1
+def tags_of_each_port(desk):
+    # The bridge's members, and the tags that its frames have on each of the two ports.
+    forms = {
+        "translation": ([{"port": "access0", "vlan": 300}, {"port": "access1", "vlan": 400}],
+                        [(0x8100, 300)], [(0x8100, 400)]),
+        "two tags": ([{"port": "access0", "vlan": 500, "inner_vlan": 7}, {"port": "access1", "vlan": 400}],
+                     [(0x8100, 500), (0x8100, 7)], [(0x8100, 400)]),
+        "a VLAN on one port alone": ([{"port": "access0", "vlan": 300}], [(0x8100, 300)], None),
+    }
+    cases = 0
+    for what, (members, *tags) in forms.items():
+        desk.configure(vlan=200, members=members)
+        for wire, own, other, others in (("access0", tags[0], "access1", tags[1]), ("access1", tags[1], "access0", tags[0])):
+            if own is None:
+                continue
+            mark = marker()
+            seen = desk.exchange(wire, frame(BROADCAST, HOST, mark, tags=own))
+            plain = frame(BROADCAST, HOST, mark)[:ETHERNET + len(mark)]
+            inner = [packet.inner[:len(plain)] for packet in seen.tunnelled(mark) if packet.vni == 200]
+            expect(inner == [plain] * 2, f"{what}: the frames of {wire} have not their tags taken off in front of the tunnel")
+            expected = [] if others is None else [frame(BROADCAST, HOST, mark, tags=others)[:len(plain) + 4 * len(others)]]
+            got = [packet[:len(expected[0])] if expected else packet for packet in seen.at(other, mark)]
+            expect(got == expected, f"{what}: the frames of {wire} have other tags on {other}")
+            cases += 2
+    return cases
 
 
 @v8
