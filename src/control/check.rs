@@ -38,7 +38,7 @@ pub struct Finding {
     pub what: String,
     /// What to do.
     pub remedy: String,
-    /// The commands that do it, where it is to be done entry by entry; at most [`COMMANDS`].
+    /// The commands that do it, where it is to be done entry by entry; at most 10,000.
     pub commands: Vec<String>,
 }
 
