@@ -6,6 +6,11 @@ import os
 from testbed import run, wait_until
 
 
+def _text(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
 class Lldpd:
     """A running lldpd that speaks on these interfaces of a namespace, under this name."""
 
@@ -17,7 +22,9 @@ class Lldpd:
         with open(log, "wb") as file:
             bed.start("/usr/sbin/lldpd", "-d", "-u", self.socket, "-I", ",".join(interfaces), "-S", name,
                       namespace=namespace, stdout=file, stderr=file)
-        wait_until(lambda: os.path.exists(self.socket), 10, f"lldpd {name} to start")
+        # It starts paused, and its own lldpcli lets it go on: by handing it the whole configuration, as ours does. What
+        # one of the two changes while the other is at it is lost.
+        wait_until(lambda: "lldpd should resume operations" in _text(log), 10, f"lldpd {name} to begin")
         self._cli("configure", "system", "hostname", name)
         self._cli("configure", "lldp", "tx-interval", "1")
 
