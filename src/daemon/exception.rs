@@ -1,6 +1,7 @@
 //! Puts the exception path together: an interface in the kernel for each port that is to have one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tracing::warn;
@@ -12,7 +13,7 @@ use crate::config::model::{self, LinkLocal, PortRole, Underlay};
 use crate::dpdk::Port;
 use crate::exception::{ExceptionThread, Groups, Nic, PortInterface, TapError, ThreadEnd, Traffic, Watch};
 use crate::tables::{ExceptionPath, PortIndex, Tables};
-use crate::telemetry::ExceptionTelemetry;
+use crate::telemetry::{ExceptionTelemetry, ThreadHandle};
 use crate::wire::MacAddr;
 
 /// A port of DPDK as a NIC of the exception path.
@@ -109,6 +110,13 @@ impl Exceptions {
         let thread = ExceptionThread::spawn(interfaces, watch, ends, Arc::clone(telemetry), Arc::clone(tables))
             .map_err(|source| DaemonError::System { what: "the thread of the exception path", source })?;
         Ok(Some(Self { thread, published }))
+    }
+
+    /// The thread's heartbeat.
+    #[must_use]
+    pub fn handle(&self) -> ThreadHandle {
+        let heartbeat = self.thread.heartbeat();
+        ThreadHandle { name: ExceptionThread::THREAD, heartbeat, longest_wait: Duration::ZERO }
     }
 
     /// What the kernel gets now.

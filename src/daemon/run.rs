@@ -30,13 +30,17 @@ use crate::exception::{PortInterface, TapError, Traffic, WorkerEnd, connect};
 use crate::netlink::{Executor, Listener, SocketError};
 use crate::tables::Tables;
 use crate::tables::learning::LearnRing;
-use crate::telemetry::{ControlTelemetry, Entropy, ExceptionTelemetry, WorkerHandle, WorkerTelemetry};
+use crate::telemetry::{ControlTelemetry, Entropy, ExceptionTelemetry, ThreadHandle, WorkerHandle, WorkerTelemetry};
 use crate::worker::Worker;
 use crate::worker::outlet::Outlets;
 
 /// The control thread's pause after a round without an event, so that what workers report is learned within a
 /// millisecond.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// How long the kernel may take for orders: it carries out one process's at a time, and the removal of a namespace with a
+/// thousand links is one.
+const KERNEL_WAIT: Duration = Duration::from_secs(15);
 
 /// Why the daemon did not start, or could not go on. Each says what to do.
 #[derive(Debug, Error)]
@@ -119,7 +123,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let interfaces = exception::open(&config, &ports)?;
     info!("running {} of {}", describe(&config), file.display());
     let mut gateway = Gateway::start(config, facts, rings.clone(), Arc::clone(&control))?;
-    follow_kernel(&mut gateway, underlay, &interfaces, &control)?;
+    let mut kernel_threads = follow_kernel(&mut gateway, underlay, &interfaces, &control)?;
     let workers: Vec<WorkerHandle> =
         cores.iter().map(|core| WorkerHandle { core: *core, telemetry: Arc::new(WorkerTelemetry::new()) }).collect();
     let exception = Arc::new(ExceptionTelemetry::new());
@@ -128,6 +132,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let exceptions = Exceptions::start(interfaces, thread_end, &exception, gateway.tables())?;
     if let Some(exceptions) = &exceptions {
         gateway.set_exception_path(exceptions.path());
+        kernel_threads.push(exceptions.handle());
     }
     // One request waits while another is served; whoever asks beyond that is told so.
     let (reload, reloads) = bounded(1);
@@ -136,6 +141,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         dpdk_version: eal.version(),
         started: SystemTime::now(),
         workers: workers.clone(),
+        threads: kernel_threads,
         control,
         exception,
         ports: ports.clone(),
@@ -181,31 +187,42 @@ fn raise_file_limit() {
     }
 }
 
-/// Has the kernel say the ways to remote VTEPs and what is behind them, unless the config has it kept out of that.
+/// Has the kernel say the ways to remote VTEPs and what is behind them, unless the config has it kept out of that. Gives
+/// the threads that do it.
 fn follow_kernel(
     gateway: &mut Gateway,
     underlay: Underlay,
     interfaces: &[PortInterface],
     telemetry: &Arc<ControlTelemetry>,
-) -> Result<(), SocketError> {
+) -> Result<Vec<ThreadHandle>, SocketError> {
     if underlay == Underlay::Static {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let uplinks =
         interfaces.iter().filter(|interface| interface.traffic() == Traffic::AllButVxlan && interface.has_interface());
     let uplink = |uplink: &PortInterface| Uplink { port: uplink.port(), interface: uplink.interface().to_owned() };
     let uplinks: Vec<Uplink> = uplinks.map(uplink).collect();
     let follow = || {
-        let mut kernel = Kernel::follow(Listener::start()?, uplinks, Arc::clone(telemetry))?;
-        kernel.give_orders_to(Executor::start()?);
-        Ok(kernel)
+        let (listener, executor) = (Listener::start()?, Executor::start()?);
+        let threads = vec![
+            ThreadHandle { name: Listener::THREAD, heartbeat: listener.heartbeat(), longest_wait: Duration::ZERO },
+            ThreadHandle { name: Executor::THREAD, heartbeat: executor.heartbeat(), longest_wait: KERNEL_WAIT },
+        ];
+        let mut kernel = Kernel::follow(listener, uplinks, Arc::clone(telemetry))?;
+        kernel.give_orders_to(executor);
+        Ok((kernel, threads))
     };
     match follow() {
-        Ok(kernel) => gateway.follow(kernel),
-        Err(error) if underlay == Underlay::KernelIfPossible => warn!("{error}"),
-        Err(error) => return Err(error),
+        Ok((kernel, threads)) => {
+            gateway.follow(kernel);
+            Ok(threads)
+        }
+        Err(error) if underlay == Underlay::KernelIfPossible => {
+            warn!("{error}");
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
 fn start_eal(config: &Config, verbose: bool) -> Result<Eal, EalError> {

@@ -34,7 +34,7 @@ use crate::tables::snapshot::Bridge;
 use crate::tables::{BindingSource, Location, LocationKind, PortIndex, Snapshot, Tables};
 use crate::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, Entropy, ExceptionTelemetry, GroupLabel, MetricsSource, PortReading,
-    PortStatistics, RemoteLabel, WorkerHandle,
+    PortStatistics, RemoteLabel, ThreadHandle, WorkerHandle,
 };
 use crate::wire::Vni;
 use crate::wire::membership::group_mac;
@@ -54,6 +54,8 @@ pub struct View {
     pub started: SystemTime,
     /// The workers.
     pub workers: Vec<WorkerHandle>,
+    /// The threads between the gateway and the kernel.
+    pub threads: Vec<ThreadHandle>,
     /// What the control thread counts.
     pub control: Arc<ControlTelemetry>,
     /// What is known of the paths to remote VTEPs.
@@ -95,6 +97,10 @@ impl MetricsSource for View {
 
     fn workers(&self) -> &[WorkerHandle] {
         &self.workers
+    }
+
+    fn threads(&self) -> &[ThreadHandle] {
+        &self.threads
     }
 
     fn control(&self) -> &ControlTelemetry {

@@ -1,7 +1,7 @@
 //! What the kernel tells of changes, as it happens.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -48,10 +48,14 @@ pub enum Told {
 pub struct Listener {
     queue: Receiver<Received>,
     stop: Arc<AtomicBool>,
+    heartbeat: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Listener {
+    /// The thread's name.
+    pub const THREAD: &str = "vtepd-netlink";
+
     /// Subscribes to changes in the network namespace of the calling thread. From here on none is missed.
     ///
     /// # Errors
@@ -71,9 +75,16 @@ impl Listener {
         socket.set_patience(PATIENCE)?;
         let (sender, queue) = channel::bounded(QUEUE);
         let stop = Arc::<AtomicBool>::default();
-        let reader = Reader { socket, queue: sender, stop: Arc::clone(&stop) };
-        let thread = thread::Builder::new().name("vtepd-netlink".to_owned()).spawn(|| reader.run())?;
-        Ok(Self { queue, stop, thread: Some(thread) })
+        let heartbeat = Arc::<AtomicU64>::default();
+        let reader = Reader { socket, queue: sender, stop: Arc::clone(&stop), heartbeat: Arc::clone(&heartbeat) };
+        let thread = thread::Builder::new().name(Self::THREAD.to_owned()).spawn(|| reader.run())?;
+        Ok(Self { queue, stop, heartbeat, thread: Some(thread) })
+    }
+
+    /// A number that grows ten times a second or oftener as long as the thread lives.
+    #[must_use]
+    pub fn heartbeat(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.heartbeat)
     }
 
     /// The next thing that was read, if there is one.
@@ -98,11 +109,13 @@ struct Reader {
     socket: Socket,
     queue: Sender<Received>,
     stop: Arc<AtomicBool>,
+    heartbeat: Arc<AtomicU64>,
 }
 
 impl Reader {
     fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
+            self.heartbeat.fetch_add(1, Ordering::Relaxed);
             let read = self.socket.receive();
             let at = Instant::now();
             let told: Vec<Told> = match read {
@@ -123,6 +136,7 @@ impl Reader {
     fn queue(&self, received: Received) -> bool {
         let mut waiting = received;
         loop {
+            self.heartbeat.fetch_add(1, Ordering::Relaxed);
             match self.queue.send_timeout(waiting, PATIENCE) {
                 Ok(()) => return true,
                 Err(SendTimeoutError::Disconnected(_)) => return false,

@@ -1,12 +1,13 @@
 //! Metrics of the process and of its control thread.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::families::{Families, labels};
 use crate::tables::BindingSource;
 use crate::telemetry::source::BuildInfo;
-use crate::telemetry::{BindingEvent, ControlTelemetry, FdbEvent};
+use crate::telemetry::{BindingEvent, ControlTelemetry, FdbEvent, ThreadHandle};
 
 pub(super) fn encode(families: &mut Families<'_>, build: &BuildInfo, started: SystemTime) -> fmt::Result {
     families.info(
@@ -18,6 +19,14 @@ pub(super) fn encode(families: &mut Families<'_>, build: &BuildInfo, started: Sy
         "process_start_time_seconds",
         "When the process started, in seconds since the Unix epoch.",
         started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+    )
+}
+
+pub(super) fn encode_threads(families: &mut Families<'_>, threads: &[ThreadHandle]) -> fmt::Result {
+    families.counters(
+        "vtepd_thread_rounds",
+        "Rounds of the threads between the gateway and the kernel, their heartbeat.",
+        threads.iter().map(|thread| (labels([("thread", thread.name)]), thread.heartbeat.load(Ordering::Relaxed))),
     )
 }
 
