@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::Kernel;
 use crate::config::Config;
 use crate::control::devices::Devices;
-use crate::control::publishing::Publisher;
+use crate::control::publishing::{Publisher, Shadow};
 use crate::netlink::{Change, Executor, Mirror, Order, Outcome};
 
 /// Orders about stations that are given at once. The kernel carries out some 200,000 in a second.
@@ -123,7 +123,9 @@ impl Kernel {
             outcomes.iter().for_each(|outcome| telling.done(outcome, now));
         }
         if std::mem::take(&mut telling.links_changed) {
-            let shadows = telling.devices.shadows(mirror, adoption.devices());
+            let mut shadows = telling.devices.shadows(mirror, adoption.devices());
+            let alone = adoption.devices().iter().filter(|(_, adopted)| adopted.bridge.is_none());
+            shadows.extend(alone.map(|(vni, adopted)| (*vni, Shadow::alone(adopted.device))));
             telling.publisher.set_shadows(shadows, mirror);
         }
         if executor.has_room() {

@@ -35,12 +35,21 @@ const TRIES: u8 = 5;
 /// Where in the kernel a bridge's stations are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shadow {
-    /// The kernel's bridge.
+    /// The kernel's bridge; or the vxlan device, where that is in none.
     pub bridge: u32,
     /// The vxlan device in it.
     pub device: u32,
     /// The port that stands for the gateway's access ports, once it is there.
     pub port: Option<u32>,
+}
+
+impl Shadow {
+    /// A vxlan device that is in no bridge (flannel's): it is told nothing, and its neighbours are stations behind remote
+    /// VTEPs.
+    #[must_use]
+    pub const fn alone(device: u32) -> Self {
+        Self { bridge: device, device, port: None }
+    }
 }
 
 /// What has become of orders, for who counts.

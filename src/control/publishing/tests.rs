@@ -279,3 +279,26 @@ fn a_bridge_that_is_gone_takes_its_remote_addresses_along() {
         Some(RemoteBinding { vni: vni(), address: ip(), mac: None, router: false })
     );
 }
+
+#[test]
+fn the_neighbours_of_a_device_in_no_bridge_are_remote_addresses_and_it_is_told_nothing() {
+    let mut bench = Bench::new();
+    bench.publisher.set_shadows([(vni(), Shadow::alone(DEVICE))].into(), &bench.mirror);
+    let flannels = Neighbour { protocol: 0, ..ours().expect("it is one") };
+    bench.tell(Event::Neighbour { link: DEVICE, address: ip(), neighbour: Some(flannels) });
+    let remote = RemoteBinding { vni: vni(), address: ip(), mac: Some(MAC), router: false };
+    assert_eq!(bench.publisher.next_remote_binding(), Some(remote));
+    // What is behind access ports has nobody to be told to.
+    let here: IpAddr = [10, 1, 0, 2].into();
+    bench.publisher.station_came(vni(), MAC);
+    bench.publisher.bind(vni(), here, MAC, false).expect("there is room");
+    bench.publisher.bind(vni(), ip(), MAC, false).expect("there is room");
+    assert_eq!(bench.carried_out(), []);
+    bench.tell(Event::Neighbour { link: DEVICE, address: ip(), neighbour: None });
+    assert_eq!(bench.publisher.next_remote_binding(), Some(RemoteBinding { mac: None, ..remote }));
+    // It becomes the port of a bridge: what counts is the bridge's.
+    bench.tell(Event::Neighbour { link: DEVICE, address: ip(), neighbour: Some(flannels) });
+    assert_eq!(bench.publisher.next_remote_binding(), Some(remote));
+    bench.publisher.set_shadows([(vni(), SHADOW)].into(), &bench.mirror);
+    assert_eq!(bench.publisher.next_remote_binding(), Some(RemoteBinding { mac: None, ..remote }));
+}
