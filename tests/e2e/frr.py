@@ -21,7 +21,7 @@ START_SECONDS = 20
 FRR_ROOT = os.environ.get("FRR_ROOT", "")
 ENTER_ROOT = 'mount --bind "$0" "$FRR_ROOT/run/frr" && exec chroot "$FRR_ROOT" "$@"'
 
-# What vtysh of FRR 10 says while it waits for mgmtd, which still reads what it starts with. It asks every 100 ms until it
+# What vtysh of FRR 10 says while mgmtd still reads what it starts with. It asks every 100 ms until it
 # is let in, and then loads all of the config.
 WAITING = re.compile("% Can't enter config; (running|candidate) datastore locked by another session")
 
