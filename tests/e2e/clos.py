@@ -77,6 +77,13 @@ class Node:
                   if states.get(port) != "up"]
         return lines
 
+    def interruptions(self):
+        """How often BFD has taken a session down since FRR started here, as lines for a person: where a test did not mean
+        it, the machine had no time for BFD."""
+        peers = self.frr.show("bfd peers counters")
+        return [f"{self.name}: BFD on {peer.get('interface')} has been down {peer['session-down']} times"
+                for peer in peers if peer.get("session-down")]
+
 
 class Spine(Node):
     """A spine. It has a port for each leaf, with the leaf's name."""
@@ -272,9 +279,10 @@ class Clos:
         return self
 
     def report(self):
-        """What is missing, and the logs of the nodes where it is."""
+        """What is missing, and the logs of the nodes where it is; and where BFD has been down."""
         lines = self.missing()
         troubled = {line.split(":")[0] for line in lines}
+        lines += [line for node in self.nodes() for line in node.interruptions()]
         logs = [f"--- {node.name}\n{node.frr.log(12)}" for node in self.nodes() if node.name in troubled]
         return "\n".join([*lines, *logs])
 
