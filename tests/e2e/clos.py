@@ -78,10 +78,10 @@ class Node:
         return lines
 
     def interruptions(self):
-        """How often BFD has taken a session down since FRR started here, as lines for a person: where a test did not mean
-        it, the machine had no time for BFD."""
+        """How often BFD took a session down since FRR started here, as lines for a person. Where a test did not mean it,
+        the machine had no time for BFD."""
         peers = self.frr.show("bfd peers counters")
-        return [f"{self.name}: BFD on {peer.get('interface')} has been down {peer['session-down']} times"
+        return [f"{self.name}: BFD on {peer.get('interface')} went down since the start, times: {peer['session-down']}"
                 for peer in peers if peer.get("session-down")]
 
 
