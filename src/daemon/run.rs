@@ -38,9 +38,9 @@ use crate::worker::outlet::Outlets;
 /// millisecond.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// How long the kernel may take for orders: it carries out one process's at a time, and the removal of a namespace with a
-/// thousand links is one.
-const KERNEL_WAIT: Duration = Duration::from_secs(15);
+/// How long the kernel may take for orders and answers: it carries out one process's orders at a time, and the removal of a
+/// namespace with a thousand links is one.
+pub(super) const KERNEL_WAIT: Duration = Duration::from_secs(15);
 
 /// Why the daemon did not start, or could not go on. Each says what to do.
 #[derive(Debug, Error)]
@@ -132,7 +132,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let exceptions = Exceptions::start(interfaces, thread_end, &exception, gateway.tables())?;
     if let Some(exceptions) = &exceptions {
         gateway.set_exception_path(exceptions.path());
-        kernel_threads.push(exceptions.handle());
+        kernel_threads.extend(exceptions.handles());
     }
     // One request waits while another is served; whoever asks beyond that is told so.
     let (reload, reloads) = bounded(1);

@@ -36,6 +36,7 @@
 //! TAPs are persistent: addresses, routes and sessions on them survive the gateway. While no gateway runs, their carrier
 //! is off. An interface is recognised as the gateway's by its alias.
 
+mod addresses;
 mod frame_ring;
 mod link;
 mod memberships;

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use nix::ifaddrs::getifaddrs;
 
+use super::addresses::Addresses;
 use super::port_interface::{PortInterface, Traffic};
 use crate::tables::snapshot::LocalVtep;
 use crate::tables::{ExceptionPath, PortIndex, Snapshot};
@@ -23,18 +25,31 @@ const REST: Duration = Duration::from_secs(1);
 /// Looks after the interfaces, and tells the control thread what the kernel gets.
 pub struct Watch {
     published: Arc<ArcSwap<ExceptionPath>>,
+    addresses: Addresses,
     links_due: Instant,
     rest_due: Instant,
 }
 
 impl Watch {
+    /// The name of the thread that asks for addresses.
+    pub const THREAD: &str = Addresses::THREAD;
+
     /// A watch for a gateway with these tables. It has looked once.
-    #[must_use]
-    pub fn new(snapshot: &Snapshot, interfaces: &mut [PortInterface]) -> Self {
+    ///
+    /// # Errors
+    /// The system's, where it gives no thread to ask for addresses.
+    pub fn new(snapshot: &Snapshot, interfaces: &mut [PortInterface]) -> io::Result<Self> {
         let now = Instant::now();
-        let mut watch = Self { published: Arc::default(), links_due: now, rest_due: now };
+        let addresses = Addresses::follow()?;
+        let mut watch = Self { published: Arc::default(), addresses, links_due: now, rest_due: now };
         watch.look(now, snapshot, interfaces);
-        watch
+        Ok(watch)
+    }
+
+    /// The heartbeat of the thread that asks for addresses: it grows twice a second where the kernel does not keep it.
+    #[must_use]
+    pub fn heartbeat(&self) -> Arc<AtomicU64> {
+        self.addresses.heartbeat()
     }
 
     /// What the kernel gets, for the control thread to publish.
@@ -66,7 +81,7 @@ impl Watch {
                     follow_groups_alone(interface, snapshot);
                 }
             }
-            let path = path(snapshot, interfaces);
+            let path = path(snapshot, interfaces, &self.addresses);
             if **self.published.load() != path {
                 self.published.store(Arc::new(path));
             }
@@ -105,8 +120,8 @@ fn follow_groups_alone(uplink: &mut PortInterface, snapshot: &Snapshot) {
     uplink.follow_groups(wanted.into_iter().chain([hosts]).map(group_mac).chain(own).collect());
 }
 
-fn path(snapshot: &Snapshot, interfaces: &[PortInterface]) -> ExceptionPath {
-    let owners: Vec<HashSet<String>> = snapshot.vtep.addresses().map(owners).collect();
+fn path(snapshot: &Snapshot, interfaces: &[PortInterface], addresses: &Addresses) -> ExceptionPath {
+    let owners: Vec<HashSet<String>> = snapshot.vtep.addresses().map(|address| addresses.owners(address)).collect();
     let owned: Vec<bool> = owners.iter().map(|owners| !owners.is_empty()).collect();
     let mut path = ExceptionPath::new(&owned);
     for interface in interfaces.iter().filter(|interface| interface.tap.is_some()) {
@@ -118,21 +133,6 @@ fn path(snapshot: &Snapshot, interfaces: &[PortInterface]) -> ExceptionPath {
         }
     }
     path
-}
-
-/// The interfaces that have this address.
-fn owners(address: IpAddr) -> HashSet<String> {
-    let is_it = |found: &nix::ifaddrs::InterfaceAddress| {
-        let storage = found.address?;
-        let ip: IpAddr = match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
-            (Some(v4), _) => v4.ip().into(),
-            (_, Some(v6)) => v6.ip().into(),
-            _ => return None,
-        };
-        (ip == address).then_some(())
-    };
-    let addresses = getifaddrs().into_iter().flatten();
-    addresses.filter(|found| is_it(found).is_some()).map(|found| found.interface_name).collect()
 }
 
 /// The groups that the kernel's interfaces receive, by the interface's number.
@@ -164,11 +164,5 @@ mod tests {
         {
             assert_eq!(membership(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn loopback_owns_its_address_and_nobody_one_of_documentation() {
-        assert!(owners(IpAddr::from([127, 0, 0, 1])).contains("lo"));
-        assert!(owners(IpAddr::from([192, 0, 2, 77])).is_empty());
     }
 }

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from overlay import Overlay
-from testbed import wait_until
+from testbed import run, wait_until
 
 # By ptrace(2) one thread of a process can be stopped, and the others run on.
 PTRACE_ATTACH, PTRACE_DETACH = 16, 17
@@ -17,7 +17,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
 
 # How long each may stand still before it is said (5 s; what waits for the kernel 15 s), and looked at each second.
-NOTICED_SECONDS = {"vtepd-netlink": 10, "vtepd-exception": 10, "vtepd-kernel": 20}
+NOTICED_SECONDS = {"vtepd-netlink": 10, "vtepd-exception": 10, "vtepd-kernel": 20, "vtepd-addresses": 20}
 
 
 @pytest.fixture(scope="module", name="overlay")
@@ -66,3 +66,14 @@ def test_a_thread_that_stands_still_is_named_until_it_moves_again(overlay, name)
         assert check.returncode == 1 and f"{name} has not moved" in found["thread_stuck"], found
     wait_until(lambda: gateway.get("/healthz") == (200, "ok\n"), 3, f"{name} to move again", every=0.1)
     assert "thread_stuck" not in gateway.vtepctl("check", "--json", check=False).stdout
+
+
+def test_packets_for_the_kernel_do_not_wait_for_who_asks_it(overlay):
+    """Who asks the kernel for addresses waits while it removes links for anybody: a thousand take many seconds, in
+    which a BFD session of 0.5 s would be lost."""
+    gateway, remote = overlay.gateway, overlay.remotes[0]
+    run("ip", "-n", gateway.namespace, "addr", "add", "10.0.0.201/24", "dev", "uplink0")
+    ping = ("ip", "netns", "exec", remote.namespace, "ping", "-n", "-i", "0.1", "-W", "1")
+    wait_until(lambda: " 0% packet loss" in run(*ping, "-c", "1", "10.0.0.201", check=False), 5, "the kernel to answer")
+    with stopped(thread_of(gateway.process.pid, "vtepd-addresses")):
+        assert " 0% packet loss" in run(*ping, "-c", "30", "10.0.0.201", check=False)
