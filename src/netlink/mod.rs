@@ -9,7 +9,8 @@
 //! outweighs a dump.
 //!
 //! Where a message may have been lost, the listener says so in its place in the queue ([`Told::Lost`]); a resync
-//! makes up for it.
+//! that begins behind it makes up for it. Where the kernel had no room, it says so before what it kept, and tells nothing
+//! new until that is read: the listener throws it away first, so that whatever changes from then on is told again.
 
 mod abi;
 mod dump;

@@ -1,9 +1,10 @@
 //! A table that is kept in step with one of the kernel's by events and by dumps at the same time.
 //!
-//! A dump is a photograph taken over some time, and events arrive in between. What an event has said since the dump
-//! was asked for is as new as what the dump says, or newer; so during a resync an event wins over the dump, also one
-//! that says that a key is gone. What neither the dump nor an event has named when the dump is over is not there any
-//! more, and is swept out.
+//! A dump is a photograph taken over some time, and events arrive in between, late perhaps, but in their order. During a
+//! resync an event wins over the dump, also one that says that a key is gone: either it is as new as what the dump says,
+//! or newer, or the event that made it so is still to come. That holds only as long as no event is lost once the resync
+//! has begun, which is why it begins behind a loss, and another follows where there was one meanwhile. What neither the
+//! dump nor an event has named when the dump is over is not there any more, and is swept out.
 
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
