@@ -55,9 +55,8 @@ fn what_changes_after_an_overrun_is_not_lost_behind_the_backlog() {
         run("bridge", &replace(13));
         let vx100 = followed.kernel.mirror().links().find(|link| &*link.name == "vx100").expect("it is there").index;
         let destination = Destination::remote("192.0.2.13".parse().expect("an address"));
-        let time = followed.until("the last destination", |kernel| {
-            kernel.mirror().remote_of(vx100, mac(1)) == Some(destination)
-        });
+        let time = followed
+            .until("the last destination", |kernel| kernel.mirror().remote_of(vx100, mac(1)) == Some(destination));
         assert!(time < Duration::from_secs(3), "{time:?}");
         // Nor does something older come after it.
         followed.for_a_while(Duration::from_millis(200));
