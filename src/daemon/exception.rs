@@ -52,7 +52,7 @@ pub fn open(config: &Config, ports: &[RunningPort]) -> Result<Vec<PortInterface>
         let index = PortIndex(index as u16);
         let alone = || {
             let nic = PortNic { port: running.port.clone(), mac: port.mac };
-            PortInterface::without(index, &port.name, running.facts.mac, config.vtep.address, Box::new(nic))
+            PortInterface::without(index, &port.name, running.facts.mac, Box::new(nic))
         };
         let traffic = match port.role {
             PortRole::Uplink if config.vtep.underlay != Underlay::Static => Traffic::AllButVxlan,
@@ -104,10 +104,11 @@ impl Exceptions {
         if interfaces.is_empty() {
             return Ok(None);
         }
-        let watch = Watch::new(&tables.snapshot.load(), &mut interfaces);
+        let no_thread = |source| DaemonError::System { what: "the thread of the exception path", source };
+        let watch = Watch::new(&tables.snapshot.load(), &mut interfaces).map_err(no_thread)?;
         let published = watch.published();
         let thread = ExceptionThread::spawn(interfaces, watch, ends, Arc::clone(telemetry), Arc::clone(tables))
-            .map_err(|source| DaemonError::System { what: "the thread of the exception path", source })?;
+            .map_err(no_thread)?;
         Ok(Some(Self { thread, published }))
     }
 
