@@ -24,7 +24,7 @@ pub(super) fn encode(families: &mut Families<'_>, build: &BuildInfo, started: Sy
 pub(super) fn encode_control(families: &mut Families<'_>, control: &ControlTelemetry) -> fmt::Result {
     families.gauge(
         "vtepd_fdb_entries",
-        "MAC addresses in the forwarding database, learned and static.",
+        "MAC addresses in the forwarding database: learned, static, and those that the kernel says.",
         control.fdb.entries.get(),
     )?;
     families.gauge(
