@@ -358,7 +358,11 @@ impl<'t> Ports<'t> {
             };
             let (interface, is_given) = (given.as_ref().unwrap_or(name), given.is_some());
             if !is_given && (interface.value.len() > LONGEST_INTERFACE || is_an_interface(interface).is_err()) {
-                let message = format!("the port's interface in the kernel cannot be called {}", quoted(&name.value));
+                let message = format!(
+                    "the kernel has no interfaces called {} (up to {LONGEST_INTERFACE} characters, and not `.` or `..`), \
+                     and `kernel_interface` is absent",
+                    quoted(&name.value)
+                );
                 findings.push(
                     finding(name.span, message)
                         .label("the interface has the port's name")
