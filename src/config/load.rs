@@ -133,6 +133,9 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
         bridges.check_control(findings);
         ports.check_punting_uplinks(findings);
     }
+    if let Some(underlay) = draft.vtep.as_ref().and_then(|vtep| vtep.underlay()) {
+        ports.check_interfaces(underlay, findings);
+    }
     if let Some(vtep) = &draft.vtep {
         bridges.check_udp_ports(&vtep.udp_ports, findings);
         for remote in &remotes {

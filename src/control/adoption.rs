@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -88,10 +89,15 @@ pub struct Adoption {
     /// How many stations each remote VTEP has in a bridge; one of a group counts for each of its members.
     users: FxHashMap<(Vni, IpAddr), usize>,
     said: KernelBridges,
-    due: VecDeque<Due>,
+    /// How many of the stations each bridge has.
+    counts: FxHashMap<Vni, usize>,
+    /// The stations whose entries are to be brought up to date, each once.
+    due: VecDeque<(Vni, MacAddr)>,
+    /// The same, and whether there are news of them.
+    waiting: FxHashMap<(Vni, MacAddr), bool>,
     /// Devices may have come, gone or changed.
     devices_changed: bool,
-    /// Next-hop objects have changed, so any station may be elsewhere.
+    /// Next-hop objects that stations go by have changed, so any station may be elsewhere.
     all_changed: bool,
     /// When flood lists or remote VTEPs have changed, the first time and the last.
     shape_changed: Option<(Instant, Instant)>,
@@ -111,7 +117,9 @@ impl Adoption {
             stations: BTreeMap::new(),
             users: FxHashMap::default(),
             said: KernelBridges::default(),
+            counts: FxHashMap::default(),
             due: VecDeque::new(),
+            waiting: FxHashMap::default(),
             devices_changed: false,
             all_changed: false,
             shape_changed: None,
@@ -135,7 +143,7 @@ impl Adoption {
     pub fn note(&mut self, change: Change, mirror: &Mirror, now: Instant) {
         match change {
             Change::Link(_) => self.devices_changed = true,
-            Change::NextHop(_) => self.all_changed = true,
+            Change::NextHop(id) => self.all_changed |= mirror.serves_stations(id),
             Change::Tunnelled(device, mac) => {
                 if let Some(vni) = self.vnis.get(&device) {
                     self.look(*vni, device, mac, mirror, now);
@@ -207,17 +215,33 @@ impl Adoption {
 
     /// The next station whose entry is to be brought up to date.
     pub fn next_due(&mut self) -> Option<Due> {
-        self.due.pop_front()
+        let (vni, mac) = self.due.pop_front()?;
+        let news = self.waiting.remove(&(vni, mac)).unwrap_or_default();
+        Some(Due { vni, mac, news })
     }
 
     /// One that has to wait for the next snapshot.
     pub fn put_off(&mut self, due: Due) {
-        self.due.push_back(due);
+        self.is_due(due.vni, due.mac, due.news);
+    }
+
+    /// Has an entry brought up to date in its turn, once, however often that is asked for.
+    fn is_due(&mut self, vni: Vni, mac: MacAddr, news: bool) {
+        match self.waiting.entry((vni, mac)) {
+            Entry::Occupied(mut waiting) => *waiting.get_mut() |= news,
+            Entry::Vacant(place) => {
+                place.insert(news);
+                self.due.push_back((vni, mac));
+            }
+        }
     }
 
     /// Every station's entry is to be looked at again, without news.
     pub fn repeat(&mut self) {
-        self.due.extend(self.stations.keys().map(|(vni, mac)| Due { vni: *vni, mac: *mac, news: false }));
+        let all: Vec<(Vni, MacAddr)> = self.stations.keys().copied().collect();
+        for (vni, mac) in all {
+            self.is_due(vni, mac, false);
+        }
     }
 
     /// Where the kernel has a station.
@@ -231,14 +255,10 @@ impl Adoption {
         self.wanted.keys().copied()
     }
 
-    /// How many stations the kernel has in each bridge that has some.
+    /// How many stations the kernel has in a bridge.
     #[must_use]
-    pub fn stations_by_bridge(&self) -> FxHashMap<Vni, usize> {
-        let mut counts = FxHashMap::default();
-        for (vni, _) in self.stations.keys() {
-            *counts.entry(*vni).or_insert(0) += 1;
-        }
-        counts
+    pub fn station_count_of(&self, vni: Vni) -> usize {
+        self.counts.get(&vni).copied().unwrap_or(0)
     }
 
     /// Every station that the kernel has.
@@ -361,7 +381,7 @@ impl Adoption {
         if self.stations.get(&(vni, mac)) == station.as_ref() {
             return;
         }
-        self.due.push_back(Due { vni, mac, news: true });
+        self.is_due(vni, mac, true);
         for remote in station.iter().flat_map(Station::remotes) {
             let users = self.users.entry((vni, remote)).or_insert(0);
             *users += 1;
@@ -370,10 +390,16 @@ impl Adoption {
                 self.shape_changes(now);
             }
         }
+        let is_there = station.is_some();
         let before = match station {
             Some(station) => self.stations.insert((vni, mac), station),
             None => self.stations.remove(&(vni, mac)),
         };
+        let count = self.counts.entry(vni).or_insert(0);
+        *count = *count + usize::from(is_there) - usize::from(before.is_some());
+        if *count == 0 {
+            self.counts.remove(&vni);
+        }
         for remote in before.iter().flat_map(Station::remotes) {
             let Some(users) = self.users.get_mut(&(vni, remote)) else { continue };
             *users -= 1;

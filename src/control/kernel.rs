@@ -54,6 +54,8 @@ pub struct Kernel {
     resynced: Instant,
     /// Something was lost since then.
     doubt: bool,
+    /// Devices and stations were not settled in the last round, for ways had changed.
+    adoption_waits: bool,
     looked_after: Instant,
 }
 
@@ -108,12 +110,10 @@ impl Kernel {
             resync: None,
             resynced: now,
             doubt: false,
+            adoption_waits: false,
             looked_after: now,
         };
-        kernel.begin_resync(now);
-        while kernel.resync.is_some() {
-            kernel.resync_until(Instant::now() + RESYNC_SHARE);
-        }
+        kernel.compare();
         kernel.count();
         let entries = kernel.mirror.entries();
         info!(
@@ -192,10 +192,16 @@ impl Kernel {
         if resyncing {
             self.resync_until(Instant::now() + RESYNC_SHARE);
         }
-        // A link or a neighbour that failed is out of use before anything else is asked.
-        self.adoption.settle(&self.mirror, now);
+        // A link or a neighbour that failed is out of use before anything else is done: to look at all stations again
+        // may take long, and is left to the next round, which follows at once.
         let mut round = self.settle();
-        round.busy |= self.tell(now);
+        if round.ways_changed && !std::mem::replace(&mut self.adoption_waits, true) {
+            round.busy = true;
+        } else {
+            self.adoption_waits = false;
+            self.adoption.settle(&self.mirror, now);
+            round.busy |= self.tell(now);
+        }
         if self.underlay.is_due(now) {
             self.ask(QUERIES);
             round = round.and(self.settle());
@@ -238,6 +244,17 @@ impl Kernel {
             }
         }
         taken
+    }
+
+    /// Reads all there is now, after what a resync that runs has left to read.
+    fn compare(&mut self) {
+        while self.resync.is_some() {
+            self.resync_until(Instant::now() + RESYNC_SHARE);
+        }
+        self.begin_resync(Instant::now());
+        while self.resync.is_some() {
+            self.resync_until(Instant::now() + RESYNC_SHARE);
+        }
     }
 
     fn begin_resync(&mut self, now: Instant) {

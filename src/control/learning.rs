@@ -382,12 +382,19 @@ impl Learning {
     pub fn reclaim(&mut self) {
         // A full batch means that more may be due, as after a flush; there is an end, because nothing is removed meanwhile.
         while self.writer.reclaim() == FdbWriter::RECLAIM_BATCH {}
+        self.full &= !self.has_ample_room();
         let fdb = self.writer.fdb();
         let telemetry = &self.telemetry.fdb;
         telemetry.entries.set(fdb.len() as u64);
         let displaced = fdb.displaced();
         telemetry.event_many(FdbEvent::Displaced, displaced - telemetry.events(FdbEvent::Displaced));
-        self.full &= !is_well_below(fdb.len() as u32, fdb.max_entries() as u32);
+    }
+
+    /// True while the FDB is so far from its bound that it is news when it is reached again.
+    #[must_use]
+    pub fn has_ample_room(&self) -> bool {
+        let fdb = self.writer.fdb();
+        is_well_below(fdb.len() as u32, fdb.max_entries() as u32)
     }
 
     /// How long an age tick is.

@@ -54,7 +54,7 @@ pub fn open(config: &Config, ports: &[RunningPort]) -> Result<Vec<PortInterface>
         let index = PortIndex(index as u16);
         let alone = || {
             let nic = PortNic { port: running.port.clone(), mac: port.mac };
-            PortInterface::without(index, &port.name, running.facts.mac, config.vtep.address, Box::new(nic))
+            PortInterface::without(index, &port.name, running.facts.mac, Box::new(nic))
         };
         let traffic = match port.role {
             PortRole::Uplink if config.vtep.underlay != Underlay::Static => Traffic::AllButVxlan,
@@ -108,11 +108,11 @@ impl Exceptions {
         if interfaces.is_empty() {
             return Ok(None);
         }
-        let refused = |source| DaemonError::System { what: "the thread of the exception path", source };
-        let watch = Watch::new(&tables.snapshot.load(), &mut interfaces).map_err(refused)?;
+        let no_thread = |source| DaemonError::System { what: "the thread of the exception path", source };
+        let watch = Watch::new(&tables.snapshot.load(), &mut interfaces).map_err(no_thread)?;
         let (published, asking) = (watch.published(), watch.heartbeat());
         let thread = ExceptionThread::spawn(interfaces, watch, ends, Arc::clone(telemetry), Arc::clone(tables))
-            .map_err(refused)?;
+            .map_err(no_thread)?;
         Ok(Some(Self { thread, published, asking }))
     }
 

@@ -167,16 +167,21 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     control_loop(&mut gateway, file, &signals, (reloads, to_serve), exceptions.as_ref());
     info!("stopping");
     view.ready.store(false, Ordering::Relaxed);
+    stop(&mut gateway, exceptions, threads, stats);
+    info!("{}", summary(&workers, began.elapsed()));
+    Ok(())
+}
+
+/// Stops all there is, what others still need last.
+fn stop(gateway: &mut Gateway, exceptions: Option<Exceptions>, workers: Crew, stats: StatsThread) {
     // First of all, so that what routing daemons have to say of that goes out.
     gateway.leave_kernel();
     // Then, so that the workers send what the kernel has given.
     if let Some(exceptions) = exceptions {
         exceptions.stop();
     }
-    threads.stop();
+    workers.stop();
     stats.stop();
-    info!("{}", summary(&workers, began.elapsed()));
-    Ok(())
 }
 
 /// Lets the process have as many files open as it may: a bridge that the kernel controls takes one.

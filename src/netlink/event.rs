@@ -8,8 +8,8 @@ mod tests;
 use std::net::IpAddr;
 
 use super::abi::{
-    self, Malformed, NDA_DST, NDA_IFINDEX, NDA_LLADDR, NDA_PORT, NDA_PROTOCOL, NDA_VNI, NTF_EXT_LEARNED, NTF_ROUTER,
-    NTF_SELF, address, attributes, mac, number, split,
+    self, Malformed, NDA_DST, NDA_FLAGS_EXT, NDA_IFINDEX, NDA_LLADDR, NDA_NH_ID, NDA_PORT, NDA_PROTOCOL, NDA_VNI,
+    NTF_EXT_LEARNED, NTF_EXT_MANAGED, NTF_ROUTER, NTF_SELF, RTA_DST, address, attributes, mac, number, split,
 };
 use super::link::{self, Link};
 use super::nexthop::{self, NextHop};
@@ -18,13 +18,9 @@ use crate::wire::MacAddr;
 
 const NDA_VLAN: u16 = 5;
 const NDA_MASTER: u16 = 9;
-const NDA_NH_ID: u16 = 13;
-const NDA_FLAGS_EXT: u16 = 15;
 const NTF_PROXY: u8 = 0x08;
-const NTF_EXT_MANAGED: u32 = 0x01;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
-const RTA_DST: u16 = 1;
 
 /// Something that is now so.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,6 +22,10 @@ pub const RECEIVE_BUFFER: usize = 32 << 20;
 /// buffer fills; when that is full too, the kernel says that it has dropped some.
 const QUEUE: usize = 16_384;
 
+/// How long what the kernel has kept is thrown away after it dropped something: forty thousand messages take a fraction
+/// of that, and only new ones that come faster than they are read can take longer.
+const BACKLOG: Duration = Duration::from_secs(1);
+
 /// How long the reader's thread goes on after it was told to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -121,7 +125,14 @@ impl Reader {
             let told: Vec<Told> = match read {
                 Ok(messages) => messages.filter_map(|message| told(message.content)).collect(),
                 Err(Errno::EAGAIN) => continue,
-                // ENOBUFS, or a datagram that is longer than the buffer.
+                // The kernel says so at once, before what it kept until then, and drops all that is new until that is
+                // read, without another word. What it kept is older than the resync that follows, so that nothing is
+                // missed without it; read, it would say of entries what was so long ago.
+                Err(Errno::ENOBUFS) => {
+                    self.socket.discard(BACKLOG);
+                    vec![Told::Lost]
+                }
+                // A datagram that is longer than the buffer.
                 Err(_) => vec![Told::Lost],
             };
             for told in told {

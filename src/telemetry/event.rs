@@ -79,7 +79,7 @@ labelled_enum! {
         Unseated = "unseated",
         /// Learned addresses removed because nothing was heard of them for the ageing time.
         Aged = "aged",
-        /// Learned addresses removed because their bridge, port or remote VTEP left the config.
+        /// Learned addresses removed because their bridge, port or remote VTEP left the config, or by `vtepctl fdb flush`.
         Flushed = "flushed",
         /// Addresses frozen where they are because they moved too often.
         Frozen = "frozen",

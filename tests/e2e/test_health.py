@@ -17,7 +17,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
 
 # How long each may stand still before it is said (5 s; what waits for the kernel 15 s), and looked at each second.
-NOTICED_SECONDS = {"vtepd-netlink": 10, "vtepd-exception": 10, "vtepd-kernel": 20, "vtepd-addresses": 20}
+NOTICED_SECONDS = {"vtepd-netlink": 10, "vtepd-exception": 10, "vtepd-kernel": 20, "vtepd-survey": 20}
 
 
 @pytest.fixture(scope="module", name="overlay")
@@ -75,5 +75,5 @@ def test_packets_for_the_kernel_do_not_wait_for_who_asks_it(overlay):
     run("ip", "-n", gateway.namespace, "addr", "add", "10.0.0.201/24", "dev", "uplink0")
     ping = ("ip", "netns", "exec", remote.namespace, "ping", "-n", "-i", "0.1", "-W", "1")
     wait_until(lambda: " 0% packet loss" in run(*ping, "-c", "1", "10.0.0.201", check=False), 5, "the kernel to answer")
-    with stopped(thread_of(gateway.process.pid, "vtepd-addresses")):
+    with stopped(thread_of(gateway.process.pid, "vtepd-survey")):
         assert " 0% packet loss" in run(*ping, "-c", "30", "10.0.0.201", check=False)

@@ -69,6 +69,21 @@ fn devices_that_are_missing_are_made_used_and_removed_at_the_end() {
 }
 
 #[test]
+fn what_is_being_made_when_the_end_comes_is_removed_as_well() {
+    in_namespace(|| {
+        let mut desk = desk("");
+        // Orders are given; nobody has looked yet what has become of them.
+        desk.gateway.round();
+        desk.gateway.leave_kernel();
+        // Whoever carries them out ends with the gateway.
+        drop(desk);
+        for link in ["vtbr100", "vtvx100", "vtac100"] {
+            assert!(!is_there(link), "{link}");
+        }
+    });
+}
+
+#[test]
 fn stations_are_published_and_withdrawn_and_move_both_ways() {
     in_namespace(|| {
         let mut desk = desk("");

@@ -691,7 +691,8 @@ pub static FDB: Section = Section {
             integer(1800),
             "1800",
             "How long a MAC+IP binding is kept that its station does not say again by ARP or neighbour discovery, in seconds; \
-             0 is for as long as its MAC address is known. It never outlives that.",
+             0 is for as long as its MAC address is known. It never outlives that. Of what is longer than 1024 times the \
+             shortest `ageing` of all bridges, only so much may count: with 10 s, 10240 s.",
         ),
     ],
     example: "[fdb]\nmax_entries = 65536\nageing = 300\nmax_moves = 5\nmove_window = 180\nfreeze = 180\nmax_bindings = 131072\n\

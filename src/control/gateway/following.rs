@@ -233,6 +233,7 @@ impl Gateway {
                 Err(error) => refused = Some(error),
             }
         }
+        self.stations_missing &= !self.learning.has_ample_room();
         if let Some(error) = refused
             && !std::mem::replace(&mut self.stations_missing, true)
         {

@@ -33,7 +33,7 @@ pub(super) fn encode_threads(families: &mut Families<'_>, threads: &[ThreadHandl
 pub(super) fn encode_control(families: &mut Families<'_>, control: &ControlTelemetry) -> fmt::Result {
     families.gauge(
         "vtepd_fdb_entries",
-        "MAC addresses in the forwarding database, learned and static.",
+        "MAC addresses in the forwarding database: learned, static, and those that the kernel says.",
         control.fdb.entries.get(),
     )?;
     families.gauge(
