@@ -396,7 +396,7 @@ impl<'t> Bridges<'t> {
                     .map(|ids| ids.into_iter().map(|id| id.value).collect()),
                 remotes: draft.remotes.iter().map(|remote| remote.value).collect(),
                 learning: draft.learning?,
-                source_check: draft.source_check?.unwrap_or(group.is_none()),
+                source_check: draft.source_check?,
                 tags: draft.tags?,
                 link_local: draft.link_local?.value,
                 clamp_mss: draft.clamp_mss?,

@@ -266,8 +266,9 @@ pub struct Bridge {
     pub remotes: Vec<IpAddr>,
     /// Learn source addresses (default true).
     pub learning: bool,
-    /// Accept packets only from the bridge's own remote VTEPs (default true, where there is no group).
-    pub source_check: bool,
+    /// Accept packets only from the bridge's own remote VTEPs; where absent, if there is no group of the underlay, be it
+    /// given here or by the kernel.
+    pub source_check: Option<bool>,
     /// What happens to VLAN tags of the bridged frames themselves (default [`Tags::Refuse`]).
     pub tags: Tags,
     /// Forward frames to reserved link-local group addresses (default false).
@@ -314,6 +315,11 @@ pub struct UnderlayGroup {
     pub address: IpAddr,
     /// The uplinks that it is sent to, received from and joined on; at least one.
     pub ports: Vec<PortIndex>,
+}
+
+impl UnderlayGroup {
+    /// The most different groups: each has to be joined, and the kernel joins few by one socket.
+    pub const MOST: usize = 4096;
 }
 
 /// Limits of storm control; `None` is no limit.

@@ -18,7 +18,7 @@ pub const MAX_FLOOD_ENTRIES: u64 = 4_194_304;
 /// The most FDB entries that can be configured.
 pub const MAX_FDB_ENTRIES: u64 = 4_194_304;
 /// The most different multicast groups of the underlay.
-pub const MAX_GROUPS: usize = 4096;
+pub const MAX_GROUPS: usize = super::model::UnderlayGroup::MOST;
 /// The most addresses of the gateway.
 pub const MAX_ADDRESSES: usize = 8;
 /// The most UDP ports of VXLAN, those of all bridges counted.

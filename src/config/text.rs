@@ -113,7 +113,9 @@ impl Config {
         file.list("ports", bridge.ports.iter().map(port));
         file.list("remotes", bridge.remotes.iter().map(|remote| quote(&remote.to_string())));
         file.plain("learning", bridge.learning);
-        file.plain("source_check", bridge.source_check);
+        if let Some(source_check) = bridge.source_check {
+            file.plain("source_check", source_check);
+        }
         if let Some(group) = &bridge.flooding.group {
             file.quoted("group", group.address);
             file.list("group_ports", group.ports.iter().map(|port| quote(self.port_name(*port))));

@@ -31,7 +31,7 @@ use crate::dpdk::clock;
 use crate::netlink::Follower;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::snapshot::Bridge;
-use crate::tables::{BindingSource, Location, LocationKind, PortIndex, Snapshot, Tables};
+use crate::tables::{BindingSource, Location, LocationKind, PortIndex, Snapshot, Tables, UnderlayGroups};
 use crate::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, Entropy, ExceptionTelemetry, GroupLabel, MetricsSource, PortReading,
     PortStatistics, RemoteLabel, WorkerHandle,
@@ -136,7 +136,12 @@ impl MetricsSource for View {
             let index = running.registry.group(address, port)?;
             Some(GroupLabel { index, address, port: running.config.port_name(port).to_owned() })
         };
-        let groups: std::collections::BTreeSet<_> = crate::control::compile::groups(&running.config).collect();
+        let snapshot = self.tables.snapshot.load();
+        let of_port = |(port, groups): (PortIndex, &UnderlayGroups)| {
+            groups.iter().map(|group| (group.address, port)).collect::<Vec<_>>()
+        };
+        let ports = snapshot.ports.iter().enumerate().map(|(index, port)| (PortIndex(index as u16), &port.groups));
+        let groups: std::collections::BTreeSet<_> = ports.flat_map(of_port).collect();
         groups.into_iter().filter_map(label).collect()
     }
 
