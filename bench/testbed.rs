@@ -140,6 +140,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             binding_ageing: None,
         },
         static_entries: model::StaticEntries::default(),
+        bindings: Vec::new(),
         stats: model::Stats { listen: ([127, 0, 0, 1], 0).into() },
         api: model::Api { socket: PathBuf::from("/nonexistent") },
     })

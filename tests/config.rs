@@ -158,6 +158,9 @@ fn every_key_is_taken_over() {
         config.ports.iter().map(|port| port.link_local).collect::<Vec<_>>(),
         [Some(LinkLocal::Drop), Some(LinkLocal::Punt), None]
     );
+    let said: Vec<_> =
+        config.bindings.iter().map(|said| (said.address.to_string(), said.mac.0[5], said.router)).collect();
+    assert_eq!(said, [("192.0.2.1".to_owned(), 1, false), ("2001:db8:1::1".to_owned(), 1, true)]);
     assert!(!config.dpdk.hugepages);
     assert_eq!((config.dpdk.memory_mib, config.dpdk.packet_buffers), (1024, 32_768));
     assert_eq!(config.dpdk.eal_arguments, ["--log-level=lib.eal:debug", "-v"]);

@@ -271,6 +271,11 @@ impl<'t> Bridges<'t> {
         found
     }
 
+    /// Whether a bridge answers address resolution; none where its file says nothing right of it.
+    pub(super) fn suppresses(&self, bridge: usize) -> Option<bool> {
+        self.drafts.get(bridge)?.neighbour_suppression
+    }
+
     /// Reports a port that is not among those of a bridge.
     pub(super) fn check_port(
         &self,

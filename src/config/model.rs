@@ -30,6 +30,8 @@ pub struct Config {
     pub fdb: Fdb,
     /// Static FDB entries.
     pub static_entries: StaticEntries,
+    /// Which stations have which IP addresses, for good, in file order.
+    pub bindings: Vec<Binding>,
     /// The scrape endpoint.
     pub stats: Stats,
     /// The control socket.
@@ -533,6 +535,19 @@ pub enum StaticPlace {
     Port(PortIndex),
     /// Behind a remote VTEP.
     Remote(IpAddr),
+}
+
+/// `[[binding]]`: which station has an IP address, whatever else is heard of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binding {
+    /// The bridge, which suppresses neighbour discovery.
+    pub vni: Vni,
+    /// The address; unique in the bridge.
+    pub address: IpAddr,
+    /// The station; neither group nor zero.
+    pub mac: MacAddr,
+    /// It is a router (RFC 4861, 4.4; default false).
+    pub router: bool,
 }
 
 /// `[stats]`.

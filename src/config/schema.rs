@@ -5,7 +5,7 @@ use std::fmt;
 
 mod sections;
 
-pub use sections::{API, BRIDGE, BRIDGE_PORT, DPDK, FDB, NEIGHBOUR, PORT, QOS, STATIC, STATS, VTEP, WORKERS};
+pub use sections::{API, BINDING, BRIDGE, BRIDGE_PORT, DPDK, FDB, NEIGHBOUR, PORT, QOS, STATIC, STATS, VTEP, WORKERS};
 
 /// The most ports.
 pub const MAX_PORTS: usize = 64;
@@ -257,4 +257,4 @@ pub fn entries_of(section: &Section) -> Option<&'static Section> {
 
 /// All sections, in the order of the reference page.
 pub const SECTIONS: &[&Section] =
-    &[&VTEP, &DPDK, &WORKERS, &PORT, &BRIDGE, &NEIGHBOUR, &QOS, &FDB, &STATIC, &STATS, &API];
+    &[&VTEP, &DPDK, &WORKERS, &PORT, &BRIDGE, &NEIGHBOUR, &QOS, &FDB, &STATIC, &BINDING, &STATS, &API];

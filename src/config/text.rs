@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 
 use super::model::{
-    AccessVlan, Bridge, BridgePort, Config, Control, Dscp, Idle, LinkLocal, Neighbour, Port, PortRole, Qos,
+    AccessVlan, Binding, Bridge, BridgePort, Config, Control, Dscp, Idle, LinkLocal, Neighbour, Port, PortRole, Qos,
     StaticEntry, StaticPlace, StormLimits, Tags, UdpChecksum, Underlay,
 };
 use crate::tables::PortIndex;
@@ -26,6 +26,7 @@ impl Config {
         for entry in self.static_entries.iter() {
             self.write_static(&mut file, entry);
         }
+        self.bindings.iter().for_each(|binding| write_binding(&mut file, binding));
         file.text
     }
 
@@ -168,6 +169,14 @@ impl Config {
     pub fn port_name(&self, port: PortIndex) -> &str {
         self.ports.get(usize::from(port.0)).map_or("", |port| &port.name)
     }
+}
+
+fn write_binding(file: &mut File, binding: &Binding) {
+    file.section("[[binding]]");
+    file.plain("vni", binding.vni);
+    file.quoted("address", binding.address);
+    file.quoted("mac", binding.mac);
+    file.plain("router", binding.router);
 }
 
 fn write_qos(file: &mut File, qos: &Qos) {

@@ -339,7 +339,11 @@ impl GatewayView for View {
                 address: key.address,
                 mac: binding.mac,
                 place,
-                kind: if heard { BindingKind::Learned } else { BindingKind::Kernel },
+                kind: match binding.source {
+                    BindingSource::Learned => BindingKind::Learned,
+                    BindingSource::Kernel => BindingKind::Kernel,
+                    BindingSource::Static => BindingKind::Static,
+                },
                 router: binding.flags.has(TargetFlags::ROUTER),
                 age_seconds: heard.then_some(age.as_secs()),
             }

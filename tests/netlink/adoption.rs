@@ -214,7 +214,7 @@ fn a_device_with_a_group_floods_to_it_and_takes_from_it() {
         assert_eq!(desk.shape(), [vec!["192.0.2.2", "239.1.1.1"], vec!["192.0.2.2"]]);
         assert_eq!(groups(&desk), in_group("239.1.1.1"));
         // It has another one, by another way to say so; then none.
-        run("bridge", "fdb del 00:00:00:00:00:00 dev vx100 dst 239.1.1.1");
+        run("bridge", "fdb del 00:00:00:00:00:00 dev vx100 dst 239.1.1.1 via up0");
         desk.until_shape(&["192.0.2.2"], &["192.0.2.2"]);
         assert_eq!(groups(&desk), (vec![], false));
         run("bridge", "fdb append 00:00:00:00:00:00 dev vx100 dst 239.1.1.2 via up0");
