@@ -61,25 +61,30 @@ fn finish_ipv4(packet: &mut [u8], at: usize) {
     write(packet, at + 10, &sum.finish().to_be_bytes());
 }
 
+/// With a tag behind the first.
 pub fn with_second_tag(frame: &mut Vec<u8>) {
     let ([t0, t1], [v0, v1]) = (ETHERTYPE_VLAN.to_be_bytes(), INNER_VLAN.to_be_bytes());
     frame.splice(ETHERTYPE_AT + VLAN_TAG..ETHERTYPE_AT + VLAN_TAG, [t0, t1, v0, v1]);
 }
 
+/// Without its tag.
 pub fn untagged(frame: &mut Vec<u8>) {
     frame.drain(ETHERTYPE_AT..ETHERTYPE_AT + VLAN_TAG);
 }
 
+/// With a priority tag in place of its own.
 pub fn priority_tagged(frame: &mut Vec<u8>) {
     write(frame, ETHERTYPE_AT + 2, &(5_u16 << 13).to_be_bytes());
 }
 
+/// To everyone.
 pub fn broadcast(frame: &mut Vec<u8>) {
     write(frame, 0, &MacAddr::BROADCAST.0);
     write(frame, INNER_IP + 16, &Ipv4Addr::BROADCAST.octets());
     finish_ipv4(frame, INNER_IP);
 }
 
+/// To [`GROUP`].
 pub fn multicast(frame: &mut Vec<u8>) {
     let [_, b, c, d] = GROUP.octets();
     write(frame, 0, &[0x01, 0x00, 0x5e, b & 0x7f, c, d]);
@@ -145,32 +150,39 @@ fn tcp(frame: &mut Vec<u8>, ip: usize, flags: u8, segment_size: Option<u16>) {
     write(frame, ip + 20 + 16, &sum.finish().to_be_bytes());
 }
 
+/// TCP within a connection, of an access frame.
 pub fn tcp_at_access(frame: &mut Vec<u8>) {
     tcp(frame, INNER_IP, ACK, None);
 }
 
+/// TCP within a connection, of a packet of the uplink.
 pub fn tcp_at_uplink(packet: &mut Vec<u8>) {
     tcp(packet, OUTER_FRAME + 14, ACK, None);
 }
 
+/// A TCP connection is opened with a segment size that no way takes.
 pub fn syn(frame: &mut Vec<u8>) {
     tcp(frame, INNER_IP, SYN, Some(SEGMENT_SIZE));
 }
 
+/// With [`GROUP_POLICY`].
 pub fn with_group_policy(packet: &mut Vec<u8>) {
     let [p0, p1] = GROUP_POLICY.to_be_bytes();
     write(packet, OUTER_VXLAN, &[0x88, 0, p0, p1]);
 }
 
+/// To [`UDP_PORT`].
 pub fn to_other_udp_port(packet: &mut Vec<u8>) {
     write(packet, OUTER_UDP + 2, &UDP_PORT.to_be_bytes());
 }
 
+/// To [`OTHER_ADDRESS`].
 pub fn to_other_address(packet: &mut Vec<u8>) {
     write(packet, OUTER_IP + 16, &OTHER_ADDRESS.octets());
     finish_ipv4(packet, OUTER_IP);
 }
 
+/// With a UDP checksum outside.
 pub fn sum_over_ipv4(packet: &mut Vec<u8>) {
     let [source, destination] = [12, 16].map(|at| Ipv4Addr::from(read::<4>(packet, OUTER_IP + at)));
     let mut sum = pseudo_header_ipv4(source, destination, PROTOCOL_UDP, (packet.len() - OUTER_UDP) as u16);

@@ -322,13 +322,13 @@ impl Task {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "one of the ways to set up a task")]
+/// Changes every bridge.
 fn every(config: &mut Config, change: fn(&mut Bridge)) -> Fallible<()> {
     config.bridges.iter_mut().for_each(change);
     Ok(())
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "one of the ways to set up a task")]
+/// Sets a field of the config.
 fn set<T>(place: &mut T, value: T) -> Fallible<()> {
     *place = value;
     Ok(())
