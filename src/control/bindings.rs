@@ -101,7 +101,7 @@ impl Bindings {
     pub fn set_fixed(&mut self, fixed: FxHashMap<BindingKey, Binding>) -> Vec<BindingKey> {
         let gone: Vec<BindingKey> = self.fixed.keys().filter(|key| !fixed.contains_key(key)).copied().collect();
         for key in &gone {
-            if self.table().lookup(*key).is_some_and(|known| is_fixed(&known)) {
+            if self.table().lookup(*key).is_some_and(|known| is_static(&known)) {
                 self.remove(*key);
             }
         }
@@ -114,16 +114,20 @@ impl Bindings {
     fn put_fixed(&mut self) {
         let says = |key: BindingKey, binding: &Binding| {
             let known = self.table().lookup(key);
-            !known.is_some_and(|known| is_fixed(&known) && said(&known) == said(binding))
+            !known.is_some_and(|known| is_static(&known) && said(&known) == said(binding))
         };
         let due: Vec<_> =
             self.fixed.iter().filter(|(key, binding)| says(**key, binding)).map(|(k, b)| (*k, *b)).collect();
         self.all_fixed = due.into_iter().fold(true, |all, (key, binding)| self.put(key, binding) && all);
     }
 
-    /// The config gives the address to a station, and this is another.
-    fn is_fixed_elsewhere(&self, key: BindingKey, mac: MacAddr) -> bool {
-        self.fixed.get(&key).is_some_and(|fixed| fixed.mac != mac)
+    /// The config gives the address to a station. That `mac` is said to have it is counted if that is another.
+    fn is_fixed(&self, key: BindingKey, mac: MacAddr) -> bool {
+        let fixed = self.fixed.get(&key);
+        if fixed.is_some_and(|fixed| fixed.mac != mac) {
+            self.telemetry.bindings.event(BindingEvent::RefusedStatic);
+        }
+        fixed.is_some()
     }
 
     /// Changes the bridges whose bindings the kernel is told. All of those that were not told count as come.
@@ -156,11 +160,7 @@ impl Bindings {
     pub fn kernel_says(&mut self, key: BindingKey, station: Option<(MacAddr, TargetFlags)>, now: AgeTick) {
         let known = self.table().lookup(key);
         match station {
-            Some((mac, _)) if self.fixed.contains_key(&key) => {
-                if self.is_fixed_elsewhere(key, mac) {
-                    self.telemetry.bindings.event(BindingEvent::RefusedStatic);
-                }
-            }
+            Some((mac, _)) if self.is_fixed(key, mac) => {}
             Some((mac, flags)) => {
                 let put = self.put(key, Binding { mac, source: BindingSource::Kernel, flags, heard: now });
                 if put && known.is_some_and(|known| known.mac != mac) {
@@ -197,10 +197,7 @@ impl Bindings {
             // By a snapshot that a reload has replaced since.
             return;
         }
-        if self.fixed.contains_key(&key) {
-            if self.is_fixed_elsewhere(key, mac) {
-                self.telemetry.bindings.event(BindingEvent::RefusedStatic);
-            }
+        if self.is_fixed(key, mac) {
             return;
         }
         if !is_behind_access(key.bridge, mac, against.fdb) {
@@ -295,7 +292,7 @@ impl Bindings {
         }
         for number in buckets {
             let bindings = self.table().bucket(number).collect::<arrayvec::ArrayVec<_, { BindingTable::SLOTS }>>();
-            for (key, binding) in bindings.into_iter().filter(|(_, binding)| !is_fixed(binding)) {
+            for (key, binding) in bindings.into_iter().filter(|(_, binding)| !is_static(binding)) {
                 // What the kernel says goes when it says so, or with its bridge.
                 let is_kernels = !is_learned(&binding);
                 let here = learns(key.bridge, against.snapshot)
@@ -320,7 +317,7 @@ fn is_told(binding: &Binding) -> bool {
     binding.source != BindingSource::Kernel
 }
 
-fn is_fixed(binding: &Binding) -> bool {
+fn is_static(binding: &Binding) -> bool {
     binding.source == BindingSource::Static
 }
 
