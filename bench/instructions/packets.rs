@@ -1,6 +1,8 @@
 //! The packets of tasks, each made of an ordinary one: an access frame (a tag, IPv4, UDP), or what a remote VTEP sends of
 //! such a frame over IPv4.
 
+#![expect(clippy::ptr_arg, reason = "what packets are made by is of one type")]
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use vtepd::wire::MacAddr;
