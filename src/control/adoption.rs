@@ -13,11 +13,13 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use tracing::warn;
 
 use super::compile::{KernelBridge, KernelBridges};
 use crate::config::Config;
-use crate::config::model::{Bridge, Control};
+use crate::config::model::{Bridge, Control, PortRole, UnderlayGroup};
 use crate::netlink::{Change, Destination, Link, Mirror, Place};
+use crate::tables::PortIndex;
 use crate::wire::{MacAddr, Vni};
 
 /// So long after the last change of flood lists or of remote VTEPs a snapshot is made with it.
@@ -77,6 +79,10 @@ pub struct Adopted {
 pub struct Adoption {
     /// The gateway's addresses, the source of what it sends first.
     own: Vec<IpAddr>,
+    /// The uplinks, with the names of their interfaces.
+    uplinks: Vec<(PortIndex, String)>,
+    /// The groups of the underlay that the config names.
+    groups: FxHashSet<IpAddr>,
     /// The bridges that want a device.
     wanted: BTreeMap<Vni, Wanted>,
     /// The device of each bridge that has one.
@@ -110,6 +116,8 @@ impl Adoption {
     pub fn new() -> Self {
         Self {
             own: Vec::new(),
+            uplinks: Vec::new(),
+            groups: FxHashSet::default(),
             wanted: BTreeMap::new(),
             devices: BTreeMap::new(),
             vnis: FxHashMap::default(),
@@ -135,6 +143,10 @@ impl Adoption {
         let own: Vec<IpAddr> =
             std::iter::once(config.vtep.address).chain(config.vtep.other_addresses.iter().copied()).collect();
         self.all_changed |= own != self.own || wanted.iter().any(|(vni, port)| self.wanted.get(vni) != Some(port));
+        let uplinks = config.ports.iter().enumerate().filter(|(_, port)| port.role == PortRole::Uplink);
+        self.uplinks = uplinks.map(|(index, port)| (PortIndex(index as u16), port.interface().to_owned())).collect();
+        let groups = config.bridges.iter().filter_map(|bridge| bridge.flooding.group.as_ref());
+        self.groups = groups.map(|group| group.address).collect();
         (self.own, self.wanted, self.devices_changed) = (own, wanted, true);
         self.settle(mirror, now);
     }
@@ -330,15 +342,50 @@ impl Adoption {
                 .flat_map(|destination| mirror.remotes(destination))
                 .filter(|remote| self.is_remote(*remote))
                 .collect();
+            let group = self.group(device, vni, mirror);
             let said = self.said.entry(vni).or_default();
-            if said.flood_list != list {
-                said.flood_list = list;
+            if (&said.flood_list, &said.group) != (&list, &group) {
+                (said.flood_list, said.group) = (list, group);
                 self.shape_changes(now);
             }
         } else if mac.is_station() {
             let station = self.read(device, mac, mirror);
             self.set_station(vni, mac, station, now);
         }
+    }
+
+    /// The multicast group of a device's flood list, with the uplinks that it names: all of them if it names no link. Of
+    /// several groups it is the lowest address, for a bridge has one. None where that would be one more than can be joined.
+    fn group(&mut self, device: u32, vni: Vni, mirror: &Mirror) -> Option<UnderlayGroup> {
+        let is_ours = |address: IpAddr| {
+            address.is_multicast() && self.own.first().is_some_and(|own| own.is_ipv4() == address.is_ipv4())
+        };
+        let all = mirror.flood_list(device).filter(|destination| self.is_plain(*destination, vni));
+        let ports = all.filter_map(|destination| match destination {
+            Destination::Remote { address, link, .. } if is_ours(address) => {
+                Some((address, self.uplinks_by(link, mirror)))
+            }
+            _ => None,
+        });
+        let mut groups = BTreeMap::<IpAddr, BTreeSet<PortIndex>>::new();
+        for (address, ports) in ports.filter(|(_, ports)| !ports.is_empty()) {
+            groups.entry(address).or_default().extend(ports);
+        }
+        let (address, ports) = groups.pop_first()?;
+        let others = self.said.iter().filter(|(other, _)| **other != vni).filter_map(|(_, said)| said.group.as_ref());
+        let others: FxHashSet<IpAddr> = others.map(|group| group.address).chain(self.groups.iter().copied()).collect();
+        if others.len() >= UnderlayGroup::MOST && !others.contains(&address) {
+            warn!(%vni, group = %address, "a group of the kernel's is left out: no more than {} are joined", UnderlayGroup::MOST);
+            return None;
+        }
+        Some(UnderlayGroup { address, ports: ports.into_iter().collect() })
+    }
+
+    /// The uplink whose interface this link is; without a link, all.
+    fn uplinks_by(&self, link: Option<u32>, mirror: &Mirror) -> Vec<PortIndex> {
+        let name = link.map(|index| mirror.link(index).map(|link| link.name.as_str()));
+        let named = self.uplinks.iter().filter(|(_, interface)| name.is_none_or(|name| name == Some(interface)));
+        named.map(|(port, _)| *port).collect()
     }
 
     /// Where the kernel has a station, if that is behind a remote VTEP that the gateway can send to. Of a group of next
@@ -418,5 +465,5 @@ impl Adoption {
 
 /// Every remote VTEP that is said of any bridge.
 pub fn all_said(said: &KernelBridges) -> impl Iterator<Item = IpAddr> {
-    said.values().flat_map(|KernelBridge { flood_list, sources }| flood_list.iter().chain(sources)).copied()
+    said.values().flat_map(|KernelBridge { flood_list, sources, .. }| flood_list.iter().chain(sources)).copied()
 }

@@ -111,6 +111,8 @@ labelled_enum! {
         RefusedByLimit = "refused_by_limit",
         /// Bindings not learned because their station's MAC address is not in the FDB: it is full, or the bridge has `max_macs`.
         RefusedUnknownMac = "refused_unknown_mac",
+        /// Bindings not learned, or not taken from the kernel, because a `[[binding]]` gives their address to another station.
+        RefusedStatic = "refused_static",
     }
 }
 

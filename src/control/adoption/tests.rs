@@ -235,3 +235,27 @@ fn a_config_without_the_bridge_lets_go_of_all_it_had() {
     assert_eq!(bench.remote(), Some([192, 0, 2, 2].into()));
     assert_eq!(bench.said().flood_list.len(), 1);
 }
+
+#[test]
+fn the_group_of_a_device_is_taken_with_the_uplinks_that_it_goes_out_of() {
+    let mut bench = Bench::new();
+    for (index, name) in [(3, "up0"), (4, "eth7")] {
+        bench.tell(Event::Link(Box::new(Link { index, name: name.to_owned(), ..Link::default() })));
+    }
+    bench.device(9, PLAIN);
+    let by = |last, link| Destination::Remote { address: [239, 1, 1, last].into(), port: None, vni: None, link };
+    let group = |bench: &Bench| bench.said().group.map(|group| (group.address, group.ports));
+    let taken = |last: u8| Some((IpAddr::from([239, 1, 1, last]), vec![PortIndex(1)]));
+    bench.entry(9, MacAddr::ZERO, by(1, Some(4)), true);
+    assert_eq!(group(&bench), None, "eth7 is no uplink");
+    bench.entry(9, MacAddr::ZERO, by(3, Some(3)), true);
+    assert_eq!(group(&bench), taken(3));
+    bench.entry(9, MacAddr::ZERO, by(2, None), true);
+    assert_eq!(group(&bench), taken(2), "of two the lower one, by all uplinks");
+    assert!(bench.said().flood_list.is_empty() && bench.said().sources.is_empty());
+    bench.entry(9, MacAddr::ZERO, by(2, None), false);
+    bench.entry(9, MacAddr::ZERO, by(3, Some(3)), false);
+    assert_eq!(group(&bench), None);
+    bench.entry(9, MacAddr::ZERO, Destination::remote("ff05::1".parse().expect("an address")), true);
+    assert_eq!(group(&bench), None, "of the other family");
+}

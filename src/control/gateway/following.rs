@@ -1,7 +1,7 @@
 //! The gateway follows the kernel: the ways to remote VTEPs that no `[[neighbour]]` names are the kernel's to say, and
 //! so is the remote side of bridges with `control` "kernel".
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -182,6 +182,19 @@ impl Gateway {
             // The kernel does not tell the Override flag, which all but anycast addresses have.
             let flags = if router { TargetFlags::ROUTER } else { TargetFlags::default() }.and(TargetFlags::OVERRIDE);
             self.bindings.kernel_says(BindingKey { bridge, address }, mac.map(|mac| (mac, flags)), now);
+        }
+    }
+
+    /// Has the kernel say again which remote stations have these addresses, of which the config says nothing any more.
+    pub(super) fn ask_remote_bindings(&mut self, running: &Running, freed: &[BindingKey]) {
+        let Some(kernel) = &mut self.kernel else { return };
+        let indices =
+            running.config.bridges.iter().filter_map(|bridge| Some((running.registry.bridge(bridge.vni)?, bridge.vni)));
+        let vnis: HashMap<BridgeIndex, Vni> = if freed.is_empty() { HashMap::new() } else { indices.collect() };
+        for key in freed {
+            if let Some(vni) = vnis.get(&key.bridge) {
+                kernel.publisher_mut().repeat_remote_binding(*vni, key.address);
+            }
         }
     }
 

@@ -340,6 +340,11 @@ impl Publisher {
         self.bindings.get(vni, address)
     }
 
+    /// What is said of an address behind a remote VTEP counts as news, if anything is.
+    pub fn repeat_remote_binding(&mut self, vni: Vni, address: IpAddr) {
+        self.bindings.repeat_remote(vni, address);
+    }
+
     /// The next binding behind a remote VTEP that has come, changed or gone: the control plane's entries among the
     /// neighbours of the kernel's bridge, and an operator's. One of an address that is bound here has been taken over.
     pub fn next_remote_binding(&mut self) -> Option<RemoteBinding> {

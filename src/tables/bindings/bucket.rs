@@ -84,7 +84,8 @@ impl Bucket {
             mac: MacAddr::from_u64(station),
             source: match details >> 24 {
                 0 => BindingSource::Learned,
-                _ => BindingSource::Kernel,
+                1 => BindingSource::Kernel,
+                _ => BindingSource::Static,
             },
             flags: TargetFlags::from_bits((details >> 16) as u8),
             heard: AgeTick(details as u16),
