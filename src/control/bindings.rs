@@ -236,11 +236,7 @@ impl Bindings {
                 self.telemetry.bindings.event(BindingEvent::RefusedByLimit);
                 if !std::mem::replace(&mut self.full, true) {
                     let max_bindings = self.table().max_bindings();
-                    warn!(
-                        %error,
-                        max_bindings,
-                        "a MAC+IP binding was not learned; questions for its address flood; raise `[fdb] max_bindings`"
-                    );
+                    warn!(%error, max_bindings, "a MAC+IP binding was not learned; questions for its address flood");
                 }
                 false
             }
