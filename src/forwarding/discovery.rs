@@ -91,7 +91,7 @@ impl Discoveries {
         if wanted == Neighbours::default() || !discovery::is_discovery(behind) {
             return;
         }
-        decide_unusual(frame, learn_filter, around);
+        decide_unusual(frame, packet.head(), learn_filter, around);
         // What is refused teaches nothing, and what is in several segments is none.
         if matches!(frame.verdict, Verdict::Drop(_)) || packet.head().len() != packet.len() {
             return;
