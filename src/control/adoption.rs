@@ -7,11 +7,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::compile::{KernelBridge, KernelBridges};
 use crate::config::Config;
@@ -296,7 +296,8 @@ impl Adoption {
 
     fn look_at_all(&mut self, vni: Vni, device: u32, mirror: &Mirror, now: Instant) {
         let known = self.stations.range((vni, MacAddr::ZERO)..=(vni, MacAddr::BROADCAST)).map(|((_, mac), _)| *mac);
-        let macs: FxHashSet<MacAddr> = known.chain(mirror.stations(device)).chain([MacAddr::ZERO]).collect();
+        // Hashed with a secret: addresses are the choice of stations.
+        let macs: HashSet<MacAddr> = known.chain(mirror.stations(device)).chain([MacAddr::ZERO]).collect();
         for mac in macs {
             self.look(vni, device, mac, mirror, now);
         }

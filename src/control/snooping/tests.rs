@@ -244,6 +244,17 @@ fn beyond_the_bound_groups_are_refused_and_flooded_until_it_is_well_again() {
 }
 
 #[test]
+fn nobody_knows_where_in_the_table_a_group_is() {
+    let order = || {
+        let mut world = World::new(&[]);
+        world.query(access(0), None, 10_000);
+        (0..64).for_each(|last| world.hear(access(1), Saying::Wanted([239, 0, 0, last].into())));
+        world.table().of(GROUP).groups.keys().copied().collect::<Vec<_>>()
+    };
+    assert_ne!(order(), order());
+}
+
+#[test]
 fn a_table_that_a_worker_holds_is_not_freed_by_it() {
     let mut world = World::new(&[]);
     world.query(access(0), None, 10_000);
