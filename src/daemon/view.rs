@@ -335,7 +335,7 @@ impl GatewayView for View {
                 mac: binding.mac,
                 place,
                 kind: if heard { BindingKind::Learned } else { BindingKind::Kernel },
-                router: binding.flags.has(TargetFlags::ROUTER),
+                router: binding.flags.is_some_and(|flags| flags.has(TargetFlags::ROUTER)),
                 age_seconds: heard.then_some(age.as_secs()),
             }
         })
