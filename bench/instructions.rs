@@ -236,7 +236,7 @@ fn bindings(population: &Population, config: &Config, registry: &Registry) -> Fa
         let bridge = registry.bridge(vni).ok_or("no index for a bridge")?;
         let (mac, flags, heard) = (station.mac, TargetFlags::OVERRIDE, AgeTick(1));
         for address in [host(mac).into(), packets::ipv6_of(mac).into()] {
-            let binding = Binding { mac, source: BindingSource::Learned, flags, heard };
+            let binding = Binding { mac, source: BindingSource::Learned, flags: Some(flags), heard };
             writer.insert(BindingKey { bridge, address }, binding)?;
         }
     }

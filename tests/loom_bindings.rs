@@ -26,7 +26,7 @@ fn binding(number: u16) -> Binding {
     Binding {
         mac: MacAddr::from_u64(u64::from(number)),
         source: if number % 2 == 0 { BindingSource::Learned } else { BindingSource::Kernel },
-        flags: if number % 2 == 0 { TargetFlags::OVERRIDE } else { TargetFlags::ROUTER },
+        flags: Some(if number % 2 == 0 { TargetFlags::OVERRIDE } else { TargetFlags::ROUTER }),
         heard: AgeTick(number),
     }
 }

@@ -8,7 +8,7 @@
 mod tests;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -100,7 +100,7 @@ pub struct Adoption {
     /// The stations whose entries are to be brought up to date, each once.
     due: VecDeque<(Vni, MacAddr)>,
     /// The same, and whether there are news of them.
-    waiting: FxHashMap<(Vni, MacAddr), bool>,
+    waiting: HashMap<(Vni, MacAddr), bool>,
     /// Devices may have come, gone or changed.
     devices_changed: bool,
     /// Next-hop objects that stations go by have changed, so any station may be elsewhere.
@@ -127,7 +127,7 @@ impl Adoption {
             said: KernelBridges::default(),
             counts: FxHashMap::default(),
             due: VecDeque::new(),
-            waiting: FxHashMap::default(),
+            waiting: HashMap::new(),
             devices_changed: false,
             all_changed: false,
             shape_changed: None,
@@ -328,7 +328,8 @@ impl Adoption {
 
     fn look_at_all(&mut self, vni: Vni, device: u32, mirror: &Mirror, now: Instant) {
         let known = self.stations.range((vni, MacAddr::ZERO)..=(vni, MacAddr::BROADCAST)).map(|((_, mac), _)| *mac);
-        let macs: FxHashSet<MacAddr> = known.chain(mirror.stations(device)).chain([MacAddr::ZERO]).collect();
+        // Hashed with a secret: addresses are the choice of stations.
+        let macs: HashSet<MacAddr> = known.chain(mirror.stations(device)).chain([MacAddr::ZERO]).collect();
         for mac in macs {
             self.look(vni, device, mac, mirror, now);
         }

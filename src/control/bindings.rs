@@ -5,7 +5,7 @@
 //! station does not say it again for a time of its own, it goes before that, for stations give addresses up without a
 //! word, and nobody else could take one that the gateway still answers for.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,10 +23,16 @@ use crate::wire::nd::TargetFlags;
 /// How long it takes to look at all bindings once.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// The most bindings that are learned of one station in a bridge: far more than hosts have addresses, and few enough that
+/// a station which claims one after the other leaves the others their room. Questions for further ones are flooded.
+pub const MOST_OF_STATION: u32 = 64;
+
 /// The bindings' writer and what it goes by.
 #[derive(Debug)]
 pub struct Bindings {
     writer: BindingWriter,
+    /// How many bindings were learned of each station that has some.
+    of_station: HashMap<FdbKey, u32>,
     rings: Vec<Arc<LearnRing>>,
     telemetry: Arc<ControlTelemetry>,
     /// Reports that were taken and not yet applied.
@@ -51,8 +57,8 @@ pub struct Bindings {
 pub struct LearnedChange {
     /// Bridge and address.
     pub key: BindingKey,
-    /// The station, and what it says besides; absent where the binding is gone.
-    pub station: Option<(MacAddr, TargetFlags)>,
+    /// The station, and what its advertisements say besides, if it sent one; absent where the binding is gone.
+    pub station: Option<(MacAddr, Option<TargetFlags>)>,
 }
 
 /// What bindings are held against.
@@ -73,6 +79,7 @@ impl Bindings {
         telemetry.bindings.capacity.set(writer.table().max_bindings() as u64);
         Self {
             writer,
+            of_station: HashMap::new(),
             rings,
             telemetry,
             reports: Vec::new(),
@@ -162,7 +169,7 @@ impl Bindings {
         match station {
             Some((mac, _)) if self.is_fixed(key, mac) => {}
             Some((mac, flags)) => {
-                let put = self.put(key, Binding { mac, source: BindingSource::Kernel, flags, heard: now });
+                let put = self.put(key, Binding { mac, source: BindingSource::Kernel, flags: Some(flags), heard: now });
                 if put && known.is_some_and(|known| known.mac != mac) {
                     self.telemetry.bindings.event(BindingEvent::Moved);
                 }
@@ -205,8 +212,13 @@ impl Bindings {
         }
         let known = self.table().lookup(key);
         let same = known.filter(|known| known.mac == mac);
+        let is_another = !same.is_some_and(|known| is_learned(&known));
+        let of_station = self.of_station.get(&FdbKey::new(key.bridge, mac)).copied().unwrap_or(0);
+        if is_another && of_station >= MOST_OF_STATION {
+            return self.telemetry.bindings.event(BindingEvent::RefusedByStationLimit);
+        }
         // Only an advertisement says what its flags are; what it said before holds on.
-        let flags = flags.or(same.map(|known| known.flags)).unwrap_or(TargetFlags::OVERRIDE);
+        let flags = flags.or(same.and_then(|known| known.flags));
         let binding = Binding { mac, source: BindingSource::Learned, flags, heard: against.now };
         match (self.put(key, binding), known) {
             (false, _) => {}
@@ -221,9 +233,9 @@ impl Bindings {
         match self.writer.insert(key, binding) {
             Ok(before) => {
                 if let Some(before) = before {
-                    self.count(before.source, -1);
+                    self.count(key.bridge, &before, -1);
                 }
-                self.count(binding.source, 1);
+                self.count(key.bridge, &binding, 1);
                 let learned = [before.as_ref(), Some(&binding)].map(|binding| binding.filter(|it| is_told(it)));
                 if let [was, is] = learned
                     && was.map(said) != is.map(said)
@@ -245,7 +257,7 @@ impl Bindings {
 
     fn remove(&mut self, key: BindingKey) {
         if let Some(before) = self.writer.remove(key) {
-            self.count(before.source, -1);
+            self.count(key.bridge, &before, -1);
             if is_told(&before) {
                 self.note(key, None);
             }
@@ -254,9 +266,18 @@ impl Bindings {
         }
     }
 
-    fn count(&self, source: BindingSource, change: i64) {
-        let count = self.telemetry.bindings.count(source);
-        count.set(count.get().saturating_add_signed(change));
+    fn count(&mut self, bridge: BridgeIndex, binding: &Binding, change: i32) {
+        let count = self.telemetry.bindings.count(binding.source);
+        count.set(count.get().saturating_add_signed(change.into()));
+        if !is_learned(binding) {
+            return;
+        }
+        let station = FdbKey::new(bridge, binding.mac);
+        let of_station = self.of_station.entry(station).or_insert(0);
+        *of_station = of_station.saturating_add_signed(change);
+        if *of_station == 0 {
+            self.of_station.remove(&station);
+        }
     }
 
     /// Forgets the bindings that a new snapshot has no place for.
@@ -322,7 +343,7 @@ fn is_static(binding: &Binding) -> bool {
 }
 
 /// What others are told of a binding.
-fn said(binding: &Binding) -> (MacAddr, TargetFlags) {
+fn said(binding: &Binding) -> (MacAddr, Option<TargetFlags>) {
     (binding.mac, binding.flags)
 }
 

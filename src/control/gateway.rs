@@ -350,7 +350,7 @@ fn fixed_bindings(running: &Running) -> FxHashMap<BindingKey, Binding> {
     let binding = |said: &model::Binding| {
         let key = BindingKey { bridge: running.registry.bridge(said.vni)?, address: said.address };
         let flags = if said.router { TargetFlags::ROUTER } else { TargetFlags::default() }.and(TargetFlags::OVERRIDE);
-        Some((key, Binding { mac: said.mac, source: BindingSource::Static, flags, heard: AgeTick(0) }))
+        Some((key, Binding { mac: said.mac, source: BindingSource::Static, flags: Some(flags), heard: AgeTick(0) }))
     };
     running.config.bindings.iter().filter_map(binding).collect()
 }

@@ -35,6 +35,10 @@ const RESPONSE: Duration = Duration::from_secs(10);
 /// How long a membership is believed after its host has said that it goes: long enough for another host behind the same
 /// place to answer the querier, which asks then (RFC 3376, 8.8; RFC 3810, 9.8).
 const LAST_MEMBER: Duration = Duration::from_secs(2);
+/// The shortest interval, and the lowest robustness, that are believed of a querier: who forges a query that says less
+/// would have memberships forgotten before the true querier asks again. A robustness of 1 is none (RFC 3376, 8.1).
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(10);
+const LOWEST_ROBUSTNESS: u32 = 2;
 /// How long a PIM Hello is believed (RFC 7761, 4.11).
 const HELLO: Duration = Duration::from_secs(105);
 /// How often it is looked what is no longer to be believed.
@@ -121,14 +125,17 @@ impl Family {
     fn query(&mut self, query: &Query, place: Location, now: Instant) -> Change {
         let response = Duration::from_millis(query.response_ms.into());
         if let Some(group) = query.group {
-            // Whoever does not answer wants it no longer.
-            let until = now + response * self.robustness;
+            // Whoever does not answer wants it no longer, but has had the time to.
+            let until = now + (response * self.robustness).max(LAST_MEMBER);
             let members = self.groups.get_mut(&group).into_iter().flat_map(BTreeMap::values_mut);
             members.for_each(|believed| *believed = (*believed).min(until));
             return Change::Times;
         }
         (self.interval, self.robustness) = match query.timing {
-            Some((interval, robustness)) => (Duration::from_secs(interval.into()), robustness.into()),
+            Some((interval, robustness)) => (
+                Duration::from_secs(interval.into()).max(SHORTEST_INTERVAL),
+                u32::from(robustness).max(LOWEST_ROBUSTNESS),
+            ),
             None => (INTERVAL, ROBUSTNESS),
         };
         self.response = response;

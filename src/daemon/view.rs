@@ -350,7 +350,7 @@ impl GatewayView for View {
                     BindingSource::Kernel => BindingKind::Kernel,
                     BindingSource::Static => BindingKind::Static,
                 },
-                router: binding.flags.has(TargetFlags::ROUTER),
+                router: binding.flags.is_some_and(|flags| flags.has(TargetFlags::ROUTER)),
                 age_seconds: heard.then_some(age.as_secs()),
             }
         })

@@ -75,7 +75,8 @@ pub fn admit_unusual<P: PacketBuffer>(
     let attachment = if is_tagged { of_tagged(packet, vlans)? } else { vlans.get_any(0) };
     let Some(attachment) = attachment else {
         let destination = front.first_chunk().map_or(MacAddr::ZERO, |octets| MacAddr(*octets));
-        let is_ports = !is_tagged && link_local != LinkLocal::AsBridge && destination.is_link_local_group();
+        let is_ports =
+            !is_of_vlan(head, vlans.tpid()) && link_local != LinkLocal::AsBridge && destination.is_link_local_group();
         return Err(if is_ports { Refusal::LinkLocal } else { DropReason::UnknownVlan.into() });
     };
     let stripped = if is_tagged { attachment.stripped() } else { 0 };
@@ -87,6 +88,14 @@ pub fn admit_unusual<P: PacketBuffer>(
     check_front(packet, place)?;
     let addresses = front.first_chunk().map(Addresses::of).ok_or(DropReason::Truncated)?;
     Ok(Admission { bridge: attachment.bridge(), source: attachment.source(), addresses, place })
+}
+
+/// True for a frame that has the tag of a VLAN of its port, whose tags have the EtherType `tpid`: no priority tag, whose
+/// VID is 0 (IEEE 802.1Q, 6.9).
+#[must_use]
+pub(super) fn is_of_vlan(head: &[u8], tpid: u16) -> bool {
+    let tci = read_u16(head, ETHERNET_HEADER).filter(|_| read_u16(head, ETHERTYPE_AT) == Some(tpid));
+    tci.is_some_and(|tci| tci & 0x0fff != 0)
 }
 
 /// The attachment of a frame with a tag of the port's kind.

@@ -1,5 +1,6 @@
 //! Stage 2: where a frame goes, and what its source teaches.
 
+use super::access::is_of_vlan;
 use super::forwarder::Surroundings;
 use super::framing::{Addresses, FramePlace};
 use super::learn_filter::LearnFilter;
@@ -7,7 +8,7 @@ use super::packet::PacketBuffer;
 use super::uplink::Refusal;
 use crate::tables::fdb::{Fdb, FdbKey, FdbValue, Probe};
 use crate::tables::learning::LearnEvent;
-use crate::tables::snapshot::{LinkLocal, UNKNOWN_TUNNEL};
+use crate::tables::snapshot::{LinkLocal, PortSide, UNKNOWN_TUNNEL};
 use crate::tables::{BridgeIndex, Location, LocationKind};
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
 use crate::wire::MacAddr;
@@ -178,19 +179,19 @@ fn is_here(value: FdbValue, frame: &Frame, around: &Surroundings<'_>) -> bool {
     value.is_current(frame.source, around.now.tick) || (value.is_static() && value.location() == frame.source)
 }
 
-/// Learns from any frame's source, counts the frame as received by its bridge, and decides where it goes. Of a frame that
-/// [`decide_usual`] decides on, it says the same.
+/// Learns from any frame's source, counts the frame as received by its bridge, and decides where it goes. `head` is its
+/// packet's first segment, as it arrived. Of a frame that [`decide_usual`] decides on, it says the same.
 #[inline(never)]
-pub fn decide_unusual(frame: &mut Frame, learn_filter: &mut LearnFilter, around: &Surroundings<'_>) {
+pub fn decide_unusual(frame: &mut Frame, head: &[u8], learn_filter: &mut LearnFilter, around: &Surroundings<'_>) {
     let known = around.fdb.lookup(&frame.source_probe);
     if !known.is_some_and(|value| is_here(value, frame, around))
-        && let Err(refusal) = meet_source(frame, known, learn_filter, around)
+        && let Err(refusal) = meet_source(frame, head, known, learn_filter, around)
     {
         frame.verdict = refusal.into();
         return;
     }
     if frame.is_to_group() {
-        return decide_group(frame, around);
+        return decide_group(frame, head, around);
     }
     count_received(frame, around.telemetry);
     frame.verdict = match around.fdb.lookup(&frame.destination_probe).map(FdbValue::location) {
@@ -201,8 +202,8 @@ pub fn decide_unusual(frame: &mut Frame, learn_filter: &mut LearnFilter, around:
 }
 
 /// Multicasts and broadcasts are flooded.
-fn decide_group(frame: &mut Frame, around: &Surroundings<'_>) {
-    if let Err(refusal) = check_group(frame, around) {
+fn decide_group(frame: &mut Frame, head: &[u8], around: &Surroundings<'_>) {
+    if let Err(refusal) = check_group(frame, head, around) {
         frame.verdict = refusal.into();
         return;
     }
@@ -233,11 +234,11 @@ fn count_received(frame: &Frame, telemetry: &WorkerTelemetry) {
 }
 
 /// Refuses reserved link-local destinations, unless the bridge forwards them (conformance row B5).
-fn check_group(frame: &Frame, around: &Surroundings<'_>) -> Result<(), Refusal> {
+fn check_group(frame: &Frame, head: &[u8], around: &Surroundings<'_>) -> Result<(), Refusal> {
     let destination = frame.destination_probe.key().mac();
     if !destination.is_link_local_group() {
         Ok(())
-    } else if is_kept_by_port(frame, around) {
+    } else if is_kept_by_port(frame, head, around) {
         Err(Refusal::LinkLocal)
     } else if around.snapshot.policy(frame.bridge()).link_local && !destination.is_mac_control_group() {
         Ok(())
@@ -246,12 +247,13 @@ fn check_group(frame: &Frame, around: &Surroundings<'_>) -> Result<(), Refusal> 
     }
 }
 
-/// A frame of the link of an access port that keeps these: it had no tag that named its bridge.
-fn is_kept_by_port(frame: &Frame, around: &Surroundings<'_>) -> bool {
+/// A frame of the link of an access port that keeps these: it came without the tag of a VLAN.
+fn is_kept_by_port(frame: &Frame, head: &[u8], around: &Surroundings<'_>) -> bool {
     let LocationKind::Access(index) = frame.source.kind() else { return false };
-    let member = around.snapshot.members.get(index.0 as usize).filter(|_| frame.place.start() == 0);
+    let member = around.snapshot.members.get(index.0 as usize);
     let port = member.and_then(|member| around.snapshot.ports.get(usize::from(member.port().0)));
-    port.is_some_and(|port| port.link_local != LinkLocal::AsBridge)
+    let Some(port) = port.filter(|port| port.link_local != LinkLocal::AsBridge) else { return false };
+    matches!(&port.side, PortSide::Access(vlans) if !is_of_vlan(head, vlans.tpid()))
 }
 
 /// The source is not known to be here, or was last heard of some ticks ago.
@@ -261,6 +263,7 @@ fn is_kept_by_port(frame: &Frame, around: &Surroundings<'_>) -> bool {
 /// spared all of it.
 fn meet_source(
     frame: &Frame,
+    head: &[u8],
     known: Option<FdbValue>,
     learn_filter: &mut LearnFilter,
     around: &Surroundings<'_>,
@@ -269,7 +272,7 @@ fn meet_source(
     if !key.mac().is_station() {
         return Err(DropReason::InvalidSourceMac.into());
     }
-    check_group(frame, around)?;
+    check_group(frame, head, around)?;
     if let Some(value) = known.filter(|value| value.location() == frame.source) {
         if around.fdb.refresh(&frame.source_probe, value, around.now.tick) {
             around.telemetry.event(Event::AgeRefreshed);

@@ -91,7 +91,7 @@ impl Discoveries {
         if wanted == Neighbours::default() || !discovery::is_discovery(behind) {
             return;
         }
-        decide_unusual(frame, learn_filter, around);
+        decide_unusual(frame, packet.head(), learn_filter, around);
         // What is refused teaches nothing, and what is in several segments is none.
         if matches!(frame.verdict, Verdict::Drop(_)) || packet.head().len() != packet.len() {
             return;
@@ -164,8 +164,7 @@ impl Discoveries {
 
 /// The table says as much of a station behind an access port, and said so not long ago or says so for good.
 fn is_no_news(known: &Binding, mac: MacAddr, flags: Option<TargetFlags>, around: &Surroundings<'_>) -> bool {
-    let is_fresh =
-        || flags.is_none_or(|flags| flags == known.flags) && around.now.tick.since(known.heard) < REFRESH_TICKS;
+    let is_fresh = || (flags.is_none() || flags == known.flags) && around.now.tick.since(known.heard) < REFRESH_TICKS;
     known.mac == mac
         && match known.source {
             BindingSource::Learned => is_fresh(),
@@ -181,13 +180,16 @@ fn read(addresses: Addresses, behind_addresses: &[u8]) -> Discovery {
 
 /// In whose place a question is answered: a known station's that is also known where it is. None where the asker has the
 /// address itself, for everyone has to hear of that; and none where the station is where the asker is, for it hears the
-/// question itself, and an answer in its place would show switches on the way its address where it is not.
+/// question itself, and an answer in its place would show switches on the way its address where it is not. None either of
+/// an IPv6 address that was never advertised: an answer says whether it is a router's, and where it says wrongly that it
+/// is not, hosts give up their default router (RFC 4861, 7.2.5).
 fn proxied(question: &Question, frame: &Frame, around: &Surroundings<'_>) -> Option<Proxied> {
     let bridge: BridgeIndex = frame.bridge();
     let known = around.bindings.lookup(BindingKey { bridge, address: question.address })?;
     let is_asker = known.mac == MacAddr::from_word(frame.addresses().source);
     let place = around.fdb.lookup(&around.fdb.probe(FdbKey::new(bridge, known.mac))).map(FdbValue::location)?;
-    (!is_asker && place != frame.source).then_some(Proxied { mac: known.mac, flags: known.flags })
+    let flags = if question.address.is_ipv4() { known.flags.unwrap_or_default() } else { known.flags? };
+    (!is_asker && place != frame.source).then_some(Proxied { mac: known.mac, flags })
 }
 
 /// Writes the answer over the question; gives what was answered, and the answer's length in bytes.

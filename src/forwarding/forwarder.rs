@@ -99,7 +99,7 @@ impl Forwarder {
             PortSide::Uplink(patterns) => self.admit_from_uplink::<false, P>(port, patterns, burst, around),
             PortSide::Access(vlans) => self.admit_from_access(port, vlans, burst, around),
         }
-        self.decide(burst.len(), around);
+        self.decide(burst, around);
         if self.sampler.is_due(around) {
             self.sampler.sample(burst, &self.frames[..], around);
         }
@@ -170,15 +170,17 @@ impl Forwarder {
 
     /// Stage 2.
     #[inline(never)]
-    fn decide(&mut self, packets: usize, around: &Surroundings<'_>) {
-        let frames = self.frames.get_mut(..packets).unwrap_or_default();
-        let mut unusual = ArrayVec::<&mut Frame, BURST>::new();
-        for frame in frames.iter_mut().filter(|frame| frame.verdict == Verdict::Undecided) {
+    fn decide<P: PacketBuffer>(&mut self, burst: &[P], around: &Surroundings<'_>) {
+        let mut unusual = ArrayVec::<(&P, &mut Frame), BURST>::new();
+        let frames = burst.iter().zip(self.frames.iter_mut());
+        for (packet, frame) in frames.filter(|(_, frame)| frame.verdict == Verdict::Undecided) {
             if !decide_usual(frame, around) {
-                unusual.push(frame);
+                unusual.push((packet, frame));
             }
         }
-        unusual.into_iter().for_each(|frame| decide_unusual(frame, &mut self.learn_filter, around));
+        for (packet, frame) in unusual {
+            decide_unusual(frame, packet.head(), &mut self.learn_filter, around);
+        }
     }
 
     /// Stage 3.

@@ -14,12 +14,13 @@ pub const LOWEST: u16 = IPV6_MINIMUM_MTU;
 /// What a packet to the gateway's own address says of the path to a remote VTEP.
 ///
 /// None for what is no such message, and for one that quotes a packet which the gateway cannot have sent: of other
-/// addresses or another port, to no known remote VTEP, or longer than the way there takes. Then also where it says
+/// addresses or other ports, to no known remote VTEP, or longer than the way there takes. Then also where it says
 /// nothing new.
 #[must_use]
 pub fn told_by<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Option<PathMtu> {
-    let TooBig { mtu, source, destination, port, length } = too_big(packet.head())?;
-    if source != snapshot.vtep.address || !snapshot.vtep.udp_ports.contains(&port) {
+    let TooBig { mtu, source, destination, source_port, port, length } = too_big(packet.head())?;
+    let vtep = &snapshot.vtep;
+    if source != vtep.address || !vtep.source_ports.contains(source_port) || !vtep.udp_ports.contains(&port) {
         return None;
     }
     let tunnel = snapshot.remotes.get(destination)?;

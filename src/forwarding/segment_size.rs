@@ -41,7 +41,7 @@ pub fn clamp<P: PacketBuffer>(
     if domain.is_some_and(|domain| domain.clamps_segments)
         && let Some(segment) = opening_segment(packet, frame.place)
     {
-        decide_unusual(frame, learn_filter, around);
+        decide_unusual(frame, packet.head(), learn_filter, around);
         if let Some(max_frame) = largest_frame(frame, around) {
             let limit = max_frame.saturating_sub(segment.in_front + TCP_HEADER).max(SMALLEST);
             let bytes = packet.head_mut().get_mut(segment.range).unwrap_or_default();

@@ -7,6 +7,8 @@ use super::forwarder::Surroundings;
 use crate::tables::Location;
 use crate::tables::snooping::{GroupTable, Heard, Saying};
 use crate::telemetry::{DropReason, Event};
+use crate::wire::ethernet::{ETHERTYPE_AT, is_vlan_ethertype};
+use crate::wire::field::read_u16;
 use crate::wire::membership::{Multicast, recognise};
 
 /// The most groups of one report that are taken down: a report of more is one that no host sends.
@@ -14,6 +16,9 @@ const RECORDS: usize = 256;
 
 /// Reads a multicast frame, `head` being its front and `length` all its bytes: takes down what it says of memberships, and
 /// gives the places where it is wanted, among which may be the one it came from; none inside for all of the bridge.
+///
+/// A frame with a tag of its own, as a bridge may carry it, is of a VLAN inside the bridge. Memberships are kept for the
+/// bridge and not for each of these, so such a frame says nothing and goes everywhere.
 ///
 /// # Errors
 /// [`DropReason::NoListener`] where it is wanted nowhere.
@@ -24,6 +29,9 @@ pub fn places<'a>(
     table: &'a GroupTable,
     around: &Surroundings<'_>,
 ) -> Result<Option<&'a [Location]>, DropReason> {
+    if read_u16(head, ETHERTYPE_AT).is_some_and(is_vlan_ethertype) {
+        return Ok(None);
+    }
     let Some(multicast) = recognise(head, length) else { return Ok(None) };
     let chosen = match multicast {
         Multicast::Query(query) => {

@@ -253,7 +253,9 @@ fn validate_to_group<P: PacketBuffer>(
     if snapshot.vtep.has(ip.sender) {
         return Err(DropReason::OwnSource.into());
     }
-    match snapshot.vnis.get(vxlan::vni_of(&header)) {
+    let vni = vxlan::vni_of(&header);
+    let policed = || snapshot.group_policies.get(&vni).map(|policies| policies.bridge);
+    match snapshot.vnis.get_any(vni).or_else(policed) {
         Some(bridge) if !group.carries(bridge) => Err(DropReason::ForeignGroup.into()),
         _ => Ok((ip, (header, frame))),
     }

@@ -4,12 +4,12 @@
 //! multicast frame of the bridge, which writes to nothing that another worker reads, and never frees one: control keeps
 //! those it replaced until nobody else has them.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
-use rustc_hash::FxHashMap;
 
 use super::{BridgeIndex, Location};
 use crate::wire::membership::Query;
@@ -73,8 +73,9 @@ pub struct FamilyTable {
     pub routers: Box<[Location]>,
     /// Where what hosts say of groups goes: to routers, and to all remote VTEPs, for none of these relays to another.
     pub report_to: Box<[Location]>,
-    /// Where frames for each group go, routers among it.
-    pub groups: FxHashMap<IpAddr, Box<[Location]>>,
+    /// Where frames for each group go, routers among it. Groups are the choice of whoever joins them, so they are hashed
+    /// with a secret.
+    pub groups: HashMap<IpAddr, Box<[Location]>>,
     /// Where who wants a group is, and until when that is believed; for people.
     pub members: Vec<(IpAddr, Location, Instant)>,
     /// Where routers are, whether one is the querier, and until when that is believed; for people.

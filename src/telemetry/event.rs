@@ -43,7 +43,8 @@ labelled_enum! {
         /// (RFC 9161).
         DadSuppressed = "dad_suppressed",
         /// ARP requests and IPv6 neighbour solicitations flooded although their bridge suppresses them: for an address that
-        /// is not known, the asker's own, or one behind the port and VLAN of the asker.
+        /// is not known, the asker's own, one behind the port and VLAN of the asker, or one of IPv6 that no advertisement
+        /// was seen of.
         SuppressionMissed = "suppression_missed",
         /// Outer and inner ECN in a combination that RFC 6040, 4.2 calls for a warning.
         EcnWarning = "ecn_warning",
@@ -109,6 +110,8 @@ labelled_enum! {
         Withdrawn = "withdrawn",
         /// Bindings not learned because there are `max_bindings`; questions for them are flooded.
         RefusedByLimit = "refused_by_limit",
+        /// Bindings not learned because 64 of their station's are in that bridge; questions for them are flooded.
+        RefusedByStationLimit = "refused_by_station_limit",
         /// Bindings not learned because their station's MAC address is not in the FDB: it is full, or the bridge has `max_macs`.
         RefusedUnknownMac = "refused_unknown_mac",
         /// Bindings not learned, or not taken from the kernel, because a `[[binding]]` gives their address to another station.

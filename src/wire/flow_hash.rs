@@ -189,6 +189,12 @@ impl SourcePorts {
         (self.first as u32 + self.count - 1) as u16
     }
 
+    /// True for one of them.
+    #[must_use]
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last()
+    }
+
     /// The port of the flows with this hash. It goes by the hash's upper 16 bits.
     #[inline(always)]
     #[must_use]

@@ -27,6 +27,8 @@ pub struct TooBig {
     pub source: IpAddr,
     /// Whom it was for.
     pub destination: IpAddr,
+    /// Its UDP source port.
+    pub source_port: u16,
     /// Its UDP destination port.
     pub port: u16,
     /// Its length, IP header included, in bytes.
@@ -64,9 +66,9 @@ fn fragmentation_needed(packet: &[u8]) -> Option<TooBig> {
         0 => PLATEAUS.into_iter().find(|plateau| (*plateau as usize) < quoted.total_length)?,
         mtu => mtu.into(),
     };
-    let port = port_of(quote.get(quoted.header_length..)?)?;
+    let (source_port, port) = ports_of(quote.get(quoted.header_length..)?)?;
     let (source, destination) = (quoted.source.into(), quoted.destination.into());
-    Some(TooBig { mtu, source, destination, port, length: quoted.total_length })
+    Some(TooBig { mtu, source, destination, source_port, port, length: quoted.total_length })
 }
 
 fn packet_too_big(packet: &[u8]) -> Option<TooBig> {
@@ -84,15 +86,15 @@ fn packet_too_big(packet: &[u8]) -> Option<TooBig> {
         return None;
     }
     let mtu = u32::from_be_bytes(*field(message, 4)?);
-    let port = port_of(quote.get(IPV6_HEADER..)?)?;
+    let (source_port, port) = ports_of(quote.get(IPV6_HEADER..)?)?;
     let (source, destination) = (quoted.source.into(), quoted.destination.into());
-    Some(TooBig { mtu, source, destination, port, length: IPV6_HEADER + quoted.payload_length })
+    Some(TooBig { mtu, source, destination, source_port, port, length: IPV6_HEADER + quoted.payload_length })
 }
 
-/// The destination port of a UDP header that is there.
-fn port_of(datagram: &[u8]) -> Option<u16> {
+/// The source and destination ports of a UDP header that is there.
+fn ports_of(datagram: &[u8]) -> Option<(u16, u16)> {
     let header = datagram.first_chunk::<UDP_HEADER>()?;
-    read_u16(header, 2)
+    Some((read_u16(header, 0)?, read_u16(header, 2)?))
 }
 
 #[cfg(test)]

@@ -47,14 +47,14 @@ fn a_binding_is_learned_with_its_station_in_one_round() {
     desk.says(100, 1, "2001:db8::1", Some(TargetFlags::ROUTER));
     assert_eq!(desk.round(), 3);
     let binding = desk.binding(100, "192.0.2.1").expect("learned");
-    assert_eq!((binding.mac, binding.source, binding.flags), (mac(1), BindingSource::Learned, TargetFlags::OVERRIDE));
-    assert_eq!(desk.binding(100, "2001:db8::1").map(|binding| binding.flags), Some(TargetFlags::ROUTER));
+    assert_eq!((binding.mac, binding.source, binding.flags), (mac(1), BindingSource::Learned, None));
+    assert_eq!(desk.binding(100, "2001:db8::1").and_then(|binding| binding.flags), Some(TargetFlags::ROUTER));
     assert_eq!(desk.binding_events(BindingEvent::Learned), 2);
     assert_eq!(desk.control.bindings.count(BindingSource::Learned).get(), 2);
     // A solicitation says nothing of flags, so those of the advertisement hold on.
     desk.says(100, 1, "2001:db8::1", None);
     desk.round();
-    assert_eq!(desk.binding(100, "2001:db8::1").map(|binding| binding.flags), Some(TargetFlags::ROUTER));
+    assert_eq!(desk.binding(100, "2001:db8::1").and_then(|binding| binding.flags), Some(TargetFlags::ROUTER));
 }
 
 #[test]
@@ -153,12 +153,52 @@ fn beyond_the_limit_a_binding_is_refused_and_that_is_logged_once() {
 }
 
 #[test]
+fn a_station_that_claims_ever_more_addresses_leaves_the_others_their_room() {
+    let mut desk = Desk::new(config(
+        &(bridge(100, 100, SUPPRESSING) + &bridge(200, 200, SUPPRESSING) + "[fdb]\nmax_bindings = 256\nageing = 10\n"),
+    ));
+    (1..=2).for_each(|number| desk.hear(100, mac(number), "trunk0"));
+    desk.hear(200, mac(1), "trunk0");
+    desk.says(100, 2, "192.0.2.1", None);
+    let claim = |desk: &mut Desk, address: u32| {
+        desk.says(100, 1, &std::net::Ipv4Addr::from_bits(address).to_string(), None);
+        desk.round();
+    };
+    (0..300).for_each(|number| claim(&mut desk, 0x0a00_0001 + number));
+    assert_eq!(desk.gateway.tables().bindings.len(), 64 + 1);
+    let refused = [BindingEvent::RefusedByStationLimit, BindingEvent::RefusedByLimit];
+    assert_eq!(refused.map(|event| desk.binding_events(event)), [300 - 64, 0]);
+    // It takes nobody's address over, either; but what it has it may say again, and others may take that.
+    claim(&mut desk, 0xc000_0201);
+    assert_eq!(desk.binding(100, "192.0.2.1").map(|binding| binding.mac), Some(mac(2)));
+    claim(&mut desk, 0x0a00_0001);
+    assert_eq!(desk.binding_events(BindingEvent::RefusedByStationLimit), 300 - 64 + 1);
+    desk.says(100, 2, "10.0.0.1", None);
+    desk.says(200, 1, "10.0.0.1", None);
+    desk.round();
+    assert_eq!(desk.binding(100, "10.0.0.1").map(|binding| binding.mac), Some(mac(2)));
+    assert!(desk.binding(200, "10.0.0.1").is_some(), "in each bridge by itself");
+    claim(&mut desk, 0x0a00_1001);
+    assert!(desk.binding(100, "10.0.16.1").is_some(), "one has become free");
+    desk.pass(Duration::from_secs(13));
+    assert_eq!(desk.gateway.tables().bindings.len(), 0);
+    desk.hear(100, mac(1), "trunk0");
+    (0..64).for_each(|number| claim(&mut desk, 0x0a00_0001 + number));
+    assert_eq!(desk.gateway.tables().bindings.len(), 64, "what has aged counts no more");
+}
+
+#[test]
 fn a_hundred_thousand_bindings_are_learned_at_the_rate_of_the_ring() {
     let mut desk = desk("");
-    desk.hear(100, mac(1), "trunk0");
+    (0..2000).for_each(|number| desk.hear(100, mac(number), "trunk0"));
     let mut learned = 0;
     for number in 0..100_000u32 {
-        desk.says(100, 1, &std::net::Ipv4Addr::from_bits(0x0a00_0001 + number).to_string(), None);
+        desk.says(
+            100,
+            u64::from(number % 2000),
+            &std::net::Ipv4Addr::from_bits(0x0a00_0001 + number).to_string(),
+            None,
+        );
         if number % 2000 == 1999 {
             learned += desk.round();
         }

@@ -9,7 +9,7 @@ use vtepd::control::flight_recorder::{Record, RecordedPlace, StationFilter, newe
 use vtepd::tables::PortIndex;
 use vtepd::telemetry::{FdbEvent, StationChange};
 
-use crate::desk::{Desk, bridge, config, fixed, log_of, mac};
+use crate::desk::{Desk, bridge, config, config_with, fixed, log_of, mac};
 
 const FROZEN: &str = "moved too often";
 const PLACES: [&str; 2] = ["trunk0", "trunk1"];
@@ -69,6 +69,34 @@ fn b3_with_the_fifth_move_a_station_is_frozen_where_it_is_and_recovers_by_itself
     assert!(desk.is_at(100, mac(1), "trunk0"), "it moves again");
     let expected = [StationChange::Moved, StationChange::Thawed, StationChange::Frozen];
     assert_eq!(changes(&mut desk, 1)[..3], expected);
+}
+
+#[test]
+fn b3_nobody_behind_a_full_port_unseats_a_station_for_ever() {
+    let port = "device = \"net_null1\"";
+    let rest = bridge(100, 100, "") + "[fdb]\nageing = 0\n";
+    let mut desk = Desk::new(config_with(port, &format!("{port}\nmax_macs = 1"), &rest));
+    desk.hear(100, mac(9), "trunk0");
+    let log = log_of(|| {
+        for _ in 0..5 {
+            desk.hear(100, mac(1), "trunk1");
+            desk.hear(100, mac(1), "trunk0");
+        }
+    });
+    assert_eq!(log.matches(FROZEN).count(), 1, "{log}");
+    assert!(desk.is_at(100, mac(1), "trunk1") && desk.find(100, mac(1)).is_some_and(|value| value.is_frozen()));
+    let counted = [FdbEvent::Unseated, FdbEvent::Frozen, FdbEvent::Moved].map(|event| desk.events(event));
+    assert_eq!((counted, desk.control.fdb.frozen.get(), desk.learned_behind("trunk1")), ([4, 1, 0], 1, 1));
+    desk.hear(100, mac(1), "trunk0");
+    assert!(desk.is_at(100, mac(1), "trunk1"));
+    assert_eq!(changes(&mut desk, 1)[..2], [StationChange::Frozen, StationChange::Unseated]);
+    assert_eq!(
+        history(&mut desk, StationFilter { vni: None, mac: Some(mac(1)) })[0].to,
+        Some(RecordedPlace::Port(PortIndex(2), 100, 0))
+    );
+    desk.now += Duration::from_secs(180);
+    desk.round();
+    assert!(desk.find(100, mac(1)).is_some_and(|value| !value.is_frozen()));
 }
 
 #[test]

@@ -142,9 +142,10 @@ def test_members_stay_as_long_as_they_answer_and_all_is_flooded_without_a_querie
             ask(overlay, family)
             time.sleep(3)
             assert overlay.remotes[0].address in members(overlay, family)
-    # Twice the querier's interval of five seconds and half an answer's time later, nobody asks any more.
+    # The querier's interval of five seconds counts as ten. Twice that and half an answer's time later, nobody asks any
+    # more.
     wait_until(lambda: not any(router["family"] == family for router in overlay.gateway.show("groups")["routers"]),
-               15, "the router to be forgotten")
+               25, "the router to be forgotten")
     assert reached(overlay, family) == {"h1", "r0", "r1"}
 
 

@@ -49,14 +49,19 @@ def bindings(overlay):
 
 
 def known(overlay, station):
-    """Lets a station speak, and waits until both of its addresses are known."""
+    """Lets a station speak, and waits until both of its addresses are known, that of IPv6 by an advertisement: it has to
+    be asked for that."""
     def has_spoken():
         station.forget_neighbours()
         station.ping(overlay.remote.ipv4, count=1)
         station.ping(overlay.remote.ipv6, count=1)
-        return {station.ipv4, station.ipv6} <= bindings(overlay).keys()
+        overlay.remote.forget_neighbours()
+        has_advertised = overlay.remote.ping(station.ipv6, count=1) == 1
+        return has_advertised and {station.ipv4, station.ipv6} <= bindings(overlay).keys()
 
     wait_until(has_spoken, 10, f"the bindings of {station.device}: {bindings(overlay)}")
+    # Control takes in what the last of them said.
+    time.sleep(SETTLE_SECONDS)
     return station
 
 

@@ -11,7 +11,7 @@ use vtepd::netlink::{Executor, Listener};
 use vtepd::tables::bindings::{Binding, BindingKey, BindingReport};
 use vtepd::tables::learning::{LearnEvent, LearnRing};
 use vtepd::tables::{FdbKey, FdbValue, Location, LocationKind, PortIndex};
-use vtepd::telemetry::ControlTelemetry;
+use vtepd::telemetry::{ControlTelemetry, FdbEvent};
 use vtepd::wire::nd::TargetFlags;
 use vtepd::wire::{MacAddr, VlanId, Vni};
 
@@ -290,6 +290,21 @@ fn a_station_that_is_heard_here_has_moved_here_unless_it_may_not() {
         run("bridge", "fdb del 02:00:00:00:00:01 dev vx100 master");
         desk.until("the kernel does not have it", |desk| desk.telemetry.kernel.stations.get() == 1);
         assert_eq!(desk.place(mac(1)).as_deref(), Some("access"));
+    });
+}
+
+#[test]
+fn a_station_that_is_heard_here_moves_here_only_where_its_bridge_may_learn_another() {
+    in_namespace(|| {
+        ip(DEVICE);
+        remote("add", 1, 2);
+        let mut desk = Desk::new(config("kernel", "max_macs = 1"));
+        desk.until_at(1, Some("192.0.2.2"));
+        desk.hear(3);
+        desk.hear(1);
+        assert_eq!(desk.place(mac(3)).as_deref(), Some("access"));
+        assert_eq!(desk.place(mac(1)).as_deref(), Some("192.0.2.2"));
+        assert_eq!(desk.telemetry.fdb.events(FdbEvent::RefusedByBridgeLimit), 1);
     });
 }
 

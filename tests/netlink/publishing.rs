@@ -289,7 +289,7 @@ fn addresses_of_remote_stations_are_taken_from_the_kernel_and_given_back() {
         run("ip", "neigh replace 10.1.0.3 lladdr 02:00:00:00:00:03 dev vtbr100 nud permanent");
         let (v4, v6, fixed) = (address("10.1.0.2"), address("fd00::2"), address("10.1.0.3"));
         desk.until("all are known", |desk| [v4, v6, fixed].iter().all(|address| desk.binding(*address).is_some()));
-        let flags = |desk: &Desk, address| desk.binding(address).map(|binding| binding.flags);
+        let flags = |desk: &Desk, address| desk.binding(address).and_then(|binding| binding.flags);
         assert_eq!(flags(&desk, v4), Some(TargetFlags::OVERRIDE));
         assert_eq!(flags(&desk, v6), Some(TargetFlags::ROUTER.and(TargetFlags::OVERRIDE)));
         run("ip", "neigh replace 10.1.0.2 lladdr 02:00:00:00:00:07 dev vtbr100 nud noarp extern_learn");

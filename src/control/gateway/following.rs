@@ -161,7 +161,7 @@ impl Gateway {
             let publisher = kernel.publisher_mut();
             match station {
                 Some((mac, flags)) => {
-                    let router = flags.has(TargetFlags::ROUTER);
+                    let router = flags.is_some_and(|flags| flags.has(TargetFlags::ROUTER));
                     if let Err(error) = publisher.bind(bridge.vni, key.address, mac, router) {
                         debug!(%error, address = %key.address, "the address of a station is not told the kernel");
                     }

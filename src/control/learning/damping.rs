@@ -10,9 +10,8 @@
 //! A frozen entry ages like any other, and can be flushed; then the station is learned anew. What the control plane says of
 //! a station is not held back, for who speaks EVPN counts moves on its own.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
-
-use rustc_hash::FxHashMap;
 
 use crate::config::model::MoveDamping;
 use crate::tables::fdb::FdbKey;
@@ -32,14 +31,15 @@ struct Moves {
     count: u32,
 }
 
-/// Which stations have moved of late, and which are frozen.
+/// Which stations have moved of late, and which are frozen. Addresses are the choice of whoever sends frames, so both are
+/// hashed with a secret.
 #[derive(Debug, Default)]
 pub(super) struct Damping {
     /// `None` where moves are not damped.
     policy: Option<MoveDamping>,
-    moves: FxHashMap<FdbKey, Moves>,
+    moves: HashMap<FdbKey, Moves>,
     /// When each was frozen.
-    frozen: FxHashMap<FdbKey, Instant>,
+    frozen: HashMap<FdbKey, Instant>,
     looked: Option<Instant>,
 }
 
@@ -47,7 +47,7 @@ impl Damping {
     pub(super) fn set_policy(&mut self, policy: Option<MoveDamping>) {
         self.policy = policy;
         if policy.is_none() {
-            self.moves = FxHashMap::default();
+            self.moves = HashMap::default();
         }
     }
 
@@ -135,6 +135,20 @@ mod tests {
         assert!(damping.release(key(1)) && !damping.release(key(1)));
         damping.look_after(start + Duration::from_secs(181));
         assert!(damping.moves.is_empty() && damping.frozen.is_empty());
+    }
+
+    /// Who knew could send from addresses that all lie in one place, and have each look-up take as long as there are such.
+    #[test]
+    fn nobody_knows_where_in_the_tables_a_station_is() {
+        let orders = || {
+            let (mut damping, start) = (damping(), Instant::now());
+            (0..64).for_each(|number| assert!(!damping.is_too_many(key(number), start)));
+            (64..128).for_each(|number| assert!((0..5).any(|_| damping.is_too_many(key(number), start))));
+            let moved = damping.moves.keys().copied().collect::<Vec<_>>();
+            (moved, damping.frozen().collect::<Vec<_>>())
+        };
+        let (one, other) = (orders(), orders());
+        assert!(one.0 != other.0 && one.1 != other.1);
     }
 
     #[test]

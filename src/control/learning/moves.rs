@@ -24,7 +24,8 @@ pub(super) struct FreezeLog {
 impl Learning {
     /// A learned station is heard elsewhere. Where the port that it moved to has all the addresses that it may, nothing is
     /// known of it any more: where it was it is not, and frames to it are flooded, as those to any other station that is
-    /// one too many there.
+    /// one too many there. That counts as a move, too: with one too many the station is frozen where it was, lest somebody
+    /// behind the full port unseat it for ever.
     pub(super) fn move_learned(
         &mut self,
         event: LearnEvent,
@@ -35,7 +36,9 @@ impl Learning {
     ) {
         let (LearnEvent { key, location }, before) = (event, known.location());
         if !self.occupancy.has_room_to_move(before, location) {
-            if self.writer.remove(key).is_some() {
+            if self.damping.is_too_many(key, now) {
+                self.freeze(key, known, snapshot, now);
+            } else if self.writer.remove(key).is_some() {
                 self.forget(key, known, FdbEvent::Unseated);
                 self.recorder.record(key, StationChange::Unseated, [Some(before), Some(location)], snapshot);
             }
@@ -48,7 +51,8 @@ impl Learning {
     }
 
     /// A station of the control plane's is heard elsewhere. Behind another remote VTEP it is where the control plane says;
-    /// behind an access port it has moved there, unless it may not (RFC 7432, 15).
+    /// behind an access port it has moved there, unless it may not (RFC 7432, 15), or there is no room: what the control
+    /// plane says counts against no limit, and what is learned does.
     pub(super) fn move_external(
         &mut self,
         event: LearnEvent,
@@ -60,7 +64,7 @@ impl Learning {
         let LearnEvent { key, location } = event;
         if known.is_sticky()
             || matches!(location.kind(), LocationKind::Tunnel(_))
-            || !self.occupancy.has_room_to_move(known.location(), location)
+            || !self.occupancy.has_room(key, location, snapshot)
         {
             return;
         }
@@ -81,13 +85,17 @@ impl Learning {
     ) {
         self.telemetry.fdb.event(FdbEvent::Moved);
         self.recorder.record(key, StationChange::Moved, [Some(known.location()), Some(location)], snapshot);
-        if !self.damping.is_too_many(key, now) {
-            return;
+        if self.damping.is_too_many(key, now) {
+            self.freeze(key, value, snapshot, now);
         }
+    }
+
+    /// Freezes a station where this says that it is.
+    fn freeze(&mut self, key: FdbKey, value: FdbValue, snapshot: &Snapshot, now: Instant) {
         self.writer.set(key, value.frozen());
         self.telemetry.fdb.event(FdbEvent::Frozen);
         self.count_frozen();
-        self.recorder.record(key, StationChange::Frozen, [Some(location); 2], snapshot);
+        self.recorder.record(key, StationChange::Frozen, [Some(value.location()); 2], snapshot);
         let log = &mut self.freeze_log;
         if log.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_EVERY) {
             log.left_out += 1;

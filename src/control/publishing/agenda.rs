@@ -1,10 +1,8 @@
 //! What is to be looked at, and what waits for the kernel.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
-
-use rustc_hash::{FxHashMap, FxHashSet};
 
 /// How long after an order was carried out the kernel's message about it may be on its way. Where nothing has changed,
 /// there is none.
@@ -22,24 +20,20 @@ struct Progress {
 /// Keys that are to be looked at. One about which an order is under way waits until the mirror shows what came of it:
 /// by what it showed before, the order would be given again, perhaps over what somebody else has said since.
 ///
-/// A key is in it once, however often it is added.
+/// A key is in it once, however often it is added. Keys are what stations say of themselves, so they are hashed with a
+/// secret.
 #[derive(Debug)]
 pub(super) struct Agenda<K> {
     due: VecDeque<K>,
-    queued: FxHashSet<K>,
-    under_way: FxHashMap<K, Progress>,
+    queued: HashSet<K>,
+    under_way: HashMap<K, Progress>,
     /// Those done, and until when their message is waited for.
     late: VecDeque<(Instant, K)>,
 }
 
 impl<K> Default for Agenda<K> {
     fn default() -> Self {
-        Self {
-            due: VecDeque::new(),
-            queued: FxHashSet::default(),
-            under_way: FxHashMap::default(),
-            late: VecDeque::new(),
-        }
+        Self { due: VecDeque::new(), queued: HashSet::default(), under_way: HashMap::default(), late: VecDeque::new() }
     }
 }
 
@@ -148,6 +142,19 @@ mod tests {
         assert_eq!(agenda.next(), None);
         agenda.done(1, now);
         assert_eq!(agenda.next(), Some(1));
+    }
+
+    #[test]
+    fn nobody_knows_where_in_the_tables_a_key_is() {
+        let orders = || {
+            let mut agenda = Agenda::default();
+            (0..64).for_each(|key| agenda.add(key));
+            (64..128).for_each(|key| agenda.sent(key));
+            let queued = agenda.queued.iter().copied().collect::<Vec<_>>();
+            (queued, agenda.under_way.keys().copied().collect::<Vec<_>>())
+        };
+        let (one, other) = (orders(), orders());
+        assert!(one.0 != other.0 && one.1 != other.1);
     }
 
     #[test]

@@ -156,6 +156,24 @@ fn who_leaves_is_believed_for_a_moment_and_stays_if_another_answers() {
 }
 
 #[test]
+fn no_query_makes_memberships_shorter_than_true_answers_take() {
+    let source = [192, 0, 2, 1].into();
+    let forged = Query { source, group: None, response_ms: 0, timing: Some((1, 1)), is_older: false };
+    for group in [None, Some(GROUP)] {
+        let mut world = World::new(&[]);
+        world.query(access(0), None, 10_000);
+        world.hear(access(0), Saying::Query(Query { group, ..forged }));
+        world.hear(access(1), Saying::Wanted(GROUP));
+        world.hear(access(0), Saying::Query(Query { group, ..forged }));
+        let lasts = if group.is_some() { 2 } else { 20 };
+        world.at(lasts - 1);
+        assert_eq!(world.places(GROUP), [access(0), access(1)], "{group:?}");
+        world.at(lasts);
+        assert!(!world.places(GROUP).contains(&access(1)), "{group:?}");
+    }
+}
+
+#[test]
 fn reports_go_to_routers_and_to_every_remote_vtep() {
     let mut world = World::new(&[0, 1]);
     world.query(access(0), None, 10_000);
@@ -263,6 +281,17 @@ fn beyond_the_bound_groups_are_refused_and_flooded_until_it_is_well_again() {
     world.at(261);
     let table = world.table();
     assert_eq!((table.of(GROUP).groups.len(), table.of(GROUP).overflown), (0, false));
+}
+
+#[test]
+fn nobody_knows_where_in_the_table_a_group_is() {
+    let order = || {
+        let mut world = World::new(&[]);
+        world.query(access(0), None, 10_000);
+        (0..64).for_each(|last| world.hear(access(1), Saying::Wanted([239, 0, 0, last].into())));
+        world.table().of(GROUP).groups.keys().copied().collect::<Vec<_>>()
+    };
+    assert_ne!(order(), order());
 }
 
 #[test]

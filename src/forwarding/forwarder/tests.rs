@@ -280,7 +280,7 @@ fn address_resolution_among_other_frames_fares_as_it_does_alone() {
         let mut world = knowing_both(&setup);
         let key = BindingKey { bridge: BridgeIndex(0), address: Ipv4Addr::new(192, 0, 2, 2).into() };
         let source = BindingSource::Kernel;
-        world.bound(key, Binding { mac: FAR, source, flags: TargetFlags::OVERRIDE, heard: AgeTick(0) });
+        world.bound(key, Binding { mac: FAR, source, flags: Some(TargetFlags::OVERRIDE), heard: AgeTick(0) });
         let plain = || HeapPacket::new(&of_vlan(FAR, NEAR, 40));
         let [known, unknown] = [2, 9].map(|target| arp(1, MacAddr::BROADCAST, target));
         let seen = world.hold(TRUNK, &[plain(), known, plain(), arp(2, FAR, 2), unknown, plain()]);

@@ -14,6 +14,9 @@ pub(super) const SLOTS: usize = if cfg!(vtepd_loom) { 2 } else { 4 };
 /// How often a reader that meets a change looks again.
 const TRIES: usize = 3;
 
+/// In the place of flags that no advertisement has said: none of them has this bit.
+const UNADVERTISED: u8 = 1;
+
 /// Slots whose words belong together while the version is even.
 #[derive(Debug)]
 #[cfg_attr(not(vtepd_loom), derive(zerocopy::FromZeros))]
@@ -24,7 +27,7 @@ pub(super) struct Bucket {
     low: [AtomicU64; SLOTS],
     /// Bridge and MAC address; zero where there is no binding.
     station: [AtomicU64; SLOTS],
-    /// Bits 0 to 15 are the tick, 16 to 23 the flags, 24 to 31 the source.
+    /// Bits 0 to 15 are the tick, 16 to 23 the flags or [`UNADVERTISED`], 24 to 31 the source.
     details: [AtomicU32; SLOTS],
 }
 
@@ -87,7 +90,7 @@ impl Bucket {
                 1 => BindingSource::Kernel,
                 _ => BindingSource::Static,
             },
-            flags: TargetFlags::from_bits((details >> 16) as u8),
+            flags: Some((details >> 16) as u8).filter(|bits| *bits != UNADVERTISED).map(TargetFlags::from_bits),
             heard: AgeTick(details as u16),
         };
         Some((Words { high, low, bridge: station }.key(), binding))
@@ -105,8 +108,8 @@ impl Bucket {
 
     /// Fills a slot; for the writer.
     pub(super) fn store(&self, slot: usize, words: Words, binding: Binding) {
-        let details =
-            (binding.source as u32) << 24 | u32::from(binding.flags.to_bits()) << 16 | u32::from(binding.heard.0);
+        let flags = binding.flags.map_or(UNADVERTISED, TargetFlags::to_bits);
+        let details = (binding.source as u32) << 24 | u32::from(flags) << 16 | u32::from(binding.heard.0);
         self.change(|| {
             self.high[slot].store(words.high, Ordering::Relaxed);
             self.low[slot].store(words.low, Ordering::Relaxed);

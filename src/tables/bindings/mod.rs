@@ -91,8 +91,8 @@ pub struct Binding {
     pub mac: MacAddr,
     /// Who says so.
     pub source: BindingSource,
-    /// What an advertisement of it says besides.
-    pub flags: TargetFlags,
+    /// What an advertisement of it says besides; absent where none was seen, as of any IPv4 address that was heard.
+    pub flags: Option<TargetFlags>,
     /// When the station last said so. Means nothing where it was not heard.
     pub heard: AgeTick,
 }

@@ -15,7 +15,7 @@ fn heard(mac: u64) -> Binding {
     Binding {
         mac: MacAddr::from_u64(mac),
         source: BindingSource::Learned,
-        flags: TargetFlags::OVERRIDE,
+        flags: Some(TargetFlags::OVERRIDE),
         heard: AgeTick(0xfffe),
     }
 }
@@ -26,7 +26,7 @@ fn what_is_put_in_is_found_as_it_was_in_its_bridge_alone() {
     let sources = [BindingSource::Learned, BindingSource::Kernel, BindingSource::Kernel];
     let addresses = ["192.0.2.1", "2001:db8::1", "fe80::1"];
     for (number, (address, source)) in addresses.into_iter().zip(sources).enumerate() {
-        let flags = if number == 1 { TargetFlags::ROUTER } else { TargetFlags::OVERRIDE };
+        let flags = [None, Some(TargetFlags::ROUTER), Some(TargetFlags::default())][number];
         let binding = Binding { source, flags, ..heard(0x0200_0000_0001 + number as u64) };
         assert_eq!(writer.insert(key(65534, address), binding), Ok(None));
         assert_eq!(table.lookup(key(65534, address)), Some(binding));

@@ -66,6 +66,10 @@ pub enum Multicast<'a> {
     Data(IpAddr),
 }
 
+/// Where queries about all groups go (RFC 3376, 4.1.12; RFC 3810, 5.1.15).
+const ALL_HOSTS: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1));
+const ALL_NODES: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1));
+
 /// A membership query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query {
@@ -79,6 +83,14 @@ pub struct Query {
     pub timing: Option<(u32, u8)>,
     /// It is of a version before IGMPv3 or MLDv2: an answer has to be, too (RFC 3376, 7.2.1; RFC 3810, 8.2.1).
     pub is_older: bool,
+}
+
+impl Query {
+    /// Where every host that it asks hears it: at the group, or at all hosts of the link (RFC 3376, 4.1.12; RFC 3810,
+    /// 5.1.15).
+    fn destination(&self) -> IpAddr {
+        self.group.unwrap_or(if self.source.is_ipv4() { ALL_HOSTS } else { ALL_NODES })
+    }
 }
 
 /// What a host says of one group.
@@ -151,15 +163,20 @@ fn address_at(bytes: &[u8], at: usize, length: usize) -> Option<IpAddr> {
 
 /// Recognises an IP multicast frame, of which `head` is the front and `length` all bytes. None for what is not IP to a
 /// multicast address, and for membership messages that are malformed, have a wrong checksum, or do not lie in `head`:
-/// hosts and routers take no notice of those (RFC 3376, 9.1; RFC 3810, 6.2).
+/// hosts and routers take no notice of those (RFC 3376, 9.1; RFC 3810, 6.2). None also for a query that is sent where
+/// those it asks do not hear it, by its IP or its MAC destination: that nobody answers it says nothing.
 #[must_use]
 pub fn recognise(head: &[u8], length: usize) -> Option<Multicast<'_>> {
     let (ethertype, at) = network_header(head)?;
     let (packet, length) = (head.get(at..)?, length.checked_sub(at)?);
-    match ethertype {
-        ETHERTYPE_IPV4 => recognise_ipv4(packet, length),
-        ETHERTYPE_IPV6 => recognise_ipv6(packet, length),
-        _ => None,
+    let multicast = match ethertype {
+        ETHERTYPE_IPV4 => recognise_ipv4(packet, length)?,
+        ETHERTYPE_IPV6 => recognise_ipv6(packet, length)?,
+        _ => return None,
+    };
+    match multicast {
+        Multicast::Query(query) if !head.starts_with(&group_mac(query.destination()).0) => None,
+        multicast => Some(multicast),
     }
 }
 
@@ -196,10 +213,10 @@ fn igmp_message(message: &[u8], source: Ipv4Addr, destination: Ipv4Addr) -> Opti
                 _ => (floating_point(code), Some(timing(message.get(8..10)?)?)),
             };
             let group = (!group.is_unspecified()).then_some(IpAddr::V4(group));
-            let is_for_it = destination.is_multicast() && group.is_none_or(|group| group.is_multicast());
             let query =
                 Query { source: source.into(), group, response_ms: response * 100, timing, is_older: timing.is_none() };
-            is_for_it.then_some(Multicast::Query(query))
+            let is_heard = destination.is_multicast() && query.destination() == IpAddr::V4(destination);
+            is_heard.then_some(Multicast::Query(query))
         }
         igmp::REPORT_V1 | igmp::REPORT_V2 => about(true),
         igmp::LEAVE => about(false),
@@ -254,9 +271,9 @@ fn mld_message(message: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> Optio
                 }
             };
             let group = (!group.is_unspecified()).then_some(IpAddr::V6(group));
-            let is_for_it = group.is_none_or(|group| group.is_multicast());
             let query = Query { source: source.into(), group, response_ms, timing, is_older: timing.is_none() };
-            is_for_it.then_some(Multicast::Query(query))
+            let is_heard = destination.is_multicast() && query.destination() == IpAddr::V6(destination);
+            is_heard.then_some(Multicast::Query(query))
         }
         mld::REPORT_V1 => about(true),
         _ => about(false),

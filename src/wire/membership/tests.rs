@@ -65,6 +65,43 @@ fn igmp_queries_of_all_versions_are_read() {
     assert_eq!((of_group.group, of_group.timing), (Some(GROUP.into()), Some((125, 2))));
 }
 
+/// RFC 3376, 4.1.12; RFC 3810, 5.1.15: one that hosts do not hear has no answers that could be missed.
+#[test]
+fn a_query_that_does_not_go_to_those_it_asks_is_none() {
+    let is_query = |frame: &[u8]| matches!(recognised(frame), Some(Multicast::Query(_)));
+    let (general, of_group) = ([0x11, 1, 0, 0, 0, 0, 0, 0], [0x11, 1, 0, 0, 239, 1, 2, 3]);
+    let about = |group: Ipv6Addr| [&[130, 0, 0, 0, 0, 1, 0, 0][..], &group.octets()].concat();
+    let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let other = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 9);
+    let heard = [
+        igmp([224, 0, 0, 1], &general),
+        igmp(GROUP, &of_group),
+        mld(ROUTER, all_nodes, 1, &about(Ipv6Addr::UNSPECIFIED)),
+        mld(ROUTER, GROUP6, 1, &about(GROUP6)),
+    ];
+    for mut frame in heard {
+        assert!(is_query(&frame), "{frame:02x?}");
+        // An address that no host of the group listens to, below a right one of IP.
+        frame[5] ^= 0x10;
+        assert!(!is_query(&frame), "{frame:02x?}");
+    }
+    let unheard = [
+        igmp([239, 9, 9, 9], &general),
+        igmp(GROUP, &general),
+        igmp([239, 9, 9, 9], &of_group),
+        igmp([224, 0, 0, 1], &of_group),
+        igmp([10, 0, 0, 9], &general),
+        igmp([10, 0, 0, 9], &[0x11, 1, 0, 0, 10, 0, 0, 9]),
+        mld(ROUTER, other, 1, &about(Ipv6Addr::UNSPECIFIED)),
+        mld(ROUTER, other, 1, &about(GROUP6)),
+        mld(ROUTER, all_nodes, 1, &about(GROUP6)),
+        mld(ROUTER, ROUTER, 1, &about(Ipv6Addr::UNSPECIFIED)),
+    ];
+    for frame in unheard {
+        assert!(recognised(&frame).is_none(), "{frame:02x?}");
+    }
+}
+
 #[test]
 fn igmp_reports_of_all_versions_are_read() {
     let group = IpAddr::from(GROUP);

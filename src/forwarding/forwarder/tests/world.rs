@@ -469,7 +469,7 @@ fn go_unusually(
         }
     }
     if frame.verdict == Verdict::Undecided {
-        decide_unusual(&mut frame, &mut twin.forwarder.learn_filter, &around);
+        decide_unusual(&mut frame, burst[0].head(), &mut twin.forwarder.learn_filter, &around);
     }
     twin.forwarder.frames[0] = frame;
     twin.forwarder.send(ingress, port, &mut burst, &around, &mut egress);
