@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::channel::{Receiver, bounded};
 use crossbeam::utils::CachePadded;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use thiserror::Error;
 use tracing::{error, info, warn};
@@ -104,7 +103,6 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let Loaded { config, .. } = loaded;
     let began = Instant::now();
     let signals = Signals::install()?;
-    raise_file_limit();
     cores::check(&config.workers.cores)?;
     cores::keep_to(&cores::for_control(&config.workers.cores));
     let eal = start_eal(&config, verbose)?;
@@ -171,14 +169,6 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     stats.stop();
     info!("{}", summary(&workers, began.elapsed()));
     Ok(())
-}
-
-/// Lets the process have as many files open as it may: a bridge that the kernel controls takes one.
-fn raise_file_limit() {
-    let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most) {
-        warn!(%error, "the limit of open files stays as it is");
-    }
 }
 
 /// Has the kernel say the ways to remote VTEPs and what is behind them, unless the config has it kept out of that.
