@@ -3,7 +3,7 @@
 //!
 //! Four sockets, so that none waits for another. A [`Listener`] is subscribed to what changes; its thread does nothing
 //! but read and queue, for the kernel drops what a slow reader leaves lying. [`Dumps`] asks for everything there is,
-//! and takes it in pieces as large as the caller has time for. [`Routing`] asks and tells one thing at a time, and has
+//! and takes it in pieces, which the kernel may keep one waiting for: a [`Dumper`] has a thread of its own do that. [`Routing`] asks and tells one thing at a time, and has
 //! its answer at once. An [`Executor`] has a thread of its own carry out [orders](Order), many at once. A [`Mirror`]
 //! takes in what the first two bring: it may come in any interleaving, for in a [resync](Mirror::begin_resync) an event
 //! outweighs a dump.
@@ -13,6 +13,7 @@
 
 mod abi;
 mod dump;
+mod dumper;
 mod event;
 mod executor;
 mod followers;
@@ -27,6 +28,7 @@ mod socket;
 mod written;
 
 pub use dump::{Dumped, Dumps, Table};
+pub use dumper::{Dumper, Piece};
 pub use event::{Bridged, Destination, Event, Neighbour, NeighbourState, Origin};
 pub use executor::{Executor, Outcome};
 pub use followers::{Follower, followers};
