@@ -245,8 +245,7 @@ pub(super) fn next_hop(
 
 fn compile_members(config: &Config, facts: &[PortFacts], registry: &Registry, length: usize) -> Vec<Member> {
     // A place whose member left: no bridge has it in its list, so that nothing is ever sent there.
-    let nobody =
-        Member { port: PortIndex(u16::MAX), bridge: BridgeIndex(u16::MAX), tags: MemberTags::Untagged, mtu: 0 };
+    let nobody = Member::new(PortIndex(u16::MAX), BridgeIndex(u16::MAX), MemberTags::Untagged, 0);
     let mut members = vec![nobody; length];
     let pairs = outer_vlans_of_pairs(config);
     for bridge in &config.bridges {
@@ -259,7 +258,7 @@ fn compile_members(config: &Config, facts: &[PortFacts], registry: &Registry, le
                 let tpid = config.ports.get(usize::from(port.0)).map_or(ETHERTYPE_VLAN, |port| port.tpid);
                 let shares = vlan.vlan().is_some_and(|outer| pairs.contains(&(port, outer)));
                 let is_guarded = shares && bridge.tags == Tags::Carry;
-                *member = Member { port, bridge: index, tags: member_tags(vlan, tpid, is_guarded), mtu };
+                *member = Member::new(port, index, member_tags(vlan, tpid, is_guarded), mtu);
             }
         }
     }

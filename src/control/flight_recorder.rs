@@ -38,8 +38,8 @@ impl RecordedPlace {
         match location.kind() {
             LocationKind::Access(member) => {
                 let member = snapshot.members.get(member.0 as usize)?;
-                let vlan = member.tags.outermost().map_or(0, |tag| tag.vlan());
-                Some(Self::Port(member.port, vlan, member.tags.inner().map_or(0, |vlan| vlan.get())))
+                let vlan = member.tags().outermost().map_or(0, |tag| tag.vlan());
+                Some(Self::Port(member.port(), vlan, member.tags().inner().map_or(0, |vlan| vlan.get())))
             }
             LocationKind::Tunnel(tunnel) => {
                 snapshot.tunnels.get(usize::from(tunnel.0)).map(|tunnel| Self::Remote(tunnel.address))

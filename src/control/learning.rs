@@ -442,7 +442,7 @@ pub fn is_place_of(key: FdbKey, location: Location, snapshot: &Snapshot) -> bool
     };
     match location.kind() {
         LocationKind::Access(member) => {
-            snapshot.members.get(member.0 as usize).is_some_and(|member| member.bridge == key.bridge())
+            snapshot.members.get(member.0 as usize).is_some_and(|member| member.bridge() == key.bridge())
         }
         LocationKind::Tunnel(tunnel) => {
             domain.accepts(tunnel) || (!bridge.policy.source_check && is_in_use(tunnel, snapshot))

@@ -456,9 +456,9 @@ fn place_of(location: Location, snapshot: &Snapshot, running: &Running) -> Optio
     Some(match location.kind() {
         LocationKind::Access(member) => {
             let member = snapshot.members.get(member.0 as usize)?;
-            let port = running.config.port_name(member.port).to_owned();
-            let vlan = member.tags.outermost().map(|tag| tag.vlan()).filter(|vlan| *vlan != 0);
-            Place::Port { port, vlan, inner_vlan: member.tags.inner().map(|vlan| vlan.get()) }
+            let port = running.config.port_name(member.port()).to_owned();
+            let vlan = member.tags().outermost().map(|tag| tag.vlan()).filter(|vlan| *vlan != 0);
+            Place::Port { port, vlan, inner_vlan: member.tags().inner().map(|vlan| vlan.get()) }
         }
         LocationKind::Tunnel(tunnel) => Place::Remote { remote: snapshot.tunnels.get(usize::from(tunnel.0))?.address },
     })

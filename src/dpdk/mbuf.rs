@@ -244,9 +244,10 @@ impl PacketBuffer for Mbuf {
             return None;
         }
         // The data now begins `PUT` before the end of what was taken, which is inside the buffer, and ends where it did.
-        head.set_data_off((offset + taken - PUT) as u16);
-        head.set_data_len((length - taken + PUT) as u16);
-        head.set_packet_len((head.packet_len() + PUT as u32).wrapping_sub(taken as u32));
+        let grown = (PUT as u32).wrapping_sub(taken as u32);
+        head.set_data_off((offset as u32).wrapping_sub(grown) as u16);
+        head.set_data_len((length as u32).wrapping_add(grown) as u16);
+        head.set_packet_len(head.packet_len().wrapping_add(grown));
         // SAFETY: as for `head_mut`: the head has at least these bytes now.
         Some(unsafe { head.data().cast::<[u8; PUT]>().as_mut() })
     }

@@ -34,25 +34,25 @@ pub fn admit_usual<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Option<Adm
     let head = packet.head();
     let header = head.first_chunk::<FRONT>().filter(|_| head.len() == packet.len())?;
     let outermost = word(header, ETHERTYPE_AT);
-    let is_tagged = outermost == vlans.tpid();
-    let attachment = vlans.get(if is_tagged { word(header, ETHERNET_HEADER) } else { 0 })?;
-    let strip = is_tagged && attachment.strips_tag();
-    let ethertype = if strip { word(header, ETHERNET_HEADER + 2) } else { outermost };
-    if ethertype != ETHERTYPE_IPV4 && !is_plain(ethertype, header, strip) {
-        return None;
-    }
-    let place = FramePlace::without(if strip { VLAN_TAG as u16 } else { 0 }, packet);
+    let (attachment, stripped) = if outermost == vlans.tpid() {
+        let attachment = vlans.get(word(header, ETHERNET_HEADER)).filter(|attachment| attachment.strips_tag())?;
+        (is_plain::<VLAN_TAG>(word(header, ETHERNET_HEADER + 2), header).then_some(attachment)?, VLAN_TAG)
+    } else {
+        (vlans.get(0).filter(|_| is_plain::<0>(outermost, header))?, 0)
+    };
+    let place = FramePlace::without(stripped as u16, packet);
     let addresses = Addresses::of(header.first_chunk()?);
     Some(Admission { bridge: attachment.bridge(), source: attachment.source(), addresses, place })
 }
 
-/// What a frame carries is neither behind a tag nor address resolution, from which it is learned who has an address. Of
-/// IPv4, which is most of all, this need not be asked.
+/// What a frame carries behind a tag of so many bytes is neither behind another one nor address resolution, from which it
+/// is learned who has an address. Of IPv4, which is most of all, this need not be asked.
 #[inline(always)]
-fn is_plain(ethertype: u16, header: &[u8; FRONT], strip: bool) -> bool {
+fn is_plain<const TAG: usize>(ethertype: u16, header: &[u8; FRONT]) -> bool {
+    const { assert!(ETHERNET_HEADER + TAG + NEXT_HEADER_AT < FRONT) };
     match ethertype {
-        ETHERTYPE_IPV6 if strip => header[TAGGED_HEADER + NEXT_HEADER_AT] != PROTOCOL_ICMPV6,
-        ETHERTYPE_IPV6 => header[ETHERNET_HEADER + NEXT_HEADER_AT] != PROTOCOL_ICMPV6,
+        ETHERTYPE_IPV4 => true,
+        ETHERTYPE_IPV6 => header[ETHERNET_HEADER + TAG + NEXT_HEADER_AT] != PROTOCOL_ICMPV6,
         _ => !is_vlan_ethertype(ethertype) && ethertype != ETHERTYPE_ARP,
     }
 }

@@ -135,22 +135,40 @@ impl Frame {
 /// other, which is for [`decide_unusual`] when that memory has had the time to arrive.
 #[inline(always)]
 pub fn decide_usual(frame: &mut Frame, around: &Surroundings<'_>) -> bool {
-    let source = around.fdb.glance(&frame.source_probe);
-    let destination = around.fdb.glance(&frame.destination_probe).map(FdbValue::location);
-    let source_is_here = source.is_some_and(|value| is_here(value, frame, around));
-    let Some(to) = destination.filter(|to| source_is_here && frame.source.may_send_to(*to)) else {
-        if source.is_none() {
-            around.fdb.prefetch_second(&frame.source_probe);
-        }
-        // A group is in no bucket.
-        if destination.is_none() && !frame.is_to_group() {
-            around.fdb.prefetch_second(&frame.destination_probe);
-        }
+    let Some(known) = around.fdb.glance(&frame.source_probe) else {
+        ask_for_source(frame, around.fdb);
         return false;
     };
+    let Some(destination) = around.fdb.glance(&frame.destination_probe) else {
+        ask_for_destination(frame, around.fdb);
+        return false;
+    };
+    let to = destination.location();
+    if !is_here(known, frame, around) || !frame.source.may_send_to(to) {
+        return false;
+    }
     count_received(frame, around.telemetry);
     frame.verdict = Verdict::Forward(to);
     true
+}
+
+/// Asks for the second bucket of a frame's source, and of its destination if that is not in the first one either.
+#[cold]
+#[inline(never)]
+fn ask_for_source(frame: &Frame, fdb: &Fdb) {
+    fdb.prefetch_second(&frame.source_probe);
+    if fdb.glance(&frame.destination_probe).is_none() {
+        ask_for_destination(frame, fdb);
+    }
+}
+
+/// Asks for the second bucket of a frame's destination. A group is in no bucket.
+#[cold]
+#[inline(never)]
+fn ask_for_destination(frame: &Frame, fdb: &Fdb) {
+    if !frame.is_to_group() {
+        fdb.prefetch_second(&frame.destination_probe);
+    }
 }
 
 /// What the FDB says of a frame's source is that it is where the frame came from, and was heard in this tick. The tick of
@@ -232,7 +250,7 @@ fn check_group(frame: &Frame, around: &Surroundings<'_>) -> Result<(), Refusal> 
 fn is_kept_by_port(frame: &Frame, around: &Surroundings<'_>) -> bool {
     let LocationKind::Access(index) = frame.source.kind() else { return false };
     let member = around.snapshot.members.get(index.0 as usize).filter(|_| frame.place.start() == 0);
-    let port = member.and_then(|member| around.snapshot.ports.get(usize::from(member.port.0)));
+    let port = member.and_then(|member| around.snapshot.ports.get(usize::from(member.port().0)));
     port.is_some_and(|port| port.link_local != LinkLocal::AsBridge)
 }
 

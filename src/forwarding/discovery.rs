@@ -113,7 +113,7 @@ impl Discoveries {
 
     /// Reports what a station says of itself, unless that is known or was reported just now.
     fn hear(&mut self, claim: &Claim, frame: &Frame, around: &Surroundings<'_>) {
-        let mac = MacAddr::from_u64(frame.addresses().source);
+        let mac = MacAddr::from_word(frame.addresses().source);
         let key = BindingKey { bridge: frame.bridge(), address: claim.address };
         if around.bindings.lookup(key).is_some_and(|known| is_no_news(&known, mac, claim.flags, around)) {
             return;
@@ -171,7 +171,7 @@ fn is_no_news(known: &Binding, mac: MacAddr, flags: Option<TargetFlags>, around:
 }
 
 fn read(addresses: Addresses, behind_addresses: &[u8]) -> Discovery {
-    let [destination, source] = [addresses.destination, addresses.source].map(MacAddr::from_u64);
+    let [destination, source] = [addresses.destination, addresses.source].map(MacAddr::from_word);
     discovery::read(destination, source, behind_addresses)
 }
 
@@ -181,7 +181,7 @@ fn read(addresses: Addresses, behind_addresses: &[u8]) -> Discovery {
 fn proxied(question: &Question, frame: &Frame, around: &Surroundings<'_>) -> Option<Proxied> {
     let bridge: BridgeIndex = frame.bridge();
     let known = around.bindings.lookup(BindingKey { bridge, address: question.address })?;
-    let is_asker = known.mac == MacAddr::from_u64(frame.addresses().source);
+    let is_asker = known.mac == MacAddr::from_word(frame.addresses().source);
     let place = around.fdb.lookup(&around.fdb.probe(FdbKey::new(bridge, known.mac))).map(FdbValue::location)?;
     (!is_asker && place != frame.source).then_some(Proxied { mac: known.mac, flags: known.flags })
 }

@@ -52,11 +52,34 @@ pub fn to_member<P: PacketBuffer>(
     egress: &mut impl Egress<P>,
 ) -> Result<(), DropReason> {
     let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
-    if place.length() > ETHERNET_HEADER + usize::from(member.mtu) {
+    let Some(tag) = member.sole_tag(place.length()) else {
+        return to_member_unusual(packet, place, addresses, marks, index, around, egress);
+    };
+    let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
+    write_tagged_front(front, addresses, tag.with_priority(marks.priority));
+    hand_over(packet, place, member, around, egress);
+    Ok(())
+}
+
+/// Sends any frame out of an access member. Of a frame that needs a tag and nothing else, it does the same as
+/// [`to_member`].
+#[cold]
+#[inline(never)]
+fn to_member_unusual<P: PacketBuffer>(
+    mut packet: P,
+    place: FramePlace,
+    addresses: Addresses,
+    marks: Marks,
+    index: MemberIndex,
+    around: &Surroundings<'_>,
+    egress: &mut impl Egress<P>,
+) -> Result<(), DropReason> {
+    let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
+    if place.length() > ETHERNET_HEADER + usize::from(member.mtu()) {
         check_access_mtu(layer3_length(&packet, place), member)?;
     }
     let place = pad(&mut packet, place, around)?;
-    match member.tags {
+    match member.tags() {
         MemberTags::One(tag) => {
             let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
             write_tagged_front(front, addresses, tag.with_priority(marks.priority));
@@ -75,17 +98,30 @@ pub fn to_member<P: PacketBuffer>(
             write_double_tagged_front(front, addresses, (outer, inner), marks.priority);
         }
     }
-    around.telemetry.bridge(member.bridge).access_sent().count(place.length());
-    egress.transmit(member.port, packet);
+    hand_over(packet, place, member, around, egress);
     Ok(())
 }
 
-/// Writes the front of a tagged frame, as two words: its addresses, and the tag (IEEE 802.1Q, 9.6).
+/// Gives a member's port a packet that is ready, and counts the frame that was at this place in it.
 #[inline(always)]
-pub(super) fn write_tagged_front(front: &mut [u8; ADDRESSES + VLAN_TAG], addresses: Addresses, tag: VlanTag) {
-    let words = [addresses.first_word(), addresses.source << 32 | u64::from(tag.to_bits())];
-    for (bytes, word) in front.as_chunks_mut().0.iter_mut().zip(words) {
-        *bytes = word.to_be_bytes();
+fn hand_over<P: PacketBuffer>(
+    packet: P,
+    place: FramePlace,
+    member: &Member,
+    around: &Surroundings<'_>,
+    egress: &mut impl Egress<P>,
+) {
+    around.telemetry.bridge(member.bridge()).access_sent().count(place.length());
+    egress.transmit(member.port(), packet);
+}
+
+/// Writes the front of a tagged frame: its addresses, and the tag (IEEE 802.1Q, 9.6).
+#[inline(always)]
+pub(super) fn write_tagged_front(front: &mut [u8; ADDRESSES + VLAN_TAG], own: Addresses, tag: VlanTag) {
+    let (addresses, behind) = front.split_at_mut(ADDRESSES);
+    if let (Some(addresses), Some(behind)) = (addresses.first_chunk_mut(), behind.first_chunk_mut()) {
+        own.write(addresses);
+        *behind = tag.to_bytes();
     }
 }
 
@@ -138,9 +174,9 @@ fn leads_elsewhere(
     member: &Member,
     around: &Surroundings<'_>,
 ) -> bool {
-    let port = around.snapshot.ports.get(usize::from(member.port.0)).map(|port| &port.side);
+    let port = around.snapshot.ports.get(usize::from(member.port().0)).map(|port| &port.side);
     let Some(PortSide::Access(vlans)) = port else { return true };
-    match member.tags {
+    match member.tags() {
         MemberTags::Untagged if tpid == vlans.tpid() => {
             let is_double = read_u16(behind, 0) == Some(ETHERTYPE_VLAN);
             let owner = vlans.find(tci, read_u16(behind, 2).filter(|_| is_double));
@@ -154,7 +190,7 @@ fn leads_elsewhere(
 /// Refuses a layer-3 packet that is longer than the port's MTU.
 #[inline]
 pub(super) fn check_access_mtu(layer3_length: usize, member: &Member) -> Result<(), DropReason> {
-    if layer3_length <= usize::from(member.mtu) { Ok(()) } else { Err(DropReason::TooBigForAccess) }
+    if layer3_length <= usize::from(member.mtu()) { Ok(()) } else { Err(DropReason::TooBigForAccess) }
 }
 
 /// Pads a frame, still without its access tag, to the Ethernet minimum (IEEE 802.3, 4A.2.3.2.4).
@@ -234,6 +270,7 @@ pub fn to_tunnel<P: PacketBuffer>(
 
 /// Sends any frame of a bridge to a remote VTEP. Of a frame that its way takes directly, it does the same as
 /// [`to_tunnel`].
+#[cold]
 #[inline(never)]
 fn to_tunnel_unusual<P: PacketBuffer>(
     packet: P,

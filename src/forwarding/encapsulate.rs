@@ -140,9 +140,8 @@ fn write_ipv4(front: &mut [u8; OUTER_IPV4], way: &NextHop, flow: Flow, total_len
     front[IP + 1] = flow.traffic_class;
     front[IP + 2..IP + 4].copy_from_slice(&total_length.to_be_bytes());
     let sum = u32::from(way.partial_sum()) + u32::from(flow.traffic_class) + u32::from(total_length);
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let folded = (folded & 0xffff) + (folded >> 16);
-    front[IP + 10..IP + 12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+    let (folded, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
+    front[IP + 10..IP + 12].copy_from_slice(&(!(folded + u16::from(carry))).to_be_bytes());
 }
 
 #[inline]
@@ -188,13 +187,14 @@ pub fn encapsulate<P: PacketBuffer>(
     outer: &Encapsulation,
     vtep: &LocalVtep,
 ) -> Option<Flow> {
-    match frame.place.behind_addresses(packet).and_then(InnerFlow::of_plain_ipv4) {
+    match frame.place.front_behind_addresses(packet).and_then(InnerFlow::of_plain_ipv4) {
         Some(inner) => put_on(packet, frame, way, outer, Flow::new(inner, vtep), vtep),
         None => encapsulate_any(packet, frame, way, outer, vtep),
     }
 }
 
 /// What makes the flow of any other frame may lie anywhere in it, its addresses included.
+#[cold]
 #[inline(never)]
 fn encapsulate_any<P: PacketBuffer>(
     packet: &mut P,

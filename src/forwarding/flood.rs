@@ -185,10 +185,10 @@ impl<P: PacketBuffer> Payload<P> {
     ) -> Result<(), DropReason> {
         let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
         check_access_mtu(self.layer3_length, member)?;
-        if !matches!(member.tags, MemberTags::One(_)) {
+        if !matches!(member.tags(), MemberTags::One(_)) {
             check_own_tag(self.shared.head(), index, member, around)?;
         }
-        let copy = match member.tags {
+        let copy = match member.tags() {
             MemberTags::Untagged => self.copy(egress, |front| self.addresses.write(front))?,
             MemberTags::One(tag) | MemberTags::Guarded(tag) => {
                 self.copy(egress, |front| write_tagged_front(front, self.addresses, tag.with_priority(self.priority)))?
@@ -197,8 +197,8 @@ impl<P: PacketBuffer> Payload<P> {
                 write_double_tagged_front(front, self.addresses, (outer, inner), self.priority)
             })?,
         };
-        around.telemetry.bridge(member.bridge).access_sent().count(self.length);
-        egress.transmit(member.port, copy);
+        around.telemetry.bridge(member.bridge()).access_sent().count(self.length);
+        egress.transmit(member.port(), copy);
         Ok(())
     }
 

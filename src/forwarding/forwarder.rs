@@ -18,7 +18,7 @@ use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
 use crate::tables::outer_pattern::UplinkPatterns;
-use crate::tables::snapshot::{LinkLocal, Port, PortSide};
+use crate::tables::snapshot::{LinkLocal, Port, PortSide, Remarking};
 use crate::tables::{BindingTable, LocationKind, PortIndex, Snapshot};
 use crate::telemetry::{DropReason, WorkerTelemetry};
 use crate::wire::ecn::Ecn;
@@ -191,41 +191,83 @@ impl Forwarder {
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) {
+        let Self { frames, too_big, storms, exceptions, discoveries, .. } = self;
+        let mut rare = Rare { entrance: Entrance { index: ingress, port, storms }, too_big, exceptions, discoveries };
         let remarking = around.snapshot.remarking.as_deref().filter(|_| REMARKING);
-        for (mut packet, frame) in burst.drain(..).zip(self.frames.iter()) {
-            let is_sent = matches!(frame.verdict, Verdict::Forward(_) | Verdict::Flood);
-            let marks = match remarking {
-                Some(remarking) if is_sent => Marks::carry(&mut packet, frame, remarking),
-                _ => Marks::NONE,
+        for (mut packet, frame) in burst.drain(..).zip(frames.iter()) {
+            let Verdict::Forward(location) = frame.verdict else {
+                rare.emit(packet, frame, remarking, around, egress);
+                continue;
             };
-            let sent = match frame.verdict {
-                Verdict::Forward(location) => match location.kind() {
-                    LocationKind::Access(member) => {
-                        emit::to_member(packet, frame.place, frame.addresses(), marks, member, around, egress)
-                            .map_err(Undelivered::Dropped)
-                    }
-                    LocationKind::Tunnel(tunnel) => emit::to_tunnel(packet, frame, marks, tunnel, around, egress),
-                },
-                // Stage 2 leaves none undecided.
-                Verdict::Flood | Verdict::Undecided => {
-                    let entrance = Entrance { index: ingress, port, storms: &mut self.storms };
-                    flood_frame(packet, (frame, marks), entrance, &mut self.too_big, around, egress)
+            let marks = remarking.map_or(Marks::NONE, |remarking| Marks::carry(&mut packet, frame, remarking));
+            let sent = match location.kind() {
+                LocationKind::Access(member) => {
+                    emit::to_member(packet, frame.place, frame.addresses(), marks, member, around, egress)
                         .map_err(Undelivered::Dropped)
                 }
-                Verdict::Answer => self.discoveries.answer(packet, frame, around, egress).map_err(Undelivered::Dropped),
-                Verdict::Refuse(refusal) => {
-                    self.exceptions.take(packet, refusal, ingress, port, around, egress);
-                    Ok(())
-                }
-                Verdict::Drop(reason) => Err(Undelivered::Dropped(reason)),
+                LocationKind::Tunnel(tunnel) => emit::to_tunnel(packet, frame, marks, tunnel, around, egress),
             };
-            match sent {
-                Ok(()) => {}
-                Err(Undelivered::Dropped(reason)) => around.telemetry.count_drop(reason),
-                Err(Undelivered::TooBig { packet, max_frame }) => {
-                    tell_sender(packet, frame, max_frame, &mut self.too_big, around, egress);
-                    around.telemetry.count_drop(DropReason::TooBigForTunnel);
-                }
+            if let Err(undelivered) = sent {
+                rare.give_up(frame, undelivered, around, egress);
+            }
+        }
+    }
+}
+
+/// What stage 3 needs for all but frames that go to one place.
+struct Rare<'a> {
+    entrance: Entrance<'a>,
+    too_big: &'a mut TooBigLimiter,
+    exceptions: &'a mut Exceptions,
+    discoveries: &'a mut Discoveries,
+}
+
+impl Rare<'_> {
+    /// Sends what is to be flooded, answered or given to the kernel, and counts what is dropped.
+    #[cold]
+    #[inline(never)]
+    fn emit<P: PacketBuffer>(
+        &mut self,
+        mut packet: P,
+        frame: &Frame,
+        remarking: Option<&Remarking>,
+        around: &Surroundings<'_>,
+        egress: &mut impl Egress<P>,
+    ) {
+        let sent = match frame.verdict {
+            // Stage 2 leaves none undecided, and stage 3 itself sends what goes to one place.
+            Verdict::Flood | Verdict::Undecided | Verdict::Forward(_) => {
+                let marks = remarking.map_or(Marks::NONE, |remarking| Marks::carry(&mut packet, frame, remarking));
+                flood_frame(packet, (frame, marks), &mut self.entrance, self.too_big, around, egress)
+            }
+            Verdict::Answer => self.discoveries.answer(packet, frame, around, egress),
+            Verdict::Refuse(refusal) => {
+                let Entrance { index, port, .. } = self.entrance;
+                self.exceptions.take(packet, refusal, index, port, around, egress);
+                Ok(())
+            }
+            Verdict::Drop(reason) => Err(reason),
+        };
+        if let Err(reason) = sent {
+            around.telemetry.count_drop(reason);
+        }
+    }
+
+    /// Counts a frame that was not sent, and tells its sender where it could have sent a shorter one.
+    #[cold]
+    #[inline(never)]
+    fn give_up<P: PacketBuffer>(
+        &mut self,
+        frame: &Frame,
+        undelivered: Undelivered<P>,
+        around: &Surroundings<'_>,
+        egress: &mut impl Egress<P>,
+    ) {
+        match undelivered {
+            Undelivered::Dropped(reason) => around.telemetry.count_drop(reason),
+            Undelivered::TooBig { packet, max_frame } => {
+                tell_sender(packet, frame, max_frame, self.too_big, around, egress);
+                around.telemetry.count_drop(DropReason::TooBigForTunnel);
             }
         }
     }
@@ -246,6 +288,7 @@ fn take_admitted<P: PacketBuffer>(
 }
 
 /// A packet that the usual pattern does not fit, as one of the others has it, or as any packet.
+#[cold]
 #[inline(never)]
 fn admit_by_other_patterns<const IPV6: bool, P: PacketBuffer>(
     packet: &mut P,
@@ -261,6 +304,7 @@ fn admit_by_other_patterns<const IPV6: bool, P: PacketBuffer>(
     }
 }
 
+#[cold]
 #[inline(never)]
 fn take_congestion_over<P: PacketBuffer>(packet: &mut P, frame: &mut Frame, ecn: Ecn, around: &Surroundings<'_>) {
     if let Err(reason) = uplink::take_congestion_over(packet, frame.place, ecn, around.telemetry) {
@@ -268,6 +312,7 @@ fn take_congestion_over<P: PacketBuffer>(packet: &mut P, frame: &mut Frame, ecn:
     }
 }
 
+#[cold]
 #[inline(never)]
 fn admit_unusual_from_uplink<P: PacketBuffer>(
     packet: &mut P,
@@ -285,6 +330,7 @@ fn admit_unusual_from_uplink<P: PacketBuffer>(
     }
 }
 
+#[cold]
 #[inline(never)]
 fn admit_unusual_from_access<P: PacketBuffer>(
     packet: &mut P,
@@ -315,7 +361,7 @@ struct Entrance<'a> {
 fn flood_frame<P: PacketBuffer>(
     mut packet: P,
     (frame, marks): (&Frame, Marks),
-    entrance: Entrance<'_>,
+    entrance: &mut Entrance<'_>,
     limiter: &mut TooBigLimiter,
     around: &Surroundings<'_>,
     egress: &mut impl Egress<P>,

@@ -7,11 +7,12 @@
 use super::packet::PacketBuffer;
 use crate::wire::MacAddr;
 use crate::wire::checksum::Checksum;
+use crate::wire::field::field;
 
 /// The length of the two addresses at a frame's front, in bytes.
 pub const ADDRESSES: usize = 2 * size_of::<MacAddr>();
 
-/// A frame's MAC addresses. The lower 48 bits of each are as [`MacAddr::to_u64`] gives them, the upper ones anything.
+/// A frame's MAC addresses. The lower 48 bits of each are as [`MacAddr::to_word`] gives them, the upper ones anything.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
     /// The station or group the frame is for.
@@ -25,32 +26,37 @@ impl Addresses {
     #[inline(always)]
     #[must_use]
     pub fn of(front: &[u8; ADDRESSES]) -> Self {
-        let (destination, source) = MacAddr::pair_to_u64(front);
+        let (destination, source) = MacAddr::pair_to_words(front);
         Self { destination, source }
     }
 
     /// Writes them to a frame's front, as two words.
     #[inline(always)]
     pub fn write(self, front: &mut [u8; ADDRESSES]) {
-        let [a, b, c, d, e, f, g, h] = self.first_word().to_be_bytes();
-        let [i, j, k, l] = (self.source as u32).to_be_bytes();
-        *front = [a, b, c, d, e, f, g, h, i, j, k, l];
+        let (first, last) = front.split_at_mut(size_of::<u64>());
+        first.copy_from_slice(&self.first_word().to_le_bytes());
+        last.copy_from_slice(&self.last_word().to_le_bytes());
     }
 
     /// Adds them to a sum, in whose data they are at an even place.
     #[inline(always)]
     pub fn add_to(self, sum: &mut Checksum) {
         let first = self.first_word();
-        for word in [(first >> 32) as u32, first as u32, self.source as u32] {
-            sum.add_u32(word);
+        for word in [first as u32, (first >> 32) as u32, self.last_word()] {
+            sum.add_u32(word.swap_bytes());
         }
     }
 
-    /// The first eight bytes of the frame.
+    /// The first eight bytes of the frame, the first one least significant.
     #[inline(always)]
-    #[must_use]
-    pub fn first_word(self) -> u64 {
-        self.destination << 16 | self.source << 16 >> 48
+    fn first_word(self) -> u64 {
+        self.source << 48 | self.destination & 0xffff_ffff_ffff
+    }
+
+    /// The four bytes behind them.
+    #[inline(always)]
+    fn last_word(self) -> u32 {
+        (self.source >> 16) as u32
     }
 }
 
@@ -109,6 +115,13 @@ impl FramePlace {
     #[must_use]
     pub fn behind_addresses<P: PacketBuffer>(self, packet: &P) -> Option<&[u8]> {
         packet.head().get(self.start() + ADDRESSES..)
+    }
+
+    /// The first `N` of these; none where the segment ends before.
+    #[inline(always)]
+    #[must_use]
+    pub fn front_behind_addresses<const N: usize, P: PacketBuffer>(self, packet: &P) -> Option<&[u8; N]> {
+        field(packet.head(), self.start() + ADDRESSES)
     }
 
     /// Exchanges what is around the frame, its addresses included, for `FRONT` bytes in front of the rest: here they

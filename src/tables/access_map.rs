@@ -9,19 +9,21 @@ use super::{BridgeIndex, Location, MemberIndex};
 use crate::wire::VlanId;
 use crate::wire::ethernet::VLAN_TAG;
 
-/// What a frame with certain tags on an access port belongs to, in one word: bits 0 to 31 are the source, 32 to 47 the
-/// bridge, 48 says that the outermost tag comes off, 49 that the one behind it does, too, 50 is always set.
+/// What a frame with certain tags on an access port belongs to, in one word: bits 0 to 31 are the source, 32 says that the
+/// outermost tag comes off, 33 that the one behind it does, too, 48 to 63 are the bridge's index plus one, where an FDB key
+/// has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attachment(NonZeroU64);
 
 impl Attachment {
-    const STRIP: u64 = 1 << 48;
-    const STRIP_INNER: u64 = 1 << 49;
-    const PRESENT: NonZeroU64 = NonZeroU64::new(1 << 50).expect("one bit is set");
+    const STRIP: u64 = 1 << 32;
+    const STRIP_INNER: u64 = 1 << 33;
 
-    fn new(member: MemberIndex, bridge: BridgeIndex) -> Self {
+    /// None for the bridge 65535, which there is not.
+    fn new(member: MemberIndex, bridge: BridgeIndex) -> Option<Self> {
         let source = u64::from(Location::access(member).to_bits());
-        Self(Self::PRESENT | source | u64::from(bridge.0) << 32 | Self::STRIP)
+        let bridge = NonZeroU64::new(u64::from(bridge.0.wrapping_add(1)) << 48)?;
+        Some(Self(bridge | source | Self::STRIP))
     }
 
     /// The member the frame came in through; sources are learned as being there.
@@ -35,7 +37,7 @@ impl Attachment {
     #[inline(always)]
     #[must_use]
     pub const fn bridge(self) -> BridgeIndex {
-        BridgeIndex((self.0.get() >> 32) as u16)
+        BridgeIndex(((self.0.get() >> 48) as u16).wrapping_sub(1))
     }
 
     /// The frame's outermost tag is the one that names the bridge, and comes off. Otherwise it is the bridged frame's
@@ -55,7 +57,7 @@ impl Attachment {
     }
 
     fn keeping_tag(self) -> Self {
-        Self(Self::PRESENT | self.0.get() & !Self::STRIP)
+        NonZeroU64::new(self.0.get() & !Self::STRIP).map_or(self, Self)
     }
 
     fn stripping_both(self) -> Self {
@@ -87,14 +89,15 @@ impl AccessMap {
 
     /// Gives the VLAN, or the untagged frames, to a member of a bridge.
     pub fn attach(&mut self, vlan: Option<VlanId>, member: MemberIndex, bridge: BridgeIndex) {
-        self.vlans[vlan.map_or(0, |vlan| usize::from(vlan.get()))] = Some(Attachment::new(member, bridge));
+        self.vlans[vlan.map_or(0, |vlan| usize::from(vlan.get()))] = Attachment::new(member, bridge);
     }
 
     /// Gives the frames with an outer tag and, right behind it, an inner 0x8100 tag of these VLANs to a member of a
     /// bridge, whoever has the outer VLAN otherwise.
     pub fn attach_pair(&mut self, outer: VlanId, inner: VlanId, member: MemberIndex, bridge: BridgeIndex) {
-        let attachment = Attachment::new(member, bridge).stripping_both();
-        self.pairs.insert(Self::pair_key(outer.get(), inner.get()), attachment);
+        if let Some(attachment) = Attachment::new(member, bridge) {
+            self.pairs.insert(Self::pair_key(outer.get(), inner.get()), attachment.stripping_both());
+        }
     }
 
     /// Gives every VLAN that has no bridge of its own, tag and all, to the member that has the untagged frames.

@@ -150,8 +150,11 @@ impl OuterPattern {
     pub fn fits(&self, front: &[u8; PATTERN]) -> bool {
         let words = words_of(front);
         let differences = (0..WORDS).fold(0, |all, at| all | (words[at] ^ self.expected[at]) & self.mask[at]);
+        if differences != 0 {
+            return false;
+        }
         let source = front[SOURCE_AT..].first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
-        differences == 0 && source & SOURCE_MASK != self.own_source
+        source & SOURCE_MASK != self.own_source
     }
 }
 

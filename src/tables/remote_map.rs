@@ -105,6 +105,7 @@ impl<S: Slot> AddressTable<S> {
 
     /// Ends at an empty slot: three quarters of them are.
     #[cold]
+    #[inline(never)]
     fn search_behind(&self, home: usize, address: S::Address) -> Option<TunnelIndex> {
         let behind = (1..self.slots.len()).filter_map(|step| self.slots.get((home + step) & (self.slots.len() - 1)));
         behind.take_while(|slot| !slot.is_empty()).find_map(|slot| slot.tunnel_of(address))

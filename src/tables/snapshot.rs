@@ -17,6 +17,7 @@ use super::tunnel::{NextHop, Tunnel};
 use super::underlay_group::UnderlayGroups;
 use super::vni_map::VniMap;
 use super::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
+use crate::wire::ethernet::{ETHERNET_HEADER, ETHERNET_MINIMUM};
 use crate::wire::flow_hash::SourcePorts;
 use crate::wire::vxlan::{VXLAN_HEADER, header_of, header_with_group_policy};
 use crate::wire::{MacAddr, VlanId, VlanTag, Vni};
@@ -296,17 +297,63 @@ impl BroadcastDomain {
 /// A VLAN of an access port, or a pair of VLANs, or its untagged frames, in a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The port.
-    pub port: PortIndex,
-    /// The bridge.
-    pub bridge: BridgeIndex,
-    /// What frames get on their way out.
-    pub tags: MemberTags,
-    /// The port's MTU.
-    pub mtu: u16,
+    tags: MemberTags,
+    port: PortIndex,
+    bridge: BridgeIndex,
+    mtu: u16,
+    /// How many lengths, from the Ethernet minimum on, a frame without tags of its own may have.
+    lengths: u16,
 }
 
 const _: () = assert!(size_of::<Member>() == 16);
+
+impl Member {
+    /// A member of a bridge, with what its frames get on their way out of the port, whose MTU is given in bytes.
+    #[must_use]
+    pub const fn new(port: PortIndex, bridge: BridgeIndex, tags: MemberTags, mtu: u16) -> Self {
+        const LENGTHS: u16 = (ETHERNET_MINIMUM - ETHERNET_HEADER - 1) as u16;
+        Self { tags, port, bridge, mtu, lengths: mtu.saturating_sub(LENGTHS) }
+    }
+
+    /// The port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn port(&self) -> PortIndex {
+        self.port
+    }
+
+    /// The bridge.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bridge(&self) -> BridgeIndex {
+        self.bridge
+    }
+
+    /// What frames get on their way out.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tags(&self) -> MemberTags {
+        self.tags
+    }
+
+    /// The port's MTU, in bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    /// The tag that a frame of this length gets and that is all it needs: it needs no padding, and fits the port even if it
+    /// has no tag of its own.
+    #[inline(always)]
+    #[must_use]
+    pub fn sole_tag(&self, length: usize) -> Option<VlanTag> {
+        match self.tags {
+            MemberTags::One(tag) if length.wrapping_sub(ETHERNET_MINIMUM) < usize::from(self.lengths) => Some(tag),
+            _ => None,
+        }
+    }
+}
 
 /// The tags that frames get on their way out of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -60,18 +60,23 @@ impl VniMap {
     }
 
     /// The bridge of a VNI that was not set aside.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn get(&self, vni: Vni) -> Option<BridgeIndex> {
         let vni = vni.get();
-        let mut at = self.home(vni);
-        // Ends at an empty slot: three quarters of them are.
-        while let Some(slot) = self.slots.get(at) {
+        let home = self.home(vni);
+        let slot = self.slots.get(home)?;
+        if slot.vni == vni { Some(slot.bridge) } else { self.search_behind(home, vni) }
+    }
+
+    /// Ends at an empty slot: three quarters of them are.
+    #[cold]
+    #[inline(never)]
+    fn search_behind(&self, home: usize, vni: u32) -> Option<BridgeIndex> {
+        let mut at = home;
+        while let Some(slot) = self.slots.get(at).filter(|slot| slot.vni != Slot::NONE) {
             if slot.vni == vni {
                 return Some(slot.bridge);
-            }
-            if slot.vni == Slot::NONE {
-                return None;
             }
             at = (at + 1) & (self.slots.len() - 1);
         }
@@ -80,7 +85,7 @@ impl VniMap {
 
     /// Where a VNI is if its place was free. Multiplied by the golden ratio, numbers that follow each other, or that lie
     /// a power of two apart, come to lie apart.
-    #[inline]
+    #[inline(always)]
     fn home(&self, vni: u32) -> usize {
         let mixed = u64::from(vni).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 32) as usize & (self.slots.len() - 1)

@@ -56,7 +56,7 @@ pub const TABLE_ROWS: usize = 1 << 16;
 /// The counters of many objects: rows none of which straddles a cache line, for `Row` is as aligned as it is large. A
 /// row that was never counted in costs no memory, but for what shares its page.
 #[derive(Debug)]
-pub(super) struct CounterTable<Row>(Mapping<Row>);
+pub(super) struct CounterTable<Row>(Mapping<[Row; TABLE_ROWS]>);
 
 impl<Row: FromZeros> CounterTable<Row> {
     const CHECKED: () = assert!(
@@ -67,14 +67,14 @@ impl<Row: FromZeros> CounterTable<Row> {
     /// A table of zeros.
     pub(super) fn new() -> Self {
         let () = Self::CHECKED;
-        let rows = Mapping::zeroed(TABLE_ROWS);
+        let rows = Mapping::zeroed(1);
         Self(rows.unwrap_or_else(|_| std::alloc::handle_alloc_error(std::alloc::Layout::new::<[Row; TABLE_ROWS]>())))
     }
 
     /// One row; every index has one.
     #[inline(always)]
     pub(super) fn row(&self, index: u16) -> &Row {
-        &self.0.as_slice()[usize::from(index)]
+        &self.0.first()[usize::from(index)]
     }
 }
 

@@ -14,18 +14,19 @@ pub struct MacAddr(pub [u8; 6]);
 impl MacAddr {
     /// `ff:ff:ff:ff:ff:ff` (IEEE 802.1Q, 8.6.3).
     pub const BROADCAST: Self = Self([0xff; 6]);
-    /// The I/G bit (IEEE 802, 8.2) of an address as [`MacAddr::to_u64`] gives it.
-    pub const GROUP_BIT: u64 = 1 << 40;
+    /// The I/G bit (IEEE 802, 8.2) of an address as [`MacAddr::to_word`] gives it.
+    pub const GROUP_BIT: u64 = 1;
     /// `00:00:00:00:00:00`, which is no station's address.
     pub const ZERO: Self = Self([0; 6]);
 
-    /// The addresses at the front of an Ethernet frame, destination and source, each as [`MacAddr::to_u64`] gives it:
-    /// two loads, and nothing is taken apart that will be hashed and compared as a whole.
-    #[inline]
+    /// The addresses at the front of an Ethernet frame, destination and source, each as [`MacAddr::to_word`] gives it, but
+    /// for the upper 16 bits of the first, which hold anything: two loads, and nothing is taken apart that will be hashed
+    /// and compared as a whole.
+    #[inline(always)]
     #[must_use]
-    pub const fn pair_to_u64(front: &[u8; 12]) -> (u64, u64) {
+    pub const fn pair_to_words(front: &[u8; 12]) -> (u64, u64) {
         let (Some(first), Some(last)) = (front.first_chunk(), front.last_chunk()) else { return (0, 0) };
-        (u64::from_be_bytes(*first) >> 16, u64::from_be_bytes(*last) & 0xffff_ffff_ffff)
+        (u64::from_le_bytes(*first), u64::from_le_bytes(*last) >> 16)
     }
 
     /// True for a group (multicast or broadcast) address: the I/G bit is set (IEEE 802, 8.2).
@@ -65,7 +66,25 @@ impl MacAddr {
         !self.is_group() && self.to_u64() != 0
     }
 
-    /// The address as the low 48 bits of an integer, first octet most significant.
+    /// The address as the low 48 bits of an integer, first octet least significant: as a processor that counts from there
+    /// loads it, so that forwarding need not turn it round.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to_word(self) -> u64 {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    }
+
+    /// The inverse of [`MacAddr::to_word`]; the upper 16 bits are ignored.
+    #[inline]
+    #[must_use]
+    pub const fn from_word(word: u64) -> Self {
+        let [a, b, c, d, e, f, _, _] = word.to_le_bytes();
+        Self([a, b, c, d, e, f])
+    }
+
+    /// The address as the low 48 bits of an integer, first octet most significant: so addresses are in order, and
+    /// counted up.
     #[inline]
     #[must_use]
     pub const fn to_u64(self) -> u64 {
@@ -212,6 +231,7 @@ mod tests {
         let mac: MacAddr = "02:00:00:bb:00:01".parse().expect("a valid address");
         assert_eq!(mac.to_string(), "02:00:00:bb:00:01");
         assert_eq!(MacAddr::from_u64(mac.to_u64()), mac);
+        assert_eq!(MacAddr::from_word(mac.to_word()), mac);
     }
 
     #[test]
@@ -230,6 +250,16 @@ mod tests {
         assert!(!MacAddr([0x01, 0x80, 0xc2, 0, 0, 0x10]).is_link_local_group());
         assert!(!MacAddr::ZERO.is_station() && !MacAddr::BROADCAST.is_station());
         assert!(MacAddr([2, 0, 0, 0, 0, 1]).is_station());
+    }
+
+    #[test]
+    fn a_pair_is_read_as_its_addresses_are() {
+        let (destination, source) = (MacAddr([1, 2, 3, 4, 5, 6]), MacAddr([7, 8, 9, 10, 11, 12]));
+        let (first, second) = MacAddr::pair_to_words(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        assert_eq!((MacAddr::from_word(first), second), (destination, source.to_word()));
+        for mac in [destination, source, MacAddr::BROADCAST] {
+            assert_eq!(mac.to_word() & MacAddr::GROUP_BIT != 0, mac.is_group());
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 #[inline]
 #[must_use]
 pub fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<&[u8; N]> {
-    bytes.get(at..)?.first_chunk()
+    bytes.get(at..at.checked_add(N)?)?.first_chunk()
 }
 
 /// The `N` bytes at offset `at` to rewrite, or `None` where they do not lie within `bytes`.

@@ -62,6 +62,9 @@ fn ipv6_words(packet: &[u8]) -> Option<[u64; 4]> {
     Some([word(8)?, word(16)?, word(24)?, word(32)?])
 }
 
+/// EtherType, IPv4 header without options, two ports: in bytes.
+pub const PLAIN_IPV4: usize = 26;
+
 /// What a frame brings to its outer headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InnerFlow {
@@ -78,16 +81,17 @@ impl InnerFlow {
     pub fn of(frame: &[u8]) -> Self {
         frame
             .get(ETHERTYPE_AT..)
-            .and_then(|behind| Self::of_plain_ipv4(behind).or_else(|| Self::of_plain_ipv6(behind)))
+            .and_then(|behind| {
+                behind.first_chunk().and_then(Self::of_plain_ipv4).or_else(|| Self::of_plain_ipv6(behind))
+            })
             .unwrap_or_else(|| Self { hash: flow_hash(frame), dscp_ecn: traffic_class_of(frame) })
     }
 
     /// The flow of an untagged IPv4 packet without options that is no fragment: all that makes it lies in fixed places.
-    /// None for every other frame. `behind_addresses` is the frame from its EtherType on.
+    /// None for every other frame. `head` is the frame's front from its EtherType on.
     #[inline(always)]
     #[must_use]
-    pub fn of_plain_ipv4(behind_addresses: &[u8]) -> Option<Self> {
-        let head = behind_addresses.first_chunk::<26>()?;
+    pub fn of_plain_ipv4(head: &[u8; PLAIN_IPV4]) -> Option<Self> {
         let (start, middle) = (read_u32(head, 0)?, read_u32(head, 8)?);
         // EtherType, version and header length; more fragments, and the fragment's offset.
         if start >> 8 != u32::from(ETHERTYPE_IPV4) << 8 | 0x45 || middle & 0x3fff_0000 != 0 {

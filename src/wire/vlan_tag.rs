@@ -3,46 +3,42 @@
 use super::address::VlanId;
 use super::ethernet::VLAN_TAG;
 
-/// A tag as it stands in a frame: its EtherType (TPID) in the upper 16 bits, priority (PCP), drop eligibility (DEI) and
-/// VLAN identifier (the TCI) in the lower ones. Identifier 0 makes a priority tag, which names no VLAN.
+/// A tag as it stands in a frame: its EtherType (TPID), and in the two bytes behind it priority (PCP), drop eligibility
+/// (DEI) and VLAN identifier (the TCI). Identifier 0 makes a priority tag, which names no VLAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VlanTag(u32);
+pub struct VlanTag([u8; VLAN_TAG]);
 
 impl VlanTag {
-    /// Where the priority is.
+    /// Where the priority is in a TCI.
     const PRIORITY_SHIFT: u32 = 13;
 
     /// The tag of a VLAN, with priority 0.
     #[must_use]
     pub const fn new(tpid: u16, vlan: VlanId) -> Self {
-        Self((tpid as u32) << 16 | vlan.get() as u32)
+        let ([t0, t1], [v0, v1]) = (tpid.to_be_bytes(), vlan.get().to_be_bytes());
+        Self([t0, t1, v0, v1])
     }
 
     /// The tag that carries a priority only.
     #[must_use]
     pub const fn priority(tpid: u16) -> Self {
-        Self((tpid as u32) << 16)
+        let [t0, t1] = tpid.to_be_bytes();
+        Self([t0, t1, 0, 0])
     }
 
     /// The VLAN identifier, 0 in a priority tag.
     #[inline]
     #[must_use]
     pub const fn vlan(self) -> u16 {
-        self.0 as u16 & 0x0fff
-    }
-
-    /// The tag's word.
-    #[inline(always)]
-    #[must_use]
-    pub const fn to_bits(self) -> u32 {
-        self.0
+        let [_, _, v0, v1] = self.0;
+        u16::from_be_bytes([v0, v1]) & 0x0fff
     }
 
     /// The tag's bytes.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn to_bytes(self) -> [u8; VLAN_TAG] {
-        self.0.to_be_bytes()
+        self.0
     }
 
     /// The priority (PCP) of a TCI, 0 to 7.
@@ -56,7 +52,8 @@ impl VlanTag {
     #[inline(always)]
     #[must_use]
     pub const fn with_priority(self, priority: u8) -> Self {
-        Self(self.0 | (priority as u32 & 7) << Self::PRIORITY_SHIFT)
+        let [t0, t1, v0, v1] = self.0;
+        Self([t0, t1, v0 | priority << (Self::PRIORITY_SHIFT - 8), v1])
     }
 }
 

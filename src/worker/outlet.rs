@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrayvec::CapacityError;
 use crossbeam::queue::ArrayQueue;
 
 use super::exception;
@@ -50,9 +51,20 @@ impl Gathering {
         }
     }
 
-    #[inline]
-    fn push(&mut self, packet: Mbuf) {
-        self.bytes += packet.len();
+    /// Gathers a packet. Gives it back where the burst is full.
+    #[inline(always)]
+    fn push(&mut self, packet: Mbuf) -> Result<(), Mbuf> {
+        let bytes = packet.len();
+        self.burst.try_push(packet).map_err(CapacityError::element)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Sends the burst, which is full, and begins the next one.
+    #[cold]
+    fn send_and_push(&mut self, packet: Mbuf, port: PortIndex, telemetry: &WorkerTelemetry) {
+        self.send(port, telemetry);
+        self.bytes = packet.len();
         self.burst.push(packet);
     }
 }
@@ -107,10 +119,9 @@ impl Egress<Mbuf> for Outlets {
     fn transmit(&mut self, port: PortIndex, packet: Mbuf) {
         match self.ports.get_mut(usize::from(port.0)) {
             Some(Outlet::Queue(gathering)) => {
-                if gathering.burst.is_full() {
-                    gathering.send(port, &self.telemetry);
+                if let Err(packet) = gathering.push(packet) {
+                    gathering.send_and_push(packet, port, &self.telemetry);
                 }
-                gathering.push(packet);
             }
             Some(Outlet::Handover(ring)) => match ring.push(packet) {
                 Ok(()) => self.telemetry.event(Event::HandedOver),

@@ -64,7 +64,7 @@ impl Occupancy {
     /// Takes over the members of a snapshot, which has no member in place of another that still has entries.
     pub(super) fn set_members(&mut self, snapshot: &Snapshot) {
         self.port_of.clear();
-        self.port_of.extend(snapshot.members.iter().map(|member| member.port));
+        self.port_of.extend(snapshot.members.iter().map(|member| member.port()));
     }
 
     /// True where one more address may be learned here. If not, that is counted, and logged if it is news.

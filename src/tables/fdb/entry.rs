@@ -7,7 +7,7 @@ use crate::wire::address::MacAddr;
 
 /// What an FDB entry is found by: a bridge and a station's MAC address, in one word.
 ///
-/// Bits 48 to 63 are the bridge's index plus one, bits 0 to 47 the address ([`MacAddr::to_u64`]). So no key is a word that
+/// Bits 48 to 63 are the bridge's index plus one, bits 0 to 47 the address ([`MacAddr::to_word`]). So no key is a word that
 /// says what a slot without an entry is, whatever the address: there is no bridge 65535.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FdbKey(u64);
@@ -24,10 +24,10 @@ impl FdbKey {
     #[inline]
     #[must_use]
     pub const fn new(bridge: BridgeIndex, mac: MacAddr) -> Self {
-        Self::from_bits(bridge, mac.to_u64())
+        Self::from_bits(bridge, mac.to_word())
     }
 
-    /// As [`FdbKey::new`], of an address as [`MacAddr::to_u64`] gives it; the upper 16 bits are ignored.
+    /// As [`FdbKey::new`], of an address as [`MacAddr::to_word`] gives it; the upper 16 bits are ignored.
     #[inline(always)]
     #[must_use]
     pub const fn from_bits(bridge: BridgeIndex, mac: u64) -> Self {
@@ -68,7 +68,7 @@ impl FdbKey {
     #[inline]
     #[must_use]
     pub const fn mac(self) -> MacAddr {
-        MacAddr::from_u64(self.0)
+        MacAddr::from_word(self.0)
     }
 }
 

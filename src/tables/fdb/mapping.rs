@@ -59,6 +59,14 @@ impl<T: FromZeros> Mapping<T> {
         }
     }
 
+    /// The first of them.
+    #[inline(always)]
+    #[must_use]
+    pub fn first(&self) -> &T {
+        // SAFETY: as for `as_slice`: the mapping has at least one, for `zeroed` makes none without.
+        unsafe { self.first.as_ref() }
+    }
+
     /// All of it.
     #[inline(always)]
     #[must_use]

@@ -182,8 +182,7 @@ fn snapshot(setup: &Setup, twin: bool) -> Snapshot {
     let way = next_hop(setup);
     let way = if setup.spread || twin { way.spread_over(GroupIndex(0)) } else { way };
     let tag = |port: u16| VlanTag::new(TPIDS[usize::from(port) - 1], vlan(VLAN));
-    let member =
-        |bridge: u16, port, tags| Member { port: PortIndex(port), bridge: BridgeIndex(bridge), tags, mtu: 150 };
+    let member = |bridge: u16, port, tags| Member::new(PortIndex(port), BridgeIndex(bridge), tags, 150);
     let untagged = MemberTags::Untagged;
     let members = vec![
         member(0, 1, MemberTags::One(tag(1))),
@@ -291,8 +290,9 @@ struct Twin {
     forwarder: Forwarder,
 }
 
+/// With this seed, no two stations of the tests begin in the same bucket.
 fn table() -> (Arc<Fdb>, FdbWriter) {
-    Fdb::with_buckets(256, 64, HashSeed::fixed(3), Quiescence::new()).expect("a page of memory")
+    Fdb::with_buckets(256, 64, HashSeed::fixed(5), Quiescence::new()).expect("a page of memory")
 }
 
 impl Twin {
