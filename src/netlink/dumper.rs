@@ -1,5 +1,5 @@
 //! The thread that asks for everything there is. The kernel writes a dump under the lock that every change of links
-//! takes: while another process removes a thousand of them, that waits for as long as half a minute.
+//! takes: while a thousand of another process's were removed, 19 s of waiting were measured.
 
 use std::io;
 use std::thread::{self, JoinHandle};
