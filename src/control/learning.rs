@@ -55,8 +55,13 @@ pub struct Rules<'a> {
 /// A station of a bridge whose remote side the control plane says has come behind an access port, or is there no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalChange {
-    /// It is there, and was not.
-    Came(FdbKey),
+    /// It is there, and was not; or it is there as what it was not: one that does not move, or one that may.
+    Came {
+        /// The station.
+        key: FdbKey,
+        /// It is static.
+        sticky: bool,
+    },
     /// It was there, and is not.
     Went(FdbKey),
 }
@@ -137,14 +142,15 @@ impl Learning {
         }
         let fdb = Arc::clone(self.writer.fdb());
         let stations = fdb.iter().filter(|(key, value)| bridges.contains(&key.bridge()) && is_local(*value));
-        self.local.extend(stations.map(|(key, _)| LocalChange::Came(key)));
+        self.local.extend(stations.map(|(key, value)| LocalChange::Came { key, sticky: value.is_static() }));
     }
 
     /// What an entry said, and what it says now, if there was or is one.
     fn note_local(&mut self, key: FdbKey, before: Option<FdbValue>, after: Option<FdbValue>) {
-        let [before, after] = [before, after].map(|value| value.is_some_and(is_local));
+        let [before, after] =
+            [before, after].map(|value| value.filter(|value| is_local(*value)).map(FdbValue::is_static));
         if before != after && self.rules_of(key.bridge()).taught {
-            self.local.push(if after { LocalChange::Came(key) } else { LocalChange::Went(key) });
+            self.local.push(after.map_or(LocalChange::Went(key), |sticky| LocalChange::Came { key, sticky }));
         }
     }
 

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::channel::{Receiver, bounded};
 use crossbeam::utils::CachePadded;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use thiserror::Error;
 use tracing::{error, info, warn};
@@ -27,7 +26,7 @@ use crate::control::underlay::Uplink;
 use crate::control::{FdbRequest, Gateway, Kernel};
 use crate::dpdk::{Eal, EalError, EalOptions, PacketPool, PoolError, PortError, WorkerThread};
 use crate::exception::{PortInterface, TapError, Traffic, WorkerEnd, connect};
-use crate::netlink::{Executor, Listener, SocketError};
+use crate::netlink::{Dumper, Executor, Listener, SocketError};
 use crate::tables::Tables;
 use crate::tables::learning::LearnRing;
 use crate::telemetry::{ControlTelemetry, Entropy, ExceptionTelemetry, ThreadHandle, WorkerHandle, WorkerTelemetry};
@@ -108,7 +107,6 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let Loaded { config, .. } = loaded;
     let began = Instant::now();
     let signals = Signals::install()?;
-    raise_file_limit();
     cores::check(&config.workers.cores)?;
     cores::keep_to(&cores::for_control(&config.workers.cores));
     let eal = start_eal(&config, verbose)?;
@@ -184,14 +182,6 @@ fn stop(gateway: &mut Gateway, exceptions: Option<Exceptions>, workers: Crew, st
     stats.stop();
 }
 
-/// Lets the process have as many files open as it may: a bridge that the kernel controls takes one.
-fn raise_file_limit() {
-    let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most) {
-        warn!(%error, "the limit of open files stays as it is");
-    }
-}
-
 /// Has the kernel say the ways to remote VTEPs and what is behind them, unless the config has it kept out of that. Gives
 /// the threads that do it.
 fn follow_kernel(
@@ -209,12 +199,14 @@ fn follow_kernel(
     let uplinks: Vec<Uplink> = uplinks.map(uplink).collect();
     let follow = || {
         let (listener, executor) = (Listener::start()?, Executor::start()?);
-        let threads = vec![
+        let mut threads = vec![
             ThreadHandle { name: Listener::THREAD, heartbeat: listener.heartbeat(), longest_wait: Duration::ZERO },
             ThreadHandle { name: Executor::THREAD, heartbeat: executor.heartbeat(), longest_wait: KERNEL_WAIT },
         ];
         let mut kernel = Kernel::follow(listener, uplinks, Arc::clone(telemetry))?;
         kernel.give_orders_to(executor);
+        let dumps = kernel.dumps_heartbeat();
+        threads.push(ThreadHandle { name: Dumper::THREAD, heartbeat: dumps, longest_wait: KERNEL_WAIT });
         Ok((kernel, threads))
     };
     match follow() {

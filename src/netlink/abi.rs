@@ -40,6 +40,7 @@ pub(super) const CREATE: u16 = 0x400;
 /// Attributes of links that are both read and written.
 pub(super) const IFLA_ADDRESS: u16 = 1;
 pub(super) const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_LINK: u16 = 5;
 pub(super) const IFLA_MASTER: u16 = 10;
 pub(super) const IFLA_LINKINFO: u16 = 18;
 pub(super) const IFLA_IFALIAS: u16 = 20;
@@ -65,9 +66,11 @@ pub(super) const NDA_FLAGS_EXT: u16 = 15;
 pub(super) const NTF_SELF: u8 = 0x02;
 pub(super) const NTF_MASTER: u8 = 0x04;
 pub(super) const NTF_EXT_LEARNED: u8 = 0x10;
+pub(super) const NTF_STICKY: u8 = 0x40;
 pub(super) const NTF_ROUTER: u8 = 0x80;
 pub(super) const NTF_EXT_MANAGED: u32 = 0x01;
 pub(super) const NUD_REACHABLE: u16 = 0x02;
+pub(super) const NUD_NOARP: u16 = 0x40;
 pub(super) const NUD_PERMANENT: u16 = 0x80;
 
 /// The destination of a route.

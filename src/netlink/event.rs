@@ -9,7 +9,8 @@ use std::net::IpAddr;
 
 use super::abi::{
     self, Malformed, NDA_DST, NDA_FLAGS_EXT, NDA_IFINDEX, NDA_LLADDR, NDA_NH_ID, NDA_PORT, NDA_PROTOCOL, NDA_VNI,
-    NTF_EXT_LEARNED, NTF_EXT_MANAGED, NTF_ROUTER, NTF_SELF, RTA_DST, address, attributes, mac, number, split,
+    NTF_EXT_LEARNED, NTF_EXT_MANAGED, NTF_ROUTER, NTF_SELF, NTF_STICKY, RTA_DST, address, attributes, mac, number,
+    split,
 };
 use super::link::{self, Link};
 use super::nexthop::{self, NextHop};
@@ -175,8 +176,6 @@ pub struct Origin {
 }
 
 impl Origin {
-    const NTF_STICKY: u8 = 0x40;
-
     /// Put there by a control plane.
     #[must_use]
     pub const fn external(self) -> bool {
@@ -186,7 +185,7 @@ impl Origin {
     /// May not move.
     #[must_use]
     pub const fn sticky(self) -> bool {
-        self.flags & Self::NTF_STICKY != 0
+        self.flags & NTF_STICKY != 0
     }
 
     /// Never ages: of a bridge's entries, those of its ports' own addresses.

@@ -12,7 +12,7 @@ use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender, TrySendError}
 use nix::errno::Errno;
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
-use super::order::{Order, unassuming_address};
+use super::order::Order;
 use super::socket::{ANSWER, Content, Socket, SocketError};
 
 /// Batches of orders that wait. Whoever has more waits with them.
@@ -222,8 +222,8 @@ impl Crew {
     fn hold(&mut self, name: &str) -> Result<(), Errno> {
         // One that is held already has been removed: its descriptor is good for nothing.
         self.taps.remove(name);
-        let tap = DeviceBuilder::new().name(name).layer(Layer::L2).mac_addr(unassuming_address().0);
-        let tap = tap.inherit_enable_state().build_sync().map_err(errno)?;
+        let tap =
+            DeviceBuilder::new().name(name).layer(Layer::L2).inherit_enable_state().build_sync().map_err(errno)?;
         self.taps.insert(name.to_owned(), tap);
         Ok(())
     }

@@ -291,10 +291,10 @@ fn by_kernel(config: &Config) -> impl Iterator<Item = Vni> {
 
 fn publish(changes: &[LocalChange], snapshot: &Snapshot, publisher: &mut Publisher) {
     for change in changes {
-        let (LocalChange::Came(key) | LocalChange::Went(key)) = *change;
+        let (LocalChange::Came { key, .. } | LocalChange::Went(key)) = *change;
         let Some(bridge) = snapshot.bridges.get(usize::from(key.bridge().0)) else { continue };
         match change {
-            LocalChange::Came(_) => publisher.station_came(bridge.vni, key.mac()),
+            LocalChange::Came { sticky, .. } => publisher.station_came(bridge.vni, key.mac(), *sticky),
             LocalChange::Went(_) => publisher.station_went(bridge.vni, key.mac()),
         }
     }

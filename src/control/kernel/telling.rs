@@ -103,7 +103,7 @@ fn is_wrong(order: &Order, error: Errno) -> bool {
         Order::TakeStation { .. } | Order::TakeRemote { .. } | Order::TakeNeighbour { .. } => !gone,
         Order::RemoveLink { .. } | Order::SetUp { up: false, .. } => !gone,
         // Its link has gone meanwhile; what is to be done then follows from that.
-        Order::PutStation { .. } | Order::PutNeighbour { .. } => error != Errno::ENODEV,
+        Order::PutStation { .. } | Order::PutNeighbour { .. } | Order::MakePort { .. } => error != Errno::ENODEV,
         Order::KeepSilent { .. } => error != Errno::EAFNOSUPPORT,
         Order::DropWhatIsSent { .. } => error != Errno::ENOENT,
         _ => true,
@@ -114,8 +114,8 @@ fn is_wrong(order: &Order, error: Errno) -> bool {
 fn remedy(order: &Order, error: Errno) -> &'static str {
     match (order, error) {
         (_, Errno::EPERM | Errno::EACCES) => "; run as root or with CAP_NET_ADMIN",
-        (Order::HoldTap { .. }, Errno::EMFILE | Errno::ENFILE) => "; raise the limit of open files (LimitNOFILE)",
         (Order::HoldTap { .. }, Errno::ENOENT) => "; there is no /dev/net/tun: modprobe tun",
+        (Order::MakePort { .. }, Errno::EOPNOTSUPP) => "; the kernel has no macvlan devices: modprobe macvlan",
         (Order::MakeVxlan { .. }, Errno::EEXIST) => {
             "; another vxlan device has this VNI and UDP port, perhaps in another network namespace"
         }
