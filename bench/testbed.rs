@@ -85,7 +85,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             ports: vec![model::BridgePort { port: ACCESS, vlan: AccessVlan::Tagged(VlanId::new(bridge.vlan)?) }],
             remotes: bridge.remotes.iter().map(|remote| underlay.remote(*remote)).collect(),
             learning: true,
-            source_check: None,
+            source_check: Some(true),
             udp_port: None,
             group_policy: None,
             accept_group_policies: None,
