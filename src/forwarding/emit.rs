@@ -52,16 +52,27 @@ pub fn to_member<P: PacketBuffer>(
     egress: &mut impl Egress<P>,
 ) -> Result<(), DropReason> {
     let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
-    let Some(tag) = member.sole_tag(place.length()) else {
-        return to_member_unusual(packet, place, addresses, marks, index, around, egress);
-    };
-    let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
-    write_tagged_front(front, addresses, tag.with_priority(marks.priority));
+    match member.tags() {
+        MemberTags::One(tag) if member.takes_directly(place.length()) => {
+            let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
+            write_tagged_front(front, addresses, tag.with_priority(marks.priority));
+        }
+        MemberTags::Untagged if member.takes_directly(place.length()) && has_no_tag(&packet, place) => {
+            addresses.write(place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?);
+        }
+        _ => return to_member_unusual(packet, place, addresses, marks, index, around, egress),
+    }
     hand_over(packet, place, member, around, egress);
     Ok(())
 }
 
-/// Sends any frame out of an access member. Of a frame that needs a tag and nothing else, it does the same as
+/// The frame has no tag of its own.
+#[inline(always)]
+fn has_no_tag<P: PacketBuffer>(packet: &P, place: FramePlace) -> bool {
+    place.front_behind_addresses(packet).is_some_and(|ethertype| !is_vlan_ethertype(u16::from_be_bytes(*ethertype)))
+}
+
+/// Sends any frame out of an access member. Of a frame that needs a tag or none, and nothing else, it does the same as
 /// [`to_member`].
 #[cold]
 #[inline(never)]

@@ -343,15 +343,11 @@ impl Member {
         self.mtu
     }
 
-    /// The tag that a frame of this length gets and that is all it needs: it needs no padding, and fits the port even if it
-    /// has no tag of its own.
+    /// True for a frame of this length that needs no padding, and fits the port even if it has no tag of its own.
     #[inline(always)]
     #[must_use]
-    pub fn sole_tag(&self, length: usize) -> Option<VlanTag> {
-        match self.tags {
-            MemberTags::One(tag) if length.wrapping_sub(ETHERNET_MINIMUM) < usize::from(self.lengths) => Some(tag),
-            _ => None,
-        }
+    pub fn takes_directly(&self, length: usize) -> bool {
+        length.wrapping_sub(ETHERNET_MINIMUM) < usize::from(self.lengths)
     }
 }
 
