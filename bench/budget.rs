@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use vtepd::forwarding::BURST;
 
+use crate::features::{self, Totals};
 use crate::instructions::{BURSTS, COUNTED, Task};
 use crate::interrupt;
+use crate::report::Machine;
 use crate::testbed::Fallible;
 use crate::traffic::name_of;
 
@@ -37,44 +40,98 @@ fn budgets_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/budgets.toml")
 }
 
+/// What a run of the budget does besides comparing.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Options {
+    /// Make what is counted the budget
+    #[arg(long)]
+    update: bool,
+    /// Say in which functions, and from which files
+    #[arg(long)]
+    details: bool,
+    /// Say what each feature costs, as a table
+    #[arg(long)]
+    table: bool,
+}
+
 /// Counts every task and compares; with `update`, what was counted becomes the budget.
 ///
 /// # Errors
-/// Where a budget is exceeded, by how much.
-pub fn check(update: bool, details: bool) -> Fallible<()> {
+/// Where a budget is exceeded, by how much; and where a feature that is to cost nothing does.
+pub fn check(options: Options) -> Fallible<()> {
     let mut budgets: Budgets = toml::from_str(&fs::read_to_string(budgets_file())?)?;
     let mut exceeded = Vec::new();
-    for task in Task::value_variants() {
-        interrupt::check()?;
-        let (name, counts) = (name_of(task), count(*task)?);
-        let budget = budgets.instructions_per_packet.get(&name).copied();
-        let difference = budget.map(|budget| counts.total - budget);
-        println!(
-            "{name:<16} {:7.1} instructions per packet, budget {}",
-            counts.total,
-            match (budget, difference) {
-                (Some(budget), Some(difference)) => format!("{budget:.1} ({difference:+.1})"),
-                _ => "none".to_owned(),
-            }
-        );
-        let allowed = budget.unwrap_or(0.0) * (1.0 + budgets.tolerance_percent / 100.0);
-        if details || (counts.total > allowed && !update) {
-            counts.print_details();
-        }
-        if update {
-            budgets.instructions_per_packet.insert(name, (counts.total * 10.0).round() / 10.0);
-        } else if counts.total > allowed {
-            let over = difference.unwrap_or(counts.total);
-            exceeded.push(format!("{name} takes {over:.1} instructions per packet more than its budget"));
-        }
+    let mut totals = Totals::new();
+    for (task, counts) in count_all()? {
+        totals.insert(task, counts.total);
+        exceeded.extend(compare(&name_of(&task), &counts, &mut budgets, options));
     }
-    if update {
+    exceeded.extend(features::costly_free(&totals, budgets.tolerance_percent));
+    if options.update {
         write(&budgets)?;
+    }
+    if options.table {
+        println!("\n{}, commit {}\n\n{}", today()?, Machine::here().commit, features::table(&totals));
     }
     if exceeded.is_empty() {
         return Ok(());
     }
     Err(format!("{}; if they are worth it: bench/run budget --update", exceeded.join("; ")).into())
+}
+
+/// Prints what was counted for a task beside its budget. Says so if that is exceeded; with `update` it is set instead.
+fn compare(name: &str, counts: &Counts, budgets: &mut Budgets, options: Options) -> Option<String> {
+    let budget = budgets.instructions_per_packet.get(name).copied();
+    let difference = budget.map(|budget| counts.total - budget);
+    println!(
+        "{name:<21} {:7.1} instructions per packet, budget {}",
+        counts.total,
+        match (budget, difference) {
+            (Some(budget), Some(difference)) => format!("{budget:.1} ({difference:+.1})"),
+            _ => "none".to_owned(),
+        }
+    );
+    let allowed = budget.unwrap_or(0.0) * (1.0 + budgets.tolerance_percent / 100.0);
+    if options.details || (counts.total > allowed && !options.update) {
+        counts.print_details();
+    }
+    if options.update {
+        budgets.instructions_per_packet.insert(name.to_owned(), (counts.total * 10.0).round() / 10.0);
+        return None;
+    }
+    let over = difference.unwrap_or(counts.total);
+    (counts.total > allowed).then(|| format!("{name} takes {over:.1} instructions per packet more than its budget"))
+}
+
+fn today() -> Fallible<String> {
+    let date = Command::new("date").args(["-u", "+%F"]).output()?;
+    Ok(String::from_utf8_lossy(&date.stdout).trim().to_owned())
+}
+
+/// Counts all tasks, as many at once as there are cores: they have nothing to do with each other.
+fn count_all() -> Fallible<Vec<(Task, Counts)>> {
+    let tasks = Task::value_variants();
+    let next = AtomicUsize::new(0);
+    let share = || {
+        let mut counted = Vec::new();
+        while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let counts = interrupt::check().and_then(|()| count(*task)).map_err(|error| error.to_string());
+            // One that failed is the last.
+            if counts.is_err() {
+                next.store(tasks.len(), Ordering::Relaxed);
+            }
+            counted.push((*task, counts));
+        }
+        counted
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let shares = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(share)).collect();
+        threads.into_iter().map(|thread| thread.join().map_err(|_| "a thread panicked")).collect::<Result<Vec<_>, _>>()
+    })?;
+    let mut counted: Vec<_> = shares.into_iter().flatten().collect();
+    counted.sort_by_key(|(task, _)| *task as usize);
+    counted.into_iter().map(|(task, counts)| Ok((task, counts?))).collect()
 }
 
 impl Counts {
@@ -99,7 +156,7 @@ fn write(budgets: &Budgets) -> Fallible<()> {
 
 /// Runs one task in callgrind.
 fn count(task: Task) -> Fallible<Counts> {
-    let output = std::env::temp_dir().join(format!("vtepd-bench-{}.callgrind", std::process::id()));
+    let output = std::env::temp_dir().join(format!("vtepd-bench-{}-{}.callgrind", std::process::id(), name_of(&task)));
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--collect-atstart=no", "--compress-strings=no", "--compress-pos=no"]);
     command.arg(format!("--toggle-collect={COUNTED}")).arg(format!("--callgrind-out-file={}", output.display()));

@@ -3,6 +3,7 @@
 
 mod budget;
 mod capacity;
+mod features;
 mod forwarders;
 mod hugepages;
 mod instructions;
@@ -60,12 +61,8 @@ enum Command {
     },
     /// Instructions per packet against `bench/budgets.toml`
     Budget {
-        /// Make what is counted the budget
-        #[arg(long)]
-        update: bool,
-        /// Say in which functions, and from which files
-        #[arg(long)]
-        details: bool,
+        #[command(flatten)]
+        options: budget::Options,
     },
     /// Floods, two workers, learning and ageing, memory: all of them, or those named
     Scenarios {
@@ -165,7 +162,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Some(Command::Measure { variant, case, means }) => print_measurement(variant, &case, &means),
-        Some(Command::Budget { update, details }) => interrupt::install().and_then(|()| budget::check(update, details)),
+        Some(Command::Budget { options }) => interrupt::install().and_then(|()| budget::check(options)),
         Some(Command::Latency(options)) => latency::run(&options),
         Some(Command::LatencyRound { idle, case, means }) => print_latency(idle, &case, &means),
         Some(Command::Scenarios { scenarios, core, milliseconds }) => run_scenarios(scenarios, core, milliseconds),

@@ -85,7 +85,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             ports: vec![model::BridgePort { port: ACCESS, vlan: AccessVlan::Tagged(VlanId::new(bridge.vlan)?) }],
             remotes: bridge.remotes.iter().map(|remote| underlay.remote(*remote)).collect(),
             learning: true,
-            source_check: true,
+            source_check: Some(true),
             udp_port: None,
             group_policy: None,
             accept_group_policies: None,
@@ -140,6 +140,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             binding_ageing: None,
         },
         static_entries: model::StaticEntries::default(),
+        bindings: Vec::new(),
         stats: model::Stats { listen: ([127, 0, 0, 1], 0).into() },
         api: model::Api { socket: PathBuf::from("/nonexistent") },
     })

@@ -292,6 +292,14 @@ impl Traffic {
 
     /// The frames that arrive at the access port, each with the packet that arrives at the uplink in its place.
     pub fn packets<'a>(&'a self, population: &'a Population) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + 'a {
+        self.packets_of_bridges(population).map(|(frame, packet, _)| (frame, packet))
+    }
+
+    /// [`Traffic::packets`], each pair with its bridge's number.
+    pub fn packets_of_bridges<'a>(
+        &'a self,
+        population: &'a Population,
+    ) -> impl Iterator<Item = (Vec<u8>, Vec<u8>, u32)> + 'a {
         let mut order: Vec<u32> = (0..population.numbers.flows).collect();
         let mut random = Random(self.seed);
         for last in (1..order.len()).rev() {
@@ -303,7 +311,8 @@ impl Traffic {
             let length = self.frames.length(number);
             let frame = tagged(&inner(local.mac, remote.mac, number, length - TAG), bridge.vlan);
             let answer = inner(remote.mac, local.mac, number, length - TAG);
-            Some((frame, self.encapsulated(&answer, bridge.vni, remote.remote.unwrap_or(0), random.next())))
+            let packet = self.encapsulated(&answer, bridge.vni, remote.remote.unwrap_or(0), random.next());
+            Some((frame, packet, local.bridge))
         })
     }
 
@@ -351,13 +360,17 @@ impl Traffic {
     }
 }
 
+/// The IPv4 address of a station.
+pub fn host(mac: MacAddr) -> Ipv4Addr {
+    Ipv4Addr::from(0xac10_0000 | mac.to_u64() as u32 & 0xf_ffff)
+}
+
 /// An untagged frame of `length` bytes: IPv4, UDP, ports by the flow's number.
 fn inner(source: MacAddr, destination: MacAddr, number: u32, length: usize) -> Vec<u8> {
     let mut frame = Vec::with_capacity(length);
     frame.extend(destination.0);
     frame.extend(source.0);
     frame.extend(0x0800_u16.to_be_bytes());
-    let host = |mac: MacAddr| Ipv4Addr::from(0xac10_0000 | mac.to_u64() as u32 & 0xf_ffff);
     let udp_length = (length - 34) as u16;
     frame.extend(ipv4(host(source), host(destination), udp_length));
     frame.extend((1024 + (number >> 12) as u16).to_be_bytes());

@@ -9,6 +9,9 @@ use tracing_subscriber::EnvFilter;
 use vtepd::config::Config;
 use vtepd::daemon;
 
+/// The variable that sets levels of the log.
+const LEVELS: &str = "VTEPD_LOG";
+
 /// A VXLAN tunnel endpoint gateway on DPDK: bridges VLANs and VXLAN.
 #[derive(Parser)]
 #[command(version)]
@@ -43,13 +46,24 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let level = if arguments.verbose { "debug" } else { "info" };
-    let filter = EnvFilter::try_from_env("VTEPD_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let wanted = std::env::var_os(LEVELS).map(|levels| EnvFilter::try_new(levels.to_string_lossy()));
+    let (filter, malformed) = match wanted {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(error)) => (EnvFilter::new(level), Some(error)),
+        None => (EnvFilter::new(level), None),
+    };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(colours)
         .with_target(false)
         .with_env_filter(filter)
         .init();
+    if let Some(error) = malformed {
+        tracing::warn!(
+            %error,
+            "{LEVELS} is not heeded; write levels by module, as in {LEVELS}=info,vtepd::control=debug"
+        );
+    }
     match daemon::run(&arguments.config, loaded, arguments.verbose) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -130,7 +130,7 @@ fn the_minimal_config_means_what_it_says() {
     let place = BridgePort { port: PortIndex(1), vlan: AccessVlan::Tagged(vlan(100)) };
     assert_eq!((bridge.vni, bridge.ports.as_slice()), (Vni::new(100).expect("in range"), &[place][..]));
     assert_eq!(bridge.remotes, [remote]);
-    assert!(bridge.learning && bridge.source_check && !bridge.link_local);
+    assert!(bridge.learning && bridge.source_check.is_none() && !bridge.link_local);
     assert_eq!((bridge.tags, bridge.max_macs), (Tags::Refuse, None));
     let [neighbour] = config.neighbours.as_slice() else { panic!("not one neighbour") };
     assert_eq!((neighbour.address, neighbour.port), (remote, PortIndex(0)));
@@ -158,6 +158,9 @@ fn every_key_is_taken_over() {
         config.ports.iter().map(|port| port.link_local).collect::<Vec<_>>(),
         [Some(LinkLocal::Drop), Some(LinkLocal::Punt), None]
     );
+    let said: Vec<_> =
+        config.bindings.iter().map(|said| (said.address.to_string(), said.mac.0[5], said.router)).collect();
+    assert_eq!(said, [("192.0.2.1".to_owned(), 1, false), ("2001:db8:1::1".to_owned(), 1, true)]);
     assert!(!config.dpdk.hugepages);
     assert_eq!((config.dpdk.memory_mib, config.dpdk.packet_buffers), (1024, 32_768));
     assert_eq!(config.dpdk.eal_arguments, ["--log-level=lib.eal:debug", "-v"]);
@@ -166,7 +169,7 @@ fn every_key_is_taken_over() {
     assert_eq!((port.mac, port.mtu, port.descriptors), (Some(MacAddr([2, 0, 0, 0xaa, 0, 1])), Some(9000), 512));
     assert_eq!((config.ports[0].max_macs, port.max_macs), (None, Some(20)));
     let bridge = &config.bridges[0];
-    assert!(!bridge.learning && !bridge.source_check && bridge.link_local && bridge.clamp_mss);
+    assert!(!bridge.learning && bridge.source_check == Some(false) && bridge.link_local && bridge.clamp_mss);
     assert_eq!((bridge.ports[0].vlan, bridge.tags, bridge.max_macs), (AccessVlan::Untagged, Tags::Carry, Some(7)));
     let limits = |broadcast, multicast, unknown_unicast| StormLimits { broadcast, multicast, unknown_unicast };
     let (packets, bits) = (|number| Some(Rate::Packets(number)), |number| Some(Rate::Bits(number)));

@@ -114,7 +114,7 @@ fn assert_conserved(family: Family, port: PortIndex, packets: impl Fn() -> Vec<H
 fn busy(family: Family) -> Gateway {
     let mut gateway = Gateway::with(family, |config| {
         let mut carrying = bridge(200, None, &[TRUNK0, TRUNK1], &[family.remote(1), family.remote(2)]);
-        (carrying.tags, carrying.source_check) = (Tags::Carry, false);
+        (carrying.tags, carrying.source_check) = (Tags::Carry, Some(false));
         config.bridges.push(carrying);
     });
     for vni in [VNI, 200] {

@@ -16,7 +16,8 @@ use tracing::warn;
 use super::health::Heartbeats;
 use super::types::{
     BindingFilter, Bridge, BridgeMember, BurstDurations, Count, DEFAULT_PAGE, Drops, EntropyReading, EntryKind,
-    Failure, FdbFilter, Groups, MAX_PAGE, Page, PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Way, Worker,
+    Failure, FdbFilter, Finding, Groups, MAX_PAGE, Page, PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Way,
+    Worker,
 };
 use super::view::GatewayView;
 use crate::telemetry::metrics::CONTENT_TYPE;
@@ -129,9 +130,12 @@ async fn health(State(shared): Shares) -> Response {
     if stuck.is_empty() {
         return "ok\n".into_response();
     }
-    let lines: String =
-        stuck.iter().map(|(who, still)| format!("{who} has not moved for {} s\n", still.as_secs())).collect();
+    let lines: String = stuck.iter().map(|thread| stands_still(thread) + "\n").collect();
     (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
+}
+
+fn stands_still((who, still): &(String, Duration)) -> String {
+    format!("{who} has not moved for {} s", still.as_secs())
 }
 
 async fn readiness(State(shared): Shares) -> Result<Response, Refusal> {
@@ -299,7 +303,26 @@ async fn entropy(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
 
 async fn check(State(shared): Shares) -> Result<Response, Refusal> {
     let unreadable = |error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error);
-    ask(shared, move |view| view.check().map_err(unreadable)).await
+    let stuck = shared.stuck_threads();
+    ask(shared, move |view| {
+        let mut check = view.check().map_err(unreadable)?;
+        // First of all, for what they have not done may be the rest.
+        check.findings.splice(..0, stuck.iter().map(stuck_thread));
+        Ok(check)
+    })
+    .await
+}
+
+fn stuck_thread(thread: &(String, Duration)) -> Finding {
+    Finding {
+        name: "thread_stuck".to_owned(),
+        what: format!("A thread of the gateway stands still: {}.", stands_still(thread)),
+        remedy:
+            "`top -H -p $(pidof vtepd)` shows what runs in its place; where the thread itself does not run, it waits \
+                 for the kernel or has ended: the log and `dmesg` say why, and a restart of the gateway helps"
+                .to_owned(),
+        commands: Vec::new(),
+    }
 }
 
 async fn config(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {

@@ -338,7 +338,7 @@ pub struct Binding {
     pub kind: BindingKind,
     /// The station has said that it is a router (RFC 4861, 4.4).
     pub router: bool,
-    /// How long ago the station last said that it has the address, in seconds; absent where the kernel says so.
+    /// How long ago the station last said that it has the address, in seconds; absent where the kernel or the config says so.
     pub age_seconds: Option<u64>,
 }
 
@@ -350,6 +350,8 @@ pub enum BindingKind {
     Learned,
     /// From the kernel's neighbours, where it controls the bridge.
     Kernel,
+    /// From the config.
+    Static,
 }
 
 impl BindingKind {
@@ -359,6 +361,7 @@ impl BindingKind {
         match self {
             Self::Learned => "learned",
             Self::Kernel => "kernel",
+            Self::Static => "static",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
@@ -42,6 +42,11 @@ pub(super) enum ClientError {
     Several { sockets: Vec<PathBuf> },
     #[error("{} does not answer within {} s", socket.display(), TIMEOUT.as_secs())]
     Timeout { socket: PathBuf },
+    #[error(
+        "the gateway's answer is longer than {} MiB\nAsk for less (`--limit`, or a bridge or an address), or read it with \
+         `curl --unix-socket {} 'http://vtepd{path}'`.", longest >> 20, socket.display()
+    )]
+    TooLong { longest: usize, socket: PathBuf, path: String },
     #[error("the gateway broke off: {0}")]
     Broken(String),
     #[error(
@@ -93,7 +98,8 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|error| ClientError::Broken(error.to_string()))?;
-        let answer = runtime.block_on(async { tokio::time::timeout(TIMEOUT, exchange(&socket, method, path)).await });
+        let answer = runtime
+            .block_on(async { tokio::time::timeout(TIMEOUT, exchange(&socket, method, path, MAX_ANSWER)).await });
         let (status, body) = answer.map_err(|_| ClientError::Timeout { socket })??;
         if status.is_success() {
             return Ok(body);
@@ -105,7 +111,12 @@ impl Client {
     }
 }
 
-async fn exchange(socket: &Path, method: Method, path: &str) -> Result<(StatusCode, Bytes), ClientError> {
+async fn exchange(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    longest: usize,
+) -> Result<(StatusCode, Bytes), ClientError> {
     let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
     let stream = tokio::net::UnixStream::connect(socket).await.map_err(|source| match source.kind() {
         io::ErrorKind::PermissionDenied => ClientError::Permission { socket: socket.to_owned() },
@@ -122,8 +133,14 @@ async fn exchange(socket: &Path, method: Method, path: &str) -> Result<(StatusCo
         .map_err(|error| ClientError::Broken(error.to_string()))?;
     let response = sender.send_request(request).await.map_err(broken)?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-    Ok((status, body.map_err(|error| ClientError::Broken(error.to_string()))?.to_bytes()))
+    let body = Limited::new(response.into_body(), longest).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            ClientError::TooLong { longest, socket: socket.to_owned(), path: path.to_owned() }
+        } else {
+            ClientError::Broken(error.to_string())
+        }
+    });
+    Ok((status, body?.to_bytes()))
 }
 
 /// The only socket in `directory`, or the default one where there is none.
@@ -161,6 +178,7 @@ pub(super) fn percent_encode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixListener;
 
     #[test]
@@ -176,6 +194,27 @@ mod tests {
         assert!(error.contains("demo.sock") && error.contains("lab.sock") && error.contains("--socket"), "{error}");
         let _default = UnixListener::bind(path("vtepd.sock")).unwrap();
         assert_eq!(find_socket(directory.path()).unwrap(), path("vtepd.sock"));
+    }
+
+    #[test]
+    fn an_answer_beyond_the_bound_is_not_read_and_what_to_do_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("demo.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let gateway = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            let (head, body) = ("HTTP/1.1 200 OK\r\ncontent-length: 2097152\r\n\r\n", vec![b'x'; 2 << 20]);
+            // The client reads no further than it wants to.
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let answer = runtime.block_on(exchange(&socket, Method::GET, "/v1/config", 1 << 20));
+        let error = answer.unwrap_err().to_string();
+        assert!(error.contains("longer than 1 MiB") && error.contains("http://vtepd/v1/config"), "{error}");
+        drop(runtime);
+        gateway.join().unwrap();
     }
 
     #[test]

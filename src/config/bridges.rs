@@ -271,6 +271,11 @@ impl<'t> Bridges<'t> {
         found
     }
 
+    /// Whether a bridge answers address resolution; none where its file says nothing right of it.
+    pub(super) fn suppresses(&self, bridge: usize) -> Option<bool> {
+        self.drafts.get(bridge)?.neighbour_suppression
+    }
+
     /// Reports a port that is not among those of a bridge.
     pub(super) fn check_port(
         &self,
@@ -396,7 +401,7 @@ impl<'t> Bridges<'t> {
                     .map(|ids| ids.into_iter().map(|id| id.value).collect()),
                 remotes: draft.remotes.iter().map(|remote| remote.value).collect(),
                 learning: draft.learning?,
-                source_check: draft.source_check?.unwrap_or(group.is_none()),
+                source_check: draft.source_check?,
                 tags: draft.tags?,
                 link_local: draft.link_local?.value,
                 clamp_mss: draft.clamp_mss?,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::bindings::BindingDraft;
 use super::bridges::BridgeDraft;
 use super::diagnostic::{Diagnostic, Findings, Span};
 use super::document::{Block, Blocks, place};
@@ -32,6 +33,7 @@ pub(super) struct Draft<'t> {
     pub(super) qos: Option<model::Qos>,
     pub(super) fdb: Option<model::Fdb>,
     pub(super) static_entries: Vec<StaticDraft<'t>>,
+    pub(super) bindings: Vec<BindingDraft>,
     pub(super) stats: Option<model::Stats>,
     pub(super) api: Option<ApiDraft>,
     /// Where each section is first.
@@ -82,6 +84,7 @@ impl<'t> Draft<'t> {
             qos: None,
             fdb: None,
             static_entries: Vec::new(),
+            bindings: Vec::new(),
             stats: None,
             api: None,
             seen: HashMap::new(),
@@ -189,6 +192,7 @@ impl<'t> Draft<'t> {
             "qos" => keep(&mut self.qos, first, qos(reader, findings)),
             "fdb" => keep(&mut self.fdb, first, fdb(reader, findings)),
             "static" => self.static_entries.push(StaticDraft::read(reader, findings)),
+            "binding" => self.bindings.push(BindingDraft::read(reader, findings)),
             "stats" => keep(&mut self.stats, first, stats(reader, findings)),
             "api" => keep(&mut self.api, first, ApiDraft::read(reader, findings)),
             _ => (),

@@ -12,7 +12,7 @@ use super::wording::quoted;
 /// What stands for the VNI.
 const VNI: &str = "{vni}";
 /// The longest name of an interface, in bytes (`IFNAMSIZ`, with the zero that ends it).
-const LONGEST: usize = 15;
+pub(super) const LONGEST_INTERFACE: usize = 15;
 
 /// The name of the device of a VNI.
 pub(super) fn name_of(pattern: &str, vni: u32) -> Box<str> {
@@ -42,8 +42,9 @@ impl KernelDevices {
             );
         }
         let longest = name_of(&pattern.value, vni.value.last);
-        let is_a_name =
-            longest.len() <= LONGEST && longest.chars().all(is_of_a_name) && !matches!(&*longest, "" | "." | "..");
+        let is_a_name = longest.len() <= LONGEST_INTERFACE
+            && longest.chars().all(is_of_a_name)
+            && !matches!(&*longest, "" | "." | "..");
         if !is_a_name {
             return findings.push(
                 Diagnostic::error(pattern.span, "`kernel_device` is not a name for an interface")

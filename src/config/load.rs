@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::addresses::{own_remote, remote_vtep};
+use super::bindings;
 use super::bridges::{Bridges, distinct};
 use super::diagnostic::{Diagnostic, Diagnostics, Findings, Span};
 use super::draft::Draft;
@@ -126,12 +127,16 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
     let neighbours = Neighbours::new(draft.neighbours, &ports, own, sound, findings);
     let surroundings = Surroundings { ports: &ports, bridges: &bridges, own, fdb: draft.fdb.as_ref() };
     let static_entries = surroundings.relate(&draft.static_entries, findings);
+    let bindings = bindings::relate(&draft.bindings, &bridges, draft.fdb.as_ref(), findings);
     let static_remotes = draft.static_entries.iter().filter_map(StaticDraft::remote);
     let remotes = bridges.remotes().chain(static_remotes).filter(|remote| remote_vtep(remote, own).is_ok());
     let remotes = distinct(remotes);
     if asks_kernel == Some(false) {
         bridges.check_control(findings);
         ports.check_punting_uplinks(findings);
+    }
+    if let Some(underlay) = draft.vtep.as_ref().and_then(|vtep| vtep.underlay()) {
+        ports.check_interfaces(underlay, findings);
     }
     if let Some(vtep) = &draft.vtep {
         bridges.check_udp_ports(&vtep.udp_ports, findings);
@@ -174,6 +179,7 @@ fn relate(draft: Draft<'_>, findings: &mut Findings) -> Option<Config> {
         qos: draft.qos?,
         fdb: draft.fdb?,
         static_entries: StaticEntries::new(static_entries?),
+        bindings: bindings?,
         stats: draft.stats?,
         api: Api { socket },
     })

@@ -7,6 +7,7 @@
 //! overlaps found. Where a hole or broken syntax could be the cause of something missing, nothing is said of it.
 
 mod addresses;
+mod bindings;
 mod bridge_ports;
 mod bridges;
 mod clashes;

@@ -30,6 +30,8 @@ pub struct Config {
     pub fdb: Fdb,
     /// Static FDB entries.
     pub static_entries: StaticEntries,
+    /// Which stations have which IP addresses, for good, in file order.
+    pub bindings: Vec<Binding>,
     /// The scrape endpoint.
     pub stats: Stats,
     /// The control socket.
@@ -266,8 +268,9 @@ pub struct Bridge {
     pub remotes: Vec<IpAddr>,
     /// Learn source addresses (default true).
     pub learning: bool,
-    /// Accept packets only from the bridge's own remote VTEPs (default true, where there is no group).
-    pub source_check: bool,
+    /// Accept packets only from the bridge's own remote VTEPs; where absent, if there is no group of the underlay, be it
+    /// given here or by the kernel.
+    pub source_check: Option<bool>,
     /// What happens to VLAN tags of the bridged frames themselves (default [`Tags::Refuse`]).
     pub tags: Tags,
     /// Forward frames to reserved link-local group addresses (default false).
@@ -314,6 +317,11 @@ pub struct UnderlayGroup {
     pub address: IpAddr,
     /// The uplinks that it is sent to, received from and joined on; at least one.
     pub ports: Vec<PortIndex>,
+}
+
+impl UnderlayGroup {
+    /// The most different groups: each has to be joined, and the kernel joins few by one socket.
+    pub const MOST: usize = 4096;
 }
 
 /// Limits of storm control; `None` is no limit.
@@ -527,6 +535,19 @@ pub enum StaticPlace {
     Port(PortIndex),
     /// Behind a remote VTEP.
     Remote(IpAddr),
+}
+
+/// `[[binding]]`: which station has an IP address, whatever else is heard of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Binding {
+    /// The bridge, which suppresses neighbour discovery.
+    pub vni: Vni,
+    /// The address; unique in the bridge.
+    pub address: IpAddr,
+    /// The station; neither group nor zero.
+    pub mac: MacAddr,
+    /// It is a router (RFC 4861, 4.4; default false).
+    pub router: bool,
 }
 
 /// `[stats]`.

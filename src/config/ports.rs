@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use rustc_hash::FxHashMap;
 
 use super::diagnostic::{Diagnostic, Findings, FirstPlaces, Span};
-use super::model::{LinkLocal, Port, PortRole, StormLimits};
+use super::kernel_devices::LONGEST_INTERFACE;
+use super::model::{LinkLocal, Port, PortRole, StormLimits, Underlay};
 use super::reader::Reader;
 use super::schema::MAX_PORTS;
 use super::singles::is_of_a_name;
@@ -338,6 +339,53 @@ impl<'t> Ports<'t> {
                     .label("`vtep.underlay` is \"static\"")
                     .remedy("set `underlay = \"kernel\"` in `[vtep]`, or `link_local = \"drop\"` here"),
             );
+        }
+    }
+
+    /// Refuses interfaces in the kernel that have the names of ports, where the kernel does not take those or two are alike;
+    /// what `kernel_interface` says has been looked at. Uplinks that need no interface are only warned of.
+    pub(super) fn check_interfaces(&self, underlay: Underlay, findings: &mut Findings) {
+        let mut earlier: FxHashMap<&str, (Span, bool)> = FxHashMap::default();
+        for draft in &self.drafts {
+            let (Some(name), Some(given), Some(role)) = (&draft.name, &draft.kernel_interface, draft.role) else {
+                continue;
+            };
+            let finding: fn(Span, String) -> Diagnostic = match (role.value, underlay) {
+                (PortRole::Uplink, Underlay::Static) => continue,
+                (PortRole::Uplink, Underlay::KernelIfPossible) => Diagnostic::warning,
+                (PortRole::Access, _) if draft.punts().is_none() => continue,
+                (PortRole::Uplink, Underlay::Kernel) | (PortRole::Access, _) => Diagnostic::error,
+            };
+            let (interface, is_given) = (given.as_ref().unwrap_or(name), given.is_some());
+            if !is_given && (interface.value.len() > LONGEST_INTERFACE || is_an_interface(interface).is_err()) {
+                let message = format!(
+                    "the kernel has no interfaces called {} (up to {LONGEST_INTERFACE} characters, and not `.` or `..`), \
+                     and `kernel_interface` is absent",
+                    quoted(&name.value)
+                );
+                findings.push(
+                    finding(name.span, message)
+                        .label("the interface has the port's name")
+                        .remedy("set `kernel_interface` here: up to 15 letters, digits, `_`, `-` and `.`"),
+                );
+                continue;
+            }
+            match earlier.get(&*interface.value) {
+                // Two that are given, or two ports of one name, are told of already.
+                Some((first, was_given)) if *was_given != is_given => {
+                    let message = format!("two ports have the kernel interface {}", quoted(&interface.value));
+                    findings.push(
+                        finding(interface.span, message)
+                            .label(if is_given { "given here" } else { "the interface has the port's name" })
+                            .related(*first, "and here")
+                            .remedy("set `kernel_interface` so that each port has an interface of its own"),
+                    );
+                }
+                Some(_) => {}
+                None => {
+                    earlier.insert(&interface.value, (interface.span, is_given));
+                }
+            }
         }
     }
 

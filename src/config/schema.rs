@@ -5,7 +5,7 @@ use std::fmt;
 
 mod sections;
 
-pub use sections::{API, BRIDGE, BRIDGE_PORT, DPDK, FDB, NEIGHBOUR, PORT, QOS, STATIC, STATS, VTEP, WORKERS};
+pub use sections::{API, BINDING, BRIDGE, BRIDGE_PORT, DPDK, FDB, NEIGHBOUR, PORT, QOS, STATIC, STATS, VTEP, WORKERS};
 
 /// The most ports.
 pub const MAX_PORTS: usize = 64;
@@ -18,7 +18,7 @@ pub const MAX_FLOOD_ENTRIES: u64 = 4_194_304;
 /// The most FDB entries that can be configured.
 pub const MAX_FDB_ENTRIES: u64 = 4_194_304;
 /// The most different multicast groups of the underlay.
-pub const MAX_GROUPS: usize = 4096;
+pub const MAX_GROUPS: usize = super::model::UnderlayGroup::MOST;
 /// The most addresses of the gateway.
 pub const MAX_ADDRESSES: usize = 8;
 /// The most UDP ports of VXLAN, those of all bridges counted.
@@ -257,4 +257,4 @@ pub fn entries_of(section: &Section) -> Option<&'static Section> {
 
 /// All sections, in the order of the reference page.
 pub const SECTIONS: &[&Section] =
-    &[&VTEP, &DPDK, &WORKERS, &PORT, &BRIDGE, &NEIGHBOUR, &QOS, &FDB, &STATIC, &STATS, &API];
+    &[&VTEP, &DPDK, &WORKERS, &PORT, &BRIDGE, &NEIGHBOUR, &QOS, &FDB, &STATIC, &BINDING, &STATS, &API];

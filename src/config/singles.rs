@@ -75,7 +75,12 @@ impl VtepDraft {
 
     /// True where the kernel says how remote VTEPs are reached; nothing where the section is wrong.
     pub(super) fn asks_kernel(&self) -> Option<bool> {
-        self.vtep.as_ref().map(|vtep| vtep.underlay != Underlay::Static)
+        self.underlay().map(|underlay| underlay != Underlay::Static)
+    }
+
+    /// Who says how remote VTEPs are reached; nothing where the section is wrong.
+    pub(super) fn underlay(&self) -> Option<Underlay> {
+        self.vtep.as_ref().map(|vtep| vtep.underlay)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 
 use super::model::{
-    AccessVlan, Bridge, BridgePort, Config, Control, Dscp, Idle, LinkLocal, Neighbour, Port, PortRole, Qos,
+    AccessVlan, Binding, Bridge, BridgePort, Config, Control, Dscp, Idle, LinkLocal, Neighbour, Port, PortRole, Qos,
     StaticEntry, StaticPlace, StormLimits, Tags, UdpChecksum, Underlay,
 };
 use crate::tables::PortIndex;
@@ -26,6 +26,7 @@ impl Config {
         for entry in self.static_entries.iter() {
             self.write_static(&mut file, entry);
         }
+        self.bindings.iter().for_each(|binding| write_binding(&mut file, binding));
         file.text
     }
 
@@ -113,7 +114,9 @@ impl Config {
         file.list("ports", bridge.ports.iter().map(port));
         file.list("remotes", bridge.remotes.iter().map(|remote| quote(&remote.to_string())));
         file.plain("learning", bridge.learning);
-        file.plain("source_check", bridge.source_check);
+        if let Some(source_check) = bridge.source_check {
+            file.plain("source_check", source_check);
+        }
         if let Some(group) = &bridge.flooding.group {
             file.quoted("group", group.address);
             file.list("group_ports", group.ports.iter().map(|port| quote(self.port_name(*port))));
@@ -166,6 +169,14 @@ impl Config {
     pub fn port_name(&self, port: PortIndex) -> &str {
         self.ports.get(usize::from(port.0)).map_or("", |port| &port.name)
     }
+}
+
+fn write_binding(file: &mut File, binding: &Binding) {
+    file.section("[[binding]]");
+    file.plain("vni", binding.vni);
+    file.quoted("address", binding.address);
+    file.quoted("mac", binding.mac);
+    file.plain("router", binding.router);
 }
 
 fn write_qos(file: &mut File, qos: &Qos) {

@@ -7,16 +7,19 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
+use tracing::warn;
 
 use super::compile::{KernelBridge, KernelBridges};
 use crate::config::Config;
-use crate::config::model::{Bridge, Control};
+use crate::config::model::{Bridge, Control, PortRole, UnderlayGroup};
 use crate::netlink::{Change, Destination, Link, Mirror, Place};
+use crate::tables::PortIndex;
 use crate::wire::{MacAddr, Vni};
 
 /// So long after the last change of flood lists or of remote VTEPs a snapshot is made with it.
@@ -76,6 +79,10 @@ pub struct Adopted {
 pub struct Adoption {
     /// The gateway's addresses, the source of what it sends first.
     own: Vec<IpAddr>,
+    /// The uplinks, with the names of their interfaces.
+    uplinks: Vec<(PortIndex, String)>,
+    /// The groups of the underlay that the config names.
+    groups: FxHashSet<IpAddr>,
     /// The bridges that want a device.
     wanted: BTreeMap<Vni, Wanted>,
     /// The device of each bridge that has one.
@@ -88,10 +95,15 @@ pub struct Adoption {
     /// How many stations each remote VTEP has in a bridge; one of a group counts for each of its members.
     users: FxHashMap<(Vni, IpAddr), usize>,
     said: KernelBridges,
-    due: VecDeque<Due>,
+    /// How many of the stations each bridge has.
+    counts: FxHashMap<Vni, usize>,
+    /// The stations whose entries are to be brought up to date, each once.
+    due: VecDeque<(Vni, MacAddr)>,
+    /// The same, and whether there are news of them.
+    waiting: HashMap<(Vni, MacAddr), bool>,
     /// Devices may have come, gone or changed.
     devices_changed: bool,
-    /// Next-hop objects have changed, so any station may be elsewhere.
+    /// Next-hop objects that stations go by have changed, so any station may be elsewhere.
     all_changed: bool,
     /// When flood lists or remote VTEPs have changed, the first time and the last.
     shape_changed: Option<(Instant, Instant)>,
@@ -104,6 +116,8 @@ impl Adoption {
     pub fn new() -> Self {
         Self {
             own: Vec::new(),
+            uplinks: Vec::new(),
+            groups: FxHashSet::default(),
             wanted: BTreeMap::new(),
             devices: BTreeMap::new(),
             vnis: FxHashMap::default(),
@@ -111,7 +125,9 @@ impl Adoption {
             stations: BTreeMap::new(),
             users: FxHashMap::default(),
             said: KernelBridges::default(),
+            counts: FxHashMap::default(),
             due: VecDeque::new(),
+            waiting: HashMap::new(),
             devices_changed: false,
             all_changed: false,
             shape_changed: None,
@@ -127,6 +143,10 @@ impl Adoption {
         let own: Vec<IpAddr> =
             std::iter::once(config.vtep.address).chain(config.vtep.other_addresses.iter().copied()).collect();
         self.all_changed |= own != self.own || wanted.iter().any(|(vni, port)| self.wanted.get(vni) != Some(port));
+        let uplinks = config.ports.iter().enumerate().filter(|(_, port)| port.role == PortRole::Uplink);
+        self.uplinks = uplinks.map(|(index, port)| (PortIndex(index as u16), port.interface().to_owned())).collect();
+        let groups = config.bridges.iter().filter_map(|bridge| bridge.flooding.group.as_ref());
+        self.groups = groups.map(|group| group.address).collect();
         (self.own, self.wanted, self.devices_changed) = (own, wanted, true);
         self.settle(mirror, now);
     }
@@ -135,7 +155,7 @@ impl Adoption {
     pub fn note(&mut self, change: Change, mirror: &Mirror, now: Instant) {
         match change {
             Change::Link(_) => self.devices_changed = true,
-            Change::NextHop(_) => self.all_changed = true,
+            Change::NextHop(id) => self.all_changed |= mirror.serves_stations(id),
             Change::Tunnelled(device, mac) => {
                 if let Some(vni) = self.vnis.get(&device) {
                     self.look(*vni, device, mac, mirror, now);
@@ -207,17 +227,33 @@ impl Adoption {
 
     /// The next station whose entry is to be brought up to date.
     pub fn next_due(&mut self) -> Option<Due> {
-        self.due.pop_front()
+        let (vni, mac) = self.due.pop_front()?;
+        let news = self.waiting.remove(&(vni, mac)).unwrap_or_default();
+        Some(Due { vni, mac, news })
     }
 
     /// One that has to wait for the next snapshot.
     pub fn put_off(&mut self, due: Due) {
-        self.due.push_back(due);
+        self.is_due(due.vni, due.mac, due.news);
+    }
+
+    /// Has an entry brought up to date in its turn, once, however often that is asked for.
+    fn is_due(&mut self, vni: Vni, mac: MacAddr, news: bool) {
+        match self.waiting.entry((vni, mac)) {
+            Entry::Occupied(mut waiting) => *waiting.get_mut() |= news,
+            Entry::Vacant(place) => {
+                place.insert(news);
+                self.due.push_back((vni, mac));
+            }
+        }
     }
 
     /// Every station's entry is to be looked at again, without news.
     pub fn repeat(&mut self) {
-        self.due.extend(self.stations.keys().map(|(vni, mac)| Due { vni: *vni, mac: *mac, news: false }));
+        let all: Vec<(Vni, MacAddr)> = self.stations.keys().copied().collect();
+        for (vni, mac) in all {
+            self.is_due(vni, mac, false);
+        }
     }
 
     /// Where the kernel has a station.
@@ -231,14 +267,10 @@ impl Adoption {
         self.wanted.keys().copied()
     }
 
-    /// How many stations the kernel has in each bridge that has some.
+    /// How many stations the kernel has in a bridge.
     #[must_use]
-    pub fn stations_by_bridge(&self) -> FxHashMap<Vni, usize> {
-        let mut counts = FxHashMap::default();
-        for (vni, _) in self.stations.keys() {
-            *counts.entry(*vni).or_insert(0) += 1;
-        }
-        counts
+    pub fn station_count_of(&self, vni: Vni) -> usize {
+        self.counts.get(&vni).copied().unwrap_or(0)
     }
 
     /// Every station that the kernel has.
@@ -311,15 +343,50 @@ impl Adoption {
                 .flat_map(|destination| mirror.remotes(destination))
                 .filter(|remote| self.is_remote(*remote))
                 .collect();
+            let group = self.group(device, vni, mirror);
             let said = self.said.entry(vni).or_default();
-            if said.flood_list != list {
-                said.flood_list = list;
+            if (&said.flood_list, &said.group) != (&list, &group) {
+                (said.flood_list, said.group) = (list, group);
                 self.shape_changes(now);
             }
         } else if mac.is_station() {
             let station = self.read(device, mac, mirror);
             self.set_station(vni, mac, station, now);
         }
+    }
+
+    /// The multicast group of a device's flood list, with the uplinks that it names: all of them if it names no link. Of
+    /// several groups it is the lowest address, for a bridge has one. None where that would be one more than can be joined.
+    fn group(&mut self, device: u32, vni: Vni, mirror: &Mirror) -> Option<UnderlayGroup> {
+        let is_ours = |address: IpAddr| {
+            address.is_multicast() && self.own.first().is_some_and(|own| own.is_ipv4() == address.is_ipv4())
+        };
+        let all = mirror.flood_list(device).filter(|destination| self.is_plain(*destination, vni));
+        let ports = all.filter_map(|destination| match destination {
+            Destination::Remote { address, link, .. } if is_ours(address) => {
+                Some((address, self.uplinks_by(link, mirror)))
+            }
+            _ => None,
+        });
+        let mut groups = BTreeMap::<IpAddr, BTreeSet<PortIndex>>::new();
+        for (address, ports) in ports.filter(|(_, ports)| !ports.is_empty()) {
+            groups.entry(address).or_default().extend(ports);
+        }
+        let (address, ports) = groups.pop_first()?;
+        let others = self.said.iter().filter(|(other, _)| **other != vni).filter_map(|(_, said)| said.group.as_ref());
+        let others: FxHashSet<IpAddr> = others.map(|group| group.address).chain(self.groups.iter().copied()).collect();
+        if others.len() >= UnderlayGroup::MOST && !others.contains(&address) {
+            warn!(%vni, group = %address, "a group of the kernel's is left out: no more than {} are joined", UnderlayGroup::MOST);
+            return None;
+        }
+        Some(UnderlayGroup { address, ports: ports.into_iter().collect() })
+    }
+
+    /// The uplink whose interface this link is; without a link, all.
+    fn uplinks_by(&self, link: Option<u32>, mirror: &Mirror) -> Vec<PortIndex> {
+        let name = link.map(|index| mirror.link(index).map(|link| link.name.as_str()));
+        let named = self.uplinks.iter().filter(|(_, interface)| name.is_none_or(|name| name == Some(interface)));
+        named.map(|(port, _)| *port).collect()
     }
 
     /// Where the kernel has a station, if that is behind a remote VTEP that the gateway can send to. Of a group of next
@@ -362,7 +429,7 @@ impl Adoption {
         if self.stations.get(&(vni, mac)) == station.as_ref() {
             return;
         }
-        self.due.push_back(Due { vni, mac, news: true });
+        self.is_due(vni, mac, true);
         for remote in station.iter().flat_map(Station::remotes) {
             let users = self.users.entry((vni, remote)).or_insert(0);
             *users += 1;
@@ -371,10 +438,16 @@ impl Adoption {
                 self.shape_changes(now);
             }
         }
+        let is_there = station.is_some();
         let before = match station {
             Some(station) => self.stations.insert((vni, mac), station),
             None => self.stations.remove(&(vni, mac)),
         };
+        let count = self.counts.entry(vni).or_insert(0);
+        *count = *count + usize::from(is_there) - usize::from(before.is_some());
+        if *count == 0 {
+            self.counts.remove(&vni);
+        }
         for remote in before.iter().flat_map(Station::remotes) {
             let Some(users) = self.users.get_mut(&(vni, remote)) else { continue };
             *users -= 1;
@@ -393,5 +466,5 @@ impl Adoption {
 
 /// Every remote VTEP that is said of any bridge.
 pub fn all_said(said: &KernelBridges) -> impl Iterator<Item = IpAddr> {
-    said.values().flat_map(|KernelBridge { flood_list, sources }| flood_list.iter().chain(sources)).copied()
+    said.values().flat_map(|KernelBridge { flood_list, sources, .. }| flood_list.iter().chain(sources)).copied()
 }

@@ -1,5 +1,5 @@
 //! The MAC+IP bindings' only writer: learns what workers report, takes what the kernel says of remote stations, and forgets
-//! what is no longer so.
+//! what is no longer so. What the config says goes before both, and stays.
 //!
 //! A binding lives as long as its station: while the FDB has the station's MAC address behind an access port. Where the
 //! station does not say it again for a time of its own, it goes before that, for stations give addresses up without a
@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use tracing::warn;
 
 use crate::tables::bindings::{Binding, BindingKey, BindingReport, BindingSource, BindingTable, BindingWriter};
@@ -38,6 +39,9 @@ pub struct Bindings {
     reports: Vec<BindingReport>,
     /// How long a binding is kept that is not said again; `None` is as long as its station.
     ageing: Option<Duration>,
+    /// What the config says, and whether all of it is in the table.
+    fixed: FxHashMap<BindingKey, Binding>,
+    all_fixed: bool,
     /// That there is no room was logged.
     full: bool,
     /// The bucket where the sweep goes on.
@@ -48,7 +52,7 @@ pub struct Bindings {
     changes: Vec<LearnedChange>,
 }
 
-/// A binding that was learned has come, changed or gone.
+/// A binding that was learned, or that the config says, has come, changed or gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LearnedChange {
     /// Bridge and address.
@@ -80,6 +84,8 @@ impl Bindings {
             telemetry,
             reports: Vec::new(),
             ageing: None,
+            fixed: FxHashMap::default(),
+            all_fixed: true,
             full: false,
             sweep_at: 0,
             told: HashSet::new(),
@@ -98,6 +104,39 @@ impl Bindings {
         self.ageing = ageing;
     }
 
+    /// Takes what the config says, which goes before all that is heard. Gives what it said before and says no more.
+    pub fn set_fixed(&mut self, fixed: FxHashMap<BindingKey, Binding>) -> Vec<BindingKey> {
+        let gone: Vec<BindingKey> = self.fixed.keys().filter(|key| !fixed.contains_key(key)).copied().collect();
+        for key in &gone {
+            if self.table().lookup(*key).is_some_and(|known| is_static(&known)) {
+                self.remove(*key);
+            }
+        }
+        self.fixed = fixed;
+        self.put_fixed();
+        gone
+    }
+
+    /// Puts what the config says where it is not in the table yet.
+    fn put_fixed(&mut self) {
+        let says = |key: BindingKey, binding: &Binding| {
+            let known = self.table().lookup(key);
+            !known.is_some_and(|known| is_static(&known) && said(&known) == said(binding))
+        };
+        let due: Vec<_> =
+            self.fixed.iter().filter(|(key, binding)| says(**key, binding)).map(|(k, b)| (*k, *b)).collect();
+        self.all_fixed = due.into_iter().fold(true, |all, (key, binding)| self.put(key, binding) && all);
+    }
+
+    /// The config gives the address to a station. That `mac` is said to have it is counted if that is another.
+    fn is_fixed(&self, key: BindingKey, mac: MacAddr) -> bool {
+        let fixed = self.fixed.get(&key);
+        if fixed.is_some_and(|fixed| fixed.mac != mac) {
+            self.telemetry.bindings.event(BindingEvent::RefusedStatic);
+        }
+        fixed.is_some()
+    }
+
     /// Changes the bridges whose bindings the kernel is told. All of those that were not told count as come.
     pub fn set_told(&mut self, told: HashSet<BridgeIndex>) {
         let new: HashSet<BridgeIndex> = told.difference(&self.told).copied().collect();
@@ -106,7 +145,7 @@ impl Bindings {
             return;
         }
         let table = Arc::clone(self.table());
-        for (key, binding) in table.iter().filter(|(key, binding)| is_learned(binding) && new.contains(&key.bridge)) {
+        for (key, binding) in table.iter().filter(|(key, binding)| is_told(binding) && new.contains(&key.bridge)) {
             self.note(key, Some(&binding));
         }
     }
@@ -128,13 +167,14 @@ impl Bindings {
     pub fn kernel_says(&mut self, key: BindingKey, station: Option<(MacAddr, TargetFlags)>, now: AgeTick) {
         let known = self.table().lookup(key);
         match station {
+            Some((mac, _)) if self.is_fixed(key, mac) => {}
             Some((mac, flags)) => {
                 let put = self.put(key, Binding { mac, source: BindingSource::Kernel, flags: Some(flags), heard: now });
                 if put && known.is_some_and(|known| known.mac != mac) {
                     self.telemetry.bindings.event(BindingEvent::Moved);
                 }
             }
-            None if known.is_some_and(|known| !is_learned(&known)) => self.remove(key),
+            None if known.is_some_and(|known| known.source == BindingSource::Kernel) => self.remove(key),
             None => {}
         }
     }
@@ -162,6 +202,9 @@ impl Bindings {
         let BindingReport { key, mac, flags } = *report;
         if !learns(key.bridge, against.snapshot) {
             // By a snapshot that a reload has replaced since.
+            return;
+        }
+        if self.is_fixed(key, mac) {
             return;
         }
         if !is_behind_access(key.bridge, mac, against.fdb) {
@@ -193,7 +236,7 @@ impl Bindings {
                     self.count(key.bridge, &before, -1);
                 }
                 self.count(key.bridge, &binding, 1);
-                let learned = [before.as_ref(), Some(&binding)].map(|binding| binding.filter(|it| is_learned(it)));
+                let learned = [before.as_ref(), Some(&binding)].map(|binding| binding.filter(|it| is_told(it)));
                 if let [was, is] = learned
                     && was.map(said) != is.map(said)
                 {
@@ -215,7 +258,7 @@ impl Bindings {
     fn remove(&mut self, key: BindingKey) {
         if let Some(before) = self.writer.remove(key) {
             self.count(key.bridge, &before, -1);
-            if is_learned(&before) {
+            if is_told(&before) {
                 self.note(key, None);
             }
             let (count, most) = (self.table().len(), self.table().max_bindings());
@@ -245,6 +288,9 @@ impl Bindings {
     /// Looks at a share of the bindings after `passed`, so that all of them are looked at once a second, and forgets those
     /// whose station is gone or has not said them for the ageing time. An age tick is so long.
     pub fn sweep(&mut self, passed: Duration, tick: Duration, against: Against<'_>) {
+        if !self.all_fixed && self.table().len() < self.table().max_bindings() {
+            self.put_fixed();
+        }
         if self.table().is_empty() {
             return;
         }
@@ -267,7 +313,7 @@ impl Bindings {
         }
         for number in buckets {
             let bindings = self.table().bucket(number).collect::<arrayvec::ArrayVec<_, { BindingTable::SLOTS }>>();
-            for (key, binding) in bindings {
+            for (key, binding) in bindings.into_iter().filter(|(_, binding)| !is_static(binding)) {
                 // What the kernel says goes when it says so, or with its bridge.
                 let is_kernels = !is_learned(&binding);
                 let here = learns(key.bridge, against.snapshot)
@@ -285,6 +331,15 @@ impl Bindings {
 
 fn is_learned(binding: &Binding) -> bool {
     binding.source == BindingSource::Learned
+}
+
+/// The kernel is told of it, and did not say it.
+fn is_told(binding: &Binding) -> bool {
+    binding.source != BindingSource::Kernel
+}
+
+fn is_static(binding: &Binding) -> bool {
+    binding.source == BindingSource::Static
 }
 
 /// What others are told of a binding.

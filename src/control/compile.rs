@@ -43,6 +43,8 @@ pub struct KernelBridge {
     pub flood_list: BTreeSet<IpAddr>,
     /// Remote VTEPs that have stations.
     pub sources: BTreeSet<IpAddr>,
+    /// The group of the underlay that floods go to, besides.
+    pub group: Option<model::UnderlayGroup>,
 }
 
 /// What the kernel says of bridges.
@@ -77,11 +79,11 @@ pub fn compile_with(
     registry.assign(
         config.bridges.iter().map(|bridge| bridge.vni),
         config.bridges.iter().flat_map(member_names),
-        remotes.iter().copied().map(TunnelName::Remote).chain(group_names(config)),
+        remotes.iter().copied().map(TunnelName::Remote).chain(group_names(config, kernel)),
     )?;
     let (bridges, members, tunnels) = registry.table_lengths();
-    let next_hops = compile_next_hops(config, facts, registry, tunnels);
-    let tunnels = compile_tunnels(config, &remotes, registry, tunnels);
+    let next_hops = compile_next_hops(config, kernel, facts, registry, tunnels);
+    let tunnels = compile_tunnels(config, kernel, &remotes, registry, tunnels);
     let members = compile_members(config, facts, registry, members);
     let (bridges, mut domains) = compile_bridges(config, kernel, &fixed, registry, bridges);
     for bridge in &config.bridges {
@@ -111,7 +113,7 @@ pub fn compile_with(
     let vnis = VniMap::new(usual.into_iter().filter_map(pair));
     let named = remotes.iter().filter_map(|address| Some((*address, registry.tunnel(*address)?)));
     Ok(Snapshot {
-        ports: compile_ports(config, facts, registry, &vtep),
+        ports: compile_ports(config, kernel, facts, registry, &vtep),
         vtep,
         vnis: if aside.is_empty() { vnis } else { vnis.setting_aside(aside.into_iter().filter_map(pair)) },
         group_policies: compile_group_policies(config, registry),
@@ -174,10 +176,16 @@ fn member_names(bridge: &model::Bridge) -> impl Iterator<Item = super::registry:
     bridge.ports.iter().map(|port| (bridge.vni, port.port, port.vlan))
 }
 
-fn compile_tunnels(config: &Config, remotes: &[IpAddr], registry: &Registry, length: usize) -> Vec<Tunnel> {
+fn compile_tunnels(
+    config: &Config,
+    kernel: &KernelBridges,
+    remotes: &[IpAddr],
+    registry: &Registry,
+    length: usize,
+) -> Vec<Tunnel> {
     let mut tunnels = vec![Tunnel { address: config.vtep.address }; length];
     let remotes = remotes.iter().map(|address| (*address, registry.tunnel(*address)));
-    let groups = groups(config).map(|(address, port)| (address, registry.group(address, port)));
+    let groups = groups(config, kernel).map(|(address, port)| (address, registry.group(address, port)));
     for (address, index) in remotes.chain(groups) {
         if let Some(tunnel) = index.and_then(|index| tunnels.get_mut(usize::from(index.0))) {
             *tunnel = Tunnel { address };
@@ -186,17 +194,28 @@ fn compile_tunnels(config: &Config, remotes: &[IpAddr], registry: &Registry, len
     tunnels
 }
 
+/// The group of the underlay that a bridge floods to: the config's, or else the kernel's.
+fn group_of<'a>(bridge: &'a model::Bridge, kernel: &'a KernelBridges) -> Option<&'a model::UnderlayGroup> {
+    bridge.flooding.group.as_deref().or_else(|| kernel.get(&bridge.vni)?.group.as_ref())
+}
+
 /// The groups of the underlay with each of their ports, repeats included.
-pub fn groups(config: &Config) -> impl Iterator<Item = (IpAddr, PortIndex)> + '_ {
-    let groups = config.bridges.iter().filter_map(|bridge| bridge.flooding.group.as_ref());
+fn groups<'a>(config: &'a Config, kernel: &'a KernelBridges) -> impl Iterator<Item = (IpAddr, PortIndex)> + 'a {
+    let groups = config.bridges.iter().filter_map(|bridge| group_of(bridge, kernel));
     groups.flat_map(|group| group.ports.iter().map(|port| (group.address, *port)))
 }
 
-fn group_names(config: &Config) -> impl Iterator<Item = TunnelName> + '_ {
-    groups(config).map(|(address, port)| TunnelName::Group(address, port))
+fn group_names<'a>(config: &'a Config, kernel: &'a KernelBridges) -> impl Iterator<Item = TunnelName> + 'a {
+    groups(config, kernel).map(|(address, port)| TunnelName::Group(address, port))
 }
 
-fn compile_next_hops(config: &Config, facts: &[PortFacts], registry: &Registry, length: usize) -> Vec<NextHop> {
+fn compile_next_hops(
+    config: &Config,
+    kernel: &KernelBridges,
+    facts: &[PortFacts],
+    registry: &Registry,
+    length: usize,
+) -> Vec<NextHop> {
     let mut next_hops = vec![NextHop::UNKNOWN; length];
     for neighbour in &config.neighbours {
         let place = registry.tunnel(neighbour.address).and_then(|index| next_hops.get_mut(usize::from(index.0)));
@@ -204,7 +223,7 @@ fn compile_next_hops(config: &Config, facts: &[PortFacts], registry: &Registry, 
             *place = way;
         }
     }
-    for (address, port) in groups(config) {
+    for (address, port) in groups(config, kernel) {
         let neighbour = model::Neighbour { address, mac: group_mac(address), port };
         let place = registry.group(address, port).and_then(|index| next_hops.get_mut(usize::from(index.0)));
         if let (Some(place), Some(way)) = (place, next_hop(config, &neighbour, facts, u16::MAX)) {
@@ -297,7 +316,8 @@ fn compile_bridges(
         let said = said.filter(|address| !bridge.remotes.contains(address));
         let remotes: Vec<TunnelIndex> =
             bridge.remotes.iter().chain(said).filter_map(|address| registry.tunnel(*address)).collect();
-        let group = bridge.flooding.group.iter();
+        let of_underlay = group_of(bridge, kernel);
+        let group = of_underlay.iter();
         let group = group.flat_map(|group| group.ports.iter().filter_map(|port| registry.group(group.address, *port)));
         let flood_list = remotes.iter().copied().chain(group).collect();
         let fixed = fixed.get(&bridge.vni).into_iter().flatten().filter_map(|address| registry.tunnel(*address));
@@ -305,10 +325,11 @@ fn compile_bridges(
         let members: Box<[MemberIndex]> = member_names(bridge).filter_map(|name| registry.member(&name)).collect();
         let place = usize::from(index.0);
         if let (Some(place), Some(domain)) = (bridges.get_mut(place), domains.get_mut(place)) {
-            *place = Bridge { vni: bridge.vni, policy: policy(bridge) };
+            let policy = policy(bridge, of_underlay.is_some());
+            *place = Bridge { vni: bridge.vni, policy };
             let sources = sources.into_iter().collect();
             let taught = bridge.control == Control::Kernel;
-            let discovers = bridge.flooding.group.is_some() && !bridge.source_check;
+            let discovers = of_underlay.is_some() && !policy.source_check;
             let neighbours =
                 Neighbours { learning: bridge.learns_bindings(), suppression: bridge.neighbour_suppression };
             let clamps_segments = bridge.clamp_mss;
@@ -346,16 +367,23 @@ fn compile_group_policies(config: &Config, registry: &Registry) -> FxHashMap<Vni
     config.bridges.iter().filter_map(policies).collect()
 }
 
-fn policy(bridge: &model::Bridge) -> BridgePolicy {
+fn policy(bridge: &model::Bridge, has_group: bool) -> BridgePolicy {
     BridgePolicy {
         learning: bridge.learning,
-        source_check: bridge.source_check,
+        // Who is in a group is not known in advance.
+        source_check: bridge.source_check.unwrap_or(!has_group),
         carry_tags: bridge.tags == Tags::Carry,
         link_local: bridge.link_local,
     }
 }
 
-fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep: &LocalVtep) -> Vec<Port> {
+fn compile_ports(
+    config: &Config,
+    kernel: &KernelBridges,
+    facts: &[PortFacts],
+    registry: &Registry,
+    vtep: &LocalVtep,
+) -> Vec<Port> {
     let mut maps: Vec<Option<AccessMap>> =
         config.ports.iter().map(|port| (port.role == PortRole::Access).then(|| AccessMap::empty(port.tpid))).collect();
     for bridge in &config.bridges {
@@ -381,7 +409,7 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep
     if !aside.is_empty() {
         maps.iter_mut().flatten().for_each(|map| map.set_aside(|bridge| aside.contains(&bridge)));
     }
-    let mut groups = underlay_groups(config, registry);
+    let mut groups = underlay_groups(config, kernel, registry);
     let port = |(index, ((map, facts), port)): (usize, ((Option<AccessMap>, &PortFacts), &model::Port))| Port {
         mac: facts.mac,
         mtu: facts.mtu,
@@ -394,10 +422,14 @@ fn compile_ports(config: &Config, facts: &[PortFacts], registry: &Registry, vtep
 }
 
 /// The groups that each uplink receives.
-fn underlay_groups(config: &Config, registry: &Registry) -> FxHashMap<PortIndex, UnderlayGroups> {
+fn underlay_groups(
+    config: &Config,
+    kernel: &KernelBridges,
+    registry: &Registry,
+) -> FxHashMap<PortIndex, UnderlayGroups> {
     let mut ports = FxHashMap::<PortIndex, FxHashMap<IpAddr, BTreeSet<BridgeIndex>>>::default();
     for bridge in &config.bridges {
-        let (Some(index), Some(group)) = (registry.bridge(bridge.vni), &bridge.flooding.group) else { continue };
+        let (Some(index), Some(group)) = (registry.bridge(bridge.vni), group_of(bridge, kernel)) else { continue };
         for port in &group.ports {
             ports.entry(*port).or_default().entry(group.address).or_default().insert(index);
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 use tracing::warn;
 
@@ -24,11 +25,14 @@ use super::snooping::Snooping;
 use super::static_entries::StaticChanges;
 use super::underlay::Reach;
 use crate::config::Config;
-use crate::config::model::Control;
+use crate::config::model::{self, Control};
+use crate::tables::bindings::{Binding, BindingKey, BindingSource};
+use crate::tables::fdb::AgeTick;
 use crate::tables::learning::LearnRing;
 use crate::tables::{ExceptionPath, FdbKey, Snapshot, Tables};
 use crate::telemetry::ControlTelemetry;
 use crate::wire::MacAddr;
+use crate::wire::nd::TargetFlags;
 
 /// The config that runs, with the indices its parts have. Published as a whole at each reload.
 #[derive(Clone, Debug)]
@@ -241,6 +245,8 @@ impl Gateway {
         self.learning.set_rules(rules(running), &self.tables.snapshot.load());
         self.bindings.set_ageing(running.config.fdb.binding_ageing);
         self.bindings.set_told(following::taught(running));
+        let freed = self.bindings.set_fixed(fixed_bindings(running));
+        self.ask_remote_bindings(running, &freed);
         changes.gone.iter().for_each(|key| self.learning.remove_static(*key));
         let refused = self.learning.install_static(&changes.due, &self.tables.snapshot.load());
         if let Some((count, error)) = refused {
@@ -337,6 +343,16 @@ impl Ticking {
             self.since = now;
         }
     }
+}
+
+/// The bindings that a running config says.
+fn fixed_bindings(running: &Running) -> FxHashMap<BindingKey, Binding> {
+    let binding = |said: &model::Binding| {
+        let key = BindingKey { bridge: running.registry.bridge(said.vni)?, address: said.address };
+        let flags = if said.router { TargetFlags::ROUTER } else { TargetFlags::default() }.and(TargetFlags::OVERRIDE);
+        Some((key, Binding { mac: said.mac, source: BindingSource::Static, flags: Some(flags), heard: AgeTick(0) }))
+    };
+    running.config.bindings.iter().filter_map(binding).collect()
 }
 
 /// How a running config has each bridge learn.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
@@ -17,11 +18,15 @@ use super::adoption::Adoption;
 use super::publishing::Publisher;
 use super::underlay::{Care, Underlay, Uplink, Ways};
 use crate::config::Config;
-use crate::netlink::{Change, Dumped, Dumps, Event, Listener, Mirror, Routing, SocketError, Source, Table, Told};
+use crate::netlink::{
+    Change, Dumped, Dumper, Event, Listener, Mirror, Piece, Routing, SocketError, Source, Table, Told,
+};
 use crate::telemetry::{ControlTelemetry, KernelTable, RemoteState};
 
 /// Messages that one round takes in.
 const EVENTS: usize = 2048;
+/// How long start and stop wait for a piece of a dump before they look again.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// How long one round works on a resync.
 const RESYNC_SHARE: Duration = Duration::from_micros(500);
 /// Routes that one round asks for.
@@ -41,7 +46,7 @@ pub use self::overview::{BridgeOverview, Overview};
 #[derive(Debug)]
 pub struct Kernel {
     listener: Listener,
-    dumps: Dumps,
+    dumps: Dumper,
     routing: Routing,
     mirror: Mirror,
     underlay: Underlay,
@@ -54,6 +59,8 @@ pub struct Kernel {
     resynced: Instant,
     /// Something was lost since then.
     doubt: bool,
+    /// Devices and stations were not settled in the last round, for ways had changed.
+    adoption_waits: bool,
     looked_after: Instant,
 }
 
@@ -98,7 +105,7 @@ impl Kernel {
         let now = Instant::now();
         let mut kernel = Self {
             listener,
-            dumps: Dumps::open()?,
+            dumps: Dumper::start()?,
             routing: Routing::open()?,
             mirror: Mirror::default(),
             underlay: Underlay::new(uplinks),
@@ -108,12 +115,10 @@ impl Kernel {
             resync: None,
             resynced: now,
             doubt: false,
+            adoption_waits: false,
             looked_after: now,
         };
-        kernel.begin_resync(now);
-        while kernel.resync.is_some() {
-            kernel.resync_until(Instant::now() + RESYNC_SHARE);
-        }
+        kernel.compare();
         kernel.count();
         let entries = kernel.mirror.entries();
         info!(
@@ -188,14 +193,17 @@ impl Kernel {
         if self.resync.is_none() && (soon >= SLOWLY || self.doubt && soon >= SOON) {
             self.begin_resync(now);
         }
-        let resyncing = self.resync.is_some();
-        if resyncing {
-            self.resync_until(Instant::now() + RESYNC_SHARE);
-        }
-        // A link or a neighbour that failed is out of use before anything else is asked.
-        self.adoption.settle(&self.mirror, now);
+        let resyncing = self.resync_until(Instant::now() + RESYNC_SHARE, Duration::ZERO);
+        // A link or a neighbour that failed is out of use before anything else is done: to look at all stations again
+        // may take long, and is left to the next round, which follows at once.
         let mut round = self.settle();
-        round.busy |= self.tell(now);
+        if round.ways_changed && !std::mem::replace(&mut self.adoption_waits, true) {
+            round.busy = true;
+        } else {
+            self.adoption_waits = false;
+            self.adoption.settle(&self.mirror, now);
+            round.busy |= self.tell(now);
+        }
         if self.underlay.is_due(now) {
             self.ask(QUERIES);
             round = round.and(self.settle());
@@ -240,6 +248,23 @@ impl Kernel {
         taken
     }
 
+    /// The heartbeat of the thread that reads the kernel's tables.
+    #[must_use]
+    pub fn dumps_heartbeat(&self) -> Arc<AtomicU64> {
+        self.dumps.heartbeat()
+    }
+
+    /// Reads all there is now, after what a resync that runs has left to read.
+    fn compare(&mut self) {
+        while self.resync.is_some() {
+            self.resync_until(Instant::now() + RESYNC_SHARE, PATIENCE);
+        }
+        self.begin_resync(Instant::now());
+        while self.resync.is_some() {
+            self.resync_until(Instant::now() + RESYNC_SHARE, PATIENCE);
+        }
+    }
+
     fn begin_resync(&mut self, now: Instant) {
         self.mirror.begin_resync();
         self.resync = Some(Progress { table: 0, tries: 0 });
@@ -262,22 +287,30 @@ impl Kernel {
         }
     }
 
-    fn resync_until(&mut self, end: Instant) {
-        while let Some(progress) = self.resync {
-            if let Err(error) = self.dump_on(progress) {
+    /// Works on the resync that runs as long as there are pieces, each within `patience`. True where there was one.
+    fn resync_until(&mut self, end: Instant, patience: Duration) -> bool {
+        let mut taken = false;
+        while let Some(progress) = self.resync
+            && let Some(piece) = self.dumps.next(patience)
+        {
+            taken = true;
+            if let Err(error) = self.dump_on(progress, piece) {
                 self.give_up_resync(&error);
             }
             if Instant::now() >= end {
-                return;
+                break;
             }
         }
+        taken
     }
 
-    fn dump_on(&mut self, progress: Progress) -> io::Result<()> {
+    fn dump_on(&mut self, progress: Progress, piece: Piece) -> io::Result<()> {
         let now = Instant::now();
         let Self { mirror, underlay, adoption, telling, .. } = self;
-        let take = |event| apply(mirror, (&mut *underlay, &mut *adoption, &mut *telling), event, Source::Dump, now);
-        let next = match self.dumps.take(take)? {
+        for event in piece.events {
+            apply(mirror, (&mut *underlay, &mut *adoption, &mut *telling), event, Source::Dump, now);
+        }
+        let next = match piece.dumped? {
             Dumped::More => return Ok(()),
             Dumped::All => Progress { table: progress.table + 1, tries: 0 },
             Dumped::Interrupted if progress.tries < TRIES => Progress { tries: progress.tries + 1, ..progress },
@@ -306,11 +339,6 @@ impl Kernel {
         self.mirror.abandon_resync();
         self.doubt = true;
         self.telemetry.kernel.resync_failures.increment();
-        // What is left of a dump would mix with the next one.
-        match Dumps::open() {
-            Ok(dumps) => self.dumps = dumps,
-            Err(error) => warn!(%error, "no new socket"),
-        }
     }
 
     /// Asks for the routes of remote VTEPs in doubt.

@@ -55,8 +55,13 @@ pub struct Rules<'a> {
 /// A station of a bridge whose remote side the control plane says has come behind an access port, or is there no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalChange {
-    /// It is there, and was not.
-    Came(FdbKey),
+    /// It is there, and was not; or it is there as what it was not: one that does not move, or one that may.
+    Came {
+        /// The station.
+        key: FdbKey,
+        /// It is static.
+        sticky: bool,
+    },
     /// It was there, and is not.
     Went(FdbKey),
 }
@@ -137,14 +142,15 @@ impl Learning {
         }
         let fdb = Arc::clone(self.writer.fdb());
         let stations = fdb.iter().filter(|(key, value)| bridges.contains(&key.bridge()) && is_local(*value));
-        self.local.extend(stations.map(|(key, _)| LocalChange::Came(key)));
+        self.local.extend(stations.map(|(key, value)| LocalChange::Came { key, sticky: value.is_static() }));
     }
 
     /// What an entry said, and what it says now, if there was or is one.
     fn note_local(&mut self, key: FdbKey, before: Option<FdbValue>, after: Option<FdbValue>) {
-        let [before, after] = [before, after].map(|value| value.is_some_and(is_local));
+        let [before, after] =
+            [before, after].map(|value| value.filter(|value| is_local(*value)).map(FdbValue::is_static));
         if before != after && self.rules_of(key.bridge()).taught {
-            self.local.push(if after { LocalChange::Came(key) } else { LocalChange::Went(key) });
+            self.local.push(after.map_or(LocalChange::Went(key), |sticky| LocalChange::Came { key, sticky }));
         }
     }
 
@@ -382,12 +388,19 @@ impl Learning {
     pub fn reclaim(&mut self) {
         // A full batch means that more may be due, as after a flush; there is an end, because nothing is removed meanwhile.
         while self.writer.reclaim() == FdbWriter::RECLAIM_BATCH {}
+        self.full &= !self.has_ample_room();
         let fdb = self.writer.fdb();
         let telemetry = &self.telemetry.fdb;
         telemetry.entries.set(fdb.len() as u64);
         let displaced = fdb.displaced();
         telemetry.event_many(FdbEvent::Displaced, displaced - telemetry.events(FdbEvent::Displaced));
-        self.full &= !is_well_below(fdb.len() as u32, fdb.max_entries() as u32);
+    }
+
+    /// True while the FDB is so far from its bound that it is news when it is reached again.
+    #[must_use]
+    pub fn has_ample_room(&self) -> bool {
+        let fdb = self.writer.fdb();
+        is_well_below(fdb.len() as u32, fdb.max_entries() as u32)
     }
 
     /// How long an age tick is.

@@ -12,13 +12,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tracing::warn;
 
 use crate::tables::snapshot::BroadcastDomain;
 use crate::tables::snooping::{FamilyTable, GroupTable, Heard, Saying, SnoopedGroups};
-use crate::tables::{BridgeIndex, Location, LocationKind, Snapshot};
+use crate::tables::{BridgeIndex, Location, LocationKind, MemberIndex, Snapshot, TunnelIndex};
 use crate::telemetry::ControlTelemetry;
+use crate::wire::Vni;
 use crate::wire::membership::Query;
 
 /// The most groups of each family in a bridge.
@@ -44,6 +45,11 @@ const HELLO: Duration = Duration::from_secs(105);
 const LOOK: Duration = Duration::from_millis(200);
 /// How often tables are made anew in which nothing has changed but how long it is believed.
 const REFRESH: Duration = Duration::from_secs(1);
+/// How long after a bridge's tables were made they are made again at the earliest: after a querier has asked, hosts say
+/// what they want in crowds. A tenth of what a host is used to wait for its first frame.
+const PACE: Duration = Duration::from_millis(20);
+/// How many times as long as it took is left for other work.
+const REST: u32 = 3;
 
 /// All bridges that snoop.
 #[derive(Debug)]
@@ -59,10 +65,13 @@ pub struct Snooping {
 
 #[derive(Debug)]
 struct BridgeGroups {
+    vni: Vni,
     shared: Arc<SnoopedGroups>,
     /// IPv4, IPv6.
     families: [Family; 2],
     change: Change,
+    /// When tables may be made again; at once where absent.
+    due: Option<Instant>,
     full_logged: bool,
 }
 
@@ -203,19 +212,23 @@ impl Snooping {
         let mut before = std::mem::take(&mut self.bridges);
         for (index, domain) in snapshot.domains.iter_mut().enumerate() {
             let Some(snooping) = domain.rules.as_mut().and_then(|rules| rules.snooping.as_mut()) else { continue };
+            let vni = snapshot.bridges.get(index).map(|bridge| bridge.vni).unwrap_or_default();
             let index = BridgeIndex(index as u16);
             let mut groups = before.remove(&index).unwrap_or_else(|| BridgeGroups {
+                vni,
                 shared: Arc::clone(snooping),
                 families: [Family::new(), Family::new()],
                 change: Change::None,
+                due: None,
                 full_logged: false,
             });
             *snooping = Arc::clone(&groups.shared);
             // The places may be others.
-            groups.change = Change::Places;
+            (groups.vni, groups.change, groups.due) = (vni, Change::Places, None);
             self.bridges.insert(index, groups);
         }
         self.memberships = self.bridges.values().flat_map(|bridge| &bridge.families).map(Family::memberships).sum();
+        self.telemetry.memberships.set(self.memberships as u64);
     }
 
     /// True where no bridge snoops.
@@ -251,14 +264,14 @@ impl Snooping {
                     }
                     members if members.is_some() || groups < MOST_GROUPS => {
                         if self.memberships >= MOST_MEMBERSHIPS {
-                            refuse(family, &mut bridge.full_logged, &self.telemetry, until)
+                            refuse(family, (bridge.vni, &mut bridge.full_logged), &self.telemetry, until)
                         } else {
                             family.groups.entry(group).or_default().insert(place, until);
                             self.memberships += 1;
                             Change::Places
                         }
                     }
-                    _ => refuse(family, &mut bridge.full_logged, &self.telemetry, until),
+                    _ => refuse(family, (bridge.vni, &mut bridge.full_logged), &self.telemetry, until),
                 }
             }
         };
@@ -281,6 +294,7 @@ impl Snooping {
                     self.memberships -= gone;
                     bridge.change = bridge.change.max(change);
                 }
+                bridge.full_logged &= bridge.families.iter().any(|family| family.overflown_until.is_some());
             }
             self.telemetry.memberships.set(self.memberships as u64);
         }
@@ -289,12 +303,16 @@ impl Snooping {
             self.refreshed = now;
         }
         for (index, bridge) in &mut self.bridges {
-            if bridge.change == Change::Places || refresh && bridge.change == Change::Times {
+            let is_due = bridge.due.is_none_or(|due| due <= now);
+            if is_due && bridge.change == Change::Places || refresh && bridge.change == Change::Times {
                 let Some(domain) = snapshot.domains.get(usize::from(index.0)) else { continue };
+                let began = Instant::now();
                 bridge.change = Change::None;
                 let [ipv4, ipv6] = &bridge.families;
-                let table = GroupTable::new(family_table(ipv4, domain, snapshot), family_table(ipv6, domain, snapshot));
+                let reached = Reached::new(domain, snapshot);
+                let table = GroupTable::new(family_table(ipv4, &reached), family_table(ipv6, &reached));
                 self.retired.push(bridge.shared.publish(table));
+                bridge.due = Some(now + PACE.max(began.elapsed() * REST));
             }
         }
     }
@@ -306,26 +324,35 @@ fn of(families: &mut [Family; 2], is_ipv6: bool) -> &mut Family {
 }
 
 /// A membership is not kept: what is not kept is flooded as long as it would have been believed.
-fn refuse(family: &mut Family, logged: &mut bool, telemetry: &ControlTelemetry, until: Instant) -> Change {
+fn refuse(
+    family: &mut Family,
+    (vni, logged): (Vni, &mut bool),
+    telemetry: &ControlTelemetry,
+    until: Instant,
+) -> Change {
     telemetry.memberships_refused.increment();
     if !std::mem::replace(logged, true) {
-        warn!("a bridge has all the multicast memberships it may; groups that it does not keep are flooded");
+        warn!(
+            vni = vni.get(),
+            "the bridge keeps no more multicast groups ({MOST_GROUPS} of a family, {MOST_MEMBERSHIPS} memberships of \
+             all bridges), and floods the rest; `vtepctl show groups` lists them: have hosts leave what they do not need"
+        );
     }
     let was_overflown = family.overflown_until.replace(until).is_some();
     if was_overflown { Change::None } else { Change::Places }
 }
 
-fn family_table(family: &Family, domain: &BroadcastDomain, snapshot: &Snapshot) -> FamilyTable {
+fn family_table(family: &Family, reached: &Reached<'_>) -> FamilyTable {
     let delivered = |places: &mut dyn Iterator<Item = Place>| -> BTreeSet<Place> {
         let mut all = BTreeSet::new();
         for place in places.map(Location::from_bits) {
-            deliver(place, domain, snapshot, &mut all);
+            reached.deliver(place, &mut all);
         }
         all
     };
     let boxed = |places: &BTreeSet<Place>| places.iter().map(|place| Location::from_bits(*place)).collect::<Box<[_]>>();
     let routers = delivered(&mut family.routers.keys().copied());
-    let tunnels = domain.flood_list.iter().map(|tunnel| Location::tunnel(*tunnel).to_bits());
+    let tunnels = reached.flood_list.iter().map(|tunnel| Location::tunnel(*tunnel).to_bits());
     let report_to = routers.iter().copied().chain(tunnels).collect();
     let group = |(group, members): (&IpAddr, &BTreeMap<Place, Instant>)| {
         let places = &delivered(&mut members.keys().copied()) | &routers;
@@ -350,28 +377,48 @@ fn family_table(family: &Family, domain: &BroadcastDomain, snapshot: &Snapshot) 
     }
 }
 
-/// Where a frame goes that is wanted in this place: there, if it still belongs to the bridge. A remote VTEP that floods
-/// reach by a group of the underlay is reached by it, as all others of the group.
-fn deliver(place: Location, domain: &BroadcastDomain, snapshot: &Snapshot, to: &mut BTreeSet<Place>) {
-    match place.kind() {
-        LocationKind::Access(member) => {
-            if domain.members.contains(&member) {
+/// What belongs to a bridge, looked up for each membership of a table.
+struct Reached<'s> {
+    domain: &'s BroadcastDomain,
+    members: FxHashSet<MemberIndex>,
+    flood_list: FxHashSet<TunnelIndex>,
+    /// Groups of the underlay in the flood list.
+    groups: Vec<Place>,
+}
+
+impl<'s> Reached<'s> {
+    fn new(domain: &'s BroadcastDomain, snapshot: &Snapshot) -> Self {
+        let is_group = |tunnel: &&TunnelIndex| {
+            let address = snapshot.tunnels.get(usize::from(tunnel.0)).map(|tunnel| tunnel.address);
+            address.is_some_and(|address| address.is_multicast())
+        };
+        let groups = domain.flood_list.iter().filter(is_group).map(|group| Location::tunnel(*group).to_bits());
+        Self {
+            domain,
+            members: domain.members.iter().copied().collect(),
+            flood_list: domain.flood_list.iter().copied().collect(),
+            groups: groups.collect(),
+        }
+    }
+
+    /// Where a frame goes that is wanted in this place: there, if it still belongs to the bridge. A remote VTEP that
+    /// floods reach by a group of the underlay is reached by it, as all others of the group.
+    fn deliver(&self, place: Location, to: &mut BTreeSet<Place>) {
+        match place.kind() {
+            LocationKind::Access(member) => {
+                if self.members.contains(&member) {
+                    to.insert(place.to_bits());
+                }
+            }
+            LocationKind::Tunnel(tunnel) if self.flood_list.contains(&tunnel) => {
                 to.insert(place.to_bits());
             }
-        }
-        LocationKind::Tunnel(tunnel) if domain.flood_list.contains(&tunnel) => {
-            to.insert(place.to_bits());
-        }
-        LocationKind::Tunnel(tunnel) => {
-            let is_group = |tunnel: &&crate::tables::TunnelIndex| {
-                let address = snapshot.tunnels.get(usize::from(tunnel.0)).map(|tunnel| tunnel.address);
-                address.is_some_and(|address| address.is_multicast())
-            };
-            let groups: Vec<_> = domain.flood_list.iter().filter(is_group).collect();
-            if groups.is_empty() && domain.accepts(tunnel) {
-                to.insert(place.to_bits());
+            LocationKind::Tunnel(tunnel) => {
+                if self.groups.is_empty() && self.domain.accepts(tunnel) {
+                    to.insert(place.to_bits());
+                }
+                to.extend(&self.groups);
             }
-            to.extend(groups.into_iter().map(|group| Location::tunnel(*group).to_bits()));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! From the limits of the config to what each worker lets pass.
 //!
 //! Workers share nothing that they write, so a limit is divided: each of the workers that receive from a port has an
-//! equal share of it. All of them together never let more pass than the limit; what one worker does not use is not
-//! another's.
+//! equal share of it, of at least one packet or bit a second. All of them together never let more pass than the limit,
+//! unless it is below their number; what one worker does not use is not another's.
 
 use std::sync::Arc;
 

@@ -1,18 +1,20 @@
 //! Puts the exception path together: an interface in the kernel for each port that is to have one.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tracing::warn;
 
 use super::ports::RunningPort;
-use super::run::DaemonError;
+use super::run::{DaemonError, KERNEL_WAIT};
 use crate::config::Config;
 use crate::config::model::{self, LinkLocal, PortRole, Underlay};
 use crate::dpdk::Port;
 use crate::exception::{ExceptionThread, Groups, Nic, PortInterface, TapError, ThreadEnd, Traffic, Watch};
 use crate::tables::{ExceptionPath, PortIndex, Tables};
-use crate::telemetry::ExceptionTelemetry;
+use crate::telemetry::{ExceptionTelemetry, ThreadHandle};
 use crate::wire::MacAddr;
 
 /// A port of DPDK as a NIC of the exception path.
@@ -52,7 +54,7 @@ pub fn open(config: &Config, ports: &[RunningPort]) -> Result<Vec<PortInterface>
         let index = PortIndex(index as u16);
         let alone = || {
             let nic = PortNic { port: running.port.clone(), mac: port.mac };
-            PortInterface::without(index, &port.name, running.facts.mac, config.vtep.address, Box::new(nic))
+            PortInterface::without(index, &port.name, running.facts.mac, Box::new(nic))
         };
         let traffic = match port.role {
             PortRole::Uplink if config.vtep.underlay != Underlay::Static => Traffic::AllButVxlan,
@@ -88,6 +90,8 @@ fn open_one(place: (PortIndex, Traffic), port: &model::Port, running: &RunningPo
 pub struct Exceptions {
     thread: ExceptionThread,
     published: Arc<ArcSwap<ExceptionPath>>,
+    /// The heartbeat of the thread that asks for addresses.
+    asking: Arc<AtomicU64>,
 }
 
 impl Exceptions {
@@ -104,11 +108,22 @@ impl Exceptions {
         if interfaces.is_empty() {
             return Ok(None);
         }
-        let watch = Watch::new(&tables.snapshot.load(), &mut interfaces);
-        let published = watch.published();
+        let no_thread = |source| DaemonError::System { what: "the thread of the exception path", source };
+        let watch = Watch::new(&tables.snapshot.load(), &mut interfaces).map_err(no_thread)?;
+        let (published, asking) = (watch.published(), watch.heartbeat());
         let thread = ExceptionThread::spawn(interfaces, watch, ends, Arc::clone(telemetry), Arc::clone(tables))
-            .map_err(|source| DaemonError::System { what: "the thread of the exception path", source })?;
-        Ok(Some(Self { thread, published }))
+            .map_err(no_thread)?;
+        Ok(Some(Self { thread, published, asking }))
+    }
+
+    /// The threads and their heartbeats.
+    #[must_use]
+    pub fn handles(&self) -> [ThreadHandle; 2] {
+        let (heartbeat, asking) = (self.thread.heartbeat(), Arc::clone(&self.asking));
+        [
+            ThreadHandle { name: ExceptionThread::THREAD, heartbeat, longest_wait: Duration::ZERO },
+            ThreadHandle { name: Watch::THREAD, heartbeat: asking, longest_wait: KERNEL_WAIT },
+        ]
     }
 
     /// What the kernel gets now.

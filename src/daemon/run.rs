@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::channel::{Receiver, bounded};
 use crossbeam::utils::CachePadded;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use thiserror::Error;
 use tracing::{error, info, warn};
@@ -27,16 +26,20 @@ use crate::control::underlay::Uplink;
 use crate::control::{FdbRequest, Gateway, Kernel};
 use crate::dpdk::{Eal, EalError, EalOptions, PacketPool, PoolError, PortError, WorkerThread};
 use crate::exception::{PortInterface, TapError, Traffic, WorkerEnd, connect};
-use crate::netlink::{Executor, Listener, SocketError};
+use crate::netlink::{Dumper, Executor, Listener, SocketError};
 use crate::tables::Tables;
 use crate::tables::learning::LearnRing;
-use crate::telemetry::{ControlTelemetry, Entropy, ExceptionTelemetry, WorkerHandle, WorkerTelemetry};
+use crate::telemetry::{ControlTelemetry, Entropy, ExceptionTelemetry, ThreadHandle, WorkerHandle, WorkerTelemetry};
 use crate::worker::Worker;
 use crate::worker::outlet::Outlets;
 
 /// The control thread's pause after a round without an event, so that what workers report is learned within a
 /// millisecond.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// How long the kernel may take for orders and answers: it carries out one process's orders at a time, and the removal of a
+/// namespace with a thousand links is one.
+pub(super) const KERNEL_WAIT: Duration = Duration::from_secs(15);
 
 /// Why the daemon did not start, or could not go on. Each says what to do.
 #[derive(Debug, Error)]
@@ -104,7 +107,6 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let Loaded { config, .. } = loaded;
     let began = Instant::now();
     let signals = Signals::install()?;
-    raise_file_limit();
     cores::check(&config.workers.cores)?;
     cores::keep_to(&cores::for_control(&config.workers.cores));
     let eal = start_eal(&config, verbose)?;
@@ -119,7 +121,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let interfaces = exception::open(&config, &ports)?;
     info!("running {} of {}", describe(&config), file.display());
     let mut gateway = Gateway::start(config, facts, rings.clone(), Arc::clone(&control))?;
-    follow_kernel(&mut gateway, underlay, &interfaces, &control)?;
+    let mut kernel_threads = follow_kernel(&mut gateway, underlay, &interfaces, &control)?;
     let workers: Vec<WorkerHandle> =
         cores.iter().map(|core| WorkerHandle { core: *core, telemetry: Arc::new(WorkerTelemetry::new()) }).collect();
     let exception = Arc::new(ExceptionTelemetry::new());
@@ -128,6 +130,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     let exceptions = Exceptions::start(interfaces, thread_end, &exception, gateway.tables())?;
     if let Some(exceptions) = &exceptions {
         gateway.set_exception_path(exceptions.path());
+        kernel_threads.extend(exceptions.handles());
     }
     // One request waits while another is served; whoever asks beyond that is told so.
     let (reload, reloads) = bounded(1);
@@ -136,6 +139,7 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
         dpdk_version: eal.version(),
         started: SystemTime::now(),
         workers: workers.clone(),
+        threads: kernel_threads,
         control,
         exception,
         ports: ports.clone(),
@@ -161,51 +165,61 @@ pub fn run(file: &Path, loaded: Loaded, verbose: bool) -> Result<(), DaemonError
     control_loop(&mut gateway, file, &signals, (reloads, to_serve), exceptions.as_ref());
     info!("stopping");
     view.ready.store(false, Ordering::Relaxed);
+    stop(&mut gateway, exceptions, threads, stats);
+    info!("{}", summary(&workers, began.elapsed()));
+    Ok(())
+}
+
+/// Stops all there is, what others still need last.
+fn stop(gateway: &mut Gateway, exceptions: Option<Exceptions>, workers: Crew, stats: StatsThread) {
     // First of all, so that what routing daemons have to say of that goes out.
     gateway.leave_kernel();
     // Then, so that the workers send what the kernel has given.
     if let Some(exceptions) = exceptions {
         exceptions.stop();
     }
-    threads.stop();
+    workers.stop();
     stats.stop();
-    info!("{}", summary(&workers, began.elapsed()));
-    Ok(())
 }
 
-/// Lets the process have as many files open as it may: a bridge that the kernel controls takes one.
-fn raise_file_limit() {
-    let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most) {
-        warn!(%error, "the limit of open files stays as it is");
-    }
-}
-
-/// Has the kernel say the ways to remote VTEPs and what is behind them, unless the config has it kept out of that.
+/// Has the kernel say the ways to remote VTEPs and what is behind them, unless the config has it kept out of that. Gives
+/// the threads that do it.
 fn follow_kernel(
     gateway: &mut Gateway,
     underlay: Underlay,
     interfaces: &[PortInterface],
     telemetry: &Arc<ControlTelemetry>,
-) -> Result<(), SocketError> {
+) -> Result<Vec<ThreadHandle>, SocketError> {
     if underlay == Underlay::Static {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let uplinks =
         interfaces.iter().filter(|interface| interface.traffic() == Traffic::AllButVxlan && interface.has_interface());
     let uplink = |uplink: &PortInterface| Uplink { port: uplink.port(), interface: uplink.interface().to_owned() };
     let uplinks: Vec<Uplink> = uplinks.map(uplink).collect();
     let follow = || {
-        let mut kernel = Kernel::follow(Listener::start()?, uplinks, Arc::clone(telemetry))?;
-        kernel.give_orders_to(Executor::start()?);
-        Ok(kernel)
+        let (listener, executor) = (Listener::start()?, Executor::start()?);
+        let mut threads = vec![
+            ThreadHandle { name: Listener::THREAD, heartbeat: listener.heartbeat(), longest_wait: Duration::ZERO },
+            ThreadHandle { name: Executor::THREAD, heartbeat: executor.heartbeat(), longest_wait: KERNEL_WAIT },
+        ];
+        let mut kernel = Kernel::follow(listener, uplinks, Arc::clone(telemetry))?;
+        kernel.give_orders_to(executor);
+        let dumps = kernel.dumps_heartbeat();
+        threads.push(ThreadHandle { name: Dumper::THREAD, heartbeat: dumps, longest_wait: KERNEL_WAIT });
+        Ok((kernel, threads))
     };
     match follow() {
-        Ok(kernel) => gateway.follow(kernel),
-        Err(error) if underlay == Underlay::KernelIfPossible => warn!("{error}"),
-        Err(error) => return Err(error),
+        Ok((kernel, threads)) => {
+            gateway.follow(kernel);
+            Ok(threads)
+        }
+        Err(error) if underlay == Underlay::KernelIfPossible => {
+            warn!("{error}");
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
 fn start_eal(config: &Config, verbose: bool) -> Result<Eal, EalError> {

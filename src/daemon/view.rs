@@ -31,10 +31,10 @@ use crate::dpdk::clock;
 use crate::netlink::Follower;
 use crate::tables::fdb::{FdbKey, FdbValue};
 use crate::tables::snapshot::Bridge;
-use crate::tables::{BindingSource, Location, LocationKind, PortIndex, Snapshot, Tables};
+use crate::tables::{BindingSource, Location, LocationKind, PortIndex, Snapshot, Tables, UnderlayGroups};
 use crate::telemetry::{
     BridgeLabel, BuildInfo, ControlTelemetry, Entropy, ExceptionTelemetry, GroupLabel, MetricsSource, PortReading,
-    PortStatistics, RemoteLabel, WorkerHandle,
+    PortStatistics, RemoteLabel, ThreadHandle, WorkerHandle,
 };
 use crate::wire::Vni;
 use crate::wire::membership::group_mac;
@@ -54,6 +54,8 @@ pub struct View {
     pub started: SystemTime,
     /// The workers.
     pub workers: Vec<WorkerHandle>,
+    /// The threads between the gateway and the kernel.
+    pub threads: Vec<ThreadHandle>,
     /// What the control thread counts.
     pub control: Arc<ControlTelemetry>,
     /// What is known of the paths to remote VTEPs.
@@ -97,6 +99,10 @@ impl MetricsSource for View {
         &self.workers
     }
 
+    fn threads(&self) -> &[ThreadHandle] {
+        &self.threads
+    }
+
     fn control(&self) -> &ControlTelemetry {
         &self.control
     }
@@ -136,7 +142,12 @@ impl MetricsSource for View {
             let index = running.registry.group(address, port)?;
             Some(GroupLabel { index, address, port: running.config.port_name(port).to_owned() })
         };
-        let groups: std::collections::BTreeSet<_> = crate::control::compile::groups(&running.config).collect();
+        let snapshot = self.tables.snapshot.load();
+        let of_port = |(port, groups): (PortIndex, &UnderlayGroups)| {
+            groups.iter().map(|group| (group.address, port)).collect::<Vec<_>>()
+        };
+        let ports = snapshot.ports.iter().enumerate().map(|(index, port)| (PortIndex(index as u16), &port.groups));
+        let groups: std::collections::BTreeSet<_> = ports.flat_map(of_port).collect();
         groups.into_iter().filter_map(label).collect()
     }
 
@@ -334,7 +345,11 @@ impl GatewayView for View {
                 address: key.address,
                 mac: binding.mac,
                 place,
-                kind: if heard { BindingKind::Learned } else { BindingKind::Kernel },
+                kind: match binding.source {
+                    BindingSource::Learned => BindingKind::Learned,
+                    BindingSource::Kernel => BindingKind::Kernel,
+                    BindingSource::Static => BindingKind::Static,
+                },
                 router: binding.flags.is_some_and(|flags| flags.has(TargetFlags::ROUTER)),
                 age_seconds: heard.then_some(age.as_secs()),
             }

@@ -19,6 +19,12 @@
 //! and packets stay with the workers. Workers make no system call: the thread looks after its rings every
 //! 50 µs while something moves, and every millisecond otherwise.
 //!
+//! # Why the thread seldom waits
+//!
+//! BGP and BFD go through it, so what is read of the kernel once a second, addresses and groups, is read by another thread,
+//! `vtepd-survey`. It changes something of an interface itself, which waits while another process changes links: where the
+//! port's MAC address, MTU or link has changed, a group of the underlay is joined or left, or an interface was removed.
+//!
 //! # At the bounds
 //!
 //! A class whose rate or whose ring is used up drops, counted, and takes nothing from another class. The ring from the
@@ -41,6 +47,7 @@ mod link;
 mod memberships;
 mod port_interface;
 mod speaker;
+mod survey;
 mod tap;
 mod thread;
 mod watch;

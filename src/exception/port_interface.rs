@@ -1,6 +1,7 @@
 //! A port as the exception path sees it: a NIC on one side, an interface of the kernel on the other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -62,6 +63,21 @@ pub struct PortInterface {
     not_joined_because: Option<String>,
     /// Why a removed interface could not be made again, as it was last said.
     lost_because: Option<String>,
+    /// What the interface does not do, and why, as it was last said.
+    complaints: BTreeMap<&'static str, String>,
+}
+
+/// What an interface takes.
+const LINK: &str = "the link's state";
+const MAC: &str = "the port's MAC address";
+const MTU: &str = "the port's MTU";
+
+/// True where that, and why, was not the last that was said of it. It is from then on.
+fn is_news(said: &mut BTreeMap<&'static str, String>, what: &'static str, why: String) -> bool {
+    said.get(what) != Some(&why) && {
+        said.insert(what, why);
+        true
+    }
 }
 
 /// Who joins groups of the underlay on the uplink.
@@ -73,9 +89,9 @@ enum Host {
 }
 
 impl PortInterface {
-    /// An uplink that has no interface in the kernel. `vtep` is the gateway's address, and `mac` the port's.
+    /// An uplink that has no interface in the kernel. `mac` is the port's address.
     #[must_use]
-    pub fn without(port: PortIndex, name: &str, mac: MacAddr, vtep: IpAddr, nic: Box<dyn Nic>) -> Self {
+    pub fn without(port: PortIndex, name: &str, mac: MacAddr, nic: Box<dyn Nic>) -> Self {
         Self {
             port,
             traffic: Traffic::AllButVxlan,
@@ -88,9 +104,10 @@ impl PortInterface {
             carrier: None,
             groups: None,
             told: None,
-            host: Host::Gateway(Speaker::new(mac, vtep)),
+            host: Host::Gateway(Speaker::new(mac)),
             not_joined_because: None,
             lost_because: None,
+            complaints: BTreeMap::new(),
         }
     }
 
@@ -100,12 +117,12 @@ impl PortInterface {
         matches!(self.host, Host::Kernel(_))
     }
 
-    /// Joins these groups of the underlay, and leaves all others.
-    pub(super) fn join(&mut self, wanted: &BTreeSet<IpAddr>, now: Instant) {
+    /// Joins these groups of the underlay, and leaves all others. `vtep` is the gateway's address now.
+    pub(super) fn join(&mut self, wanted: &BTreeSet<IpAddr>, vtep: IpAddr, now: Instant) {
         let index = self.index();
         let joined = match (&mut self.host, index) {
             (Host::Gateway(speaker), _) => {
-                speaker.follow(wanted, now);
+                speaker.follow(wanted, vtep, now);
                 Ok(())
             }
             (Host::Kernel(memberships), Some(index)) => memberships.follow(index, wanted),
@@ -166,6 +183,7 @@ impl PortInterface {
             host: Host::Kernel(Memberships::default()),
             not_joined_because: None,
             lost_because: None,
+            complaints: BTreeMap::new(),
         };
         opened.follow_link();
         Ok(opened)
@@ -240,8 +258,9 @@ impl PortInterface {
             Some(Ok(())) => {
                 let link = if up { "up" } else { "down" };
                 info!(port = self.name, interface = self.interface, link, "the interface follows the link");
+                self.note(LINK, Ok(()));
             }
-            Some(Err(error)) => return self.complain("take the link's state", &error),
+            Some(Err(error)) => return self.note(LINK, Err(error)),
             None if self.has_interface() => return,
             None => {}
         }
@@ -264,18 +283,13 @@ impl PortInterface {
 
     /// Mirrors the NIC's MAC address and MTU.
     pub(super) fn follow_nic(&mut self) {
-        let Some(tap) = &self.tap else { return };
-        if let Some(mac) = self.nic.mac().filter(|mac| *mac != self.mac) {
-            match tap.set_mac(mac) {
-                Ok(()) => self.mac = mac,
-                Err(error) => self.complain("take the port's MAC address", &error),
-            }
+        if let (Some(tap), Some(mac)) = (&self.tap, self.nic.mac().filter(|mac| *mac != self.mac)) {
+            let set = tap.set_mac(mac).map(|()| self.mac = mac);
+            self.note(MAC, set);
         }
-        if let Some(mtu) = self.nic.mtu().filter(|mtu| *mtu != self.mtu) {
-            match tap.set_mtu(mtu) {
-                Ok(()) => self.mtu = mtu,
-                Err(error) => self.complain("take the port's MTU", &error),
-            }
+        if let (Some(tap), Some(mtu)) = (&self.tap, self.nic.mtu().filter(|mtu| *mtu != self.mtu)) {
+            let set = tap.set_mtu(mtu).map(|()| self.mtu = mtu);
+            self.note(MTU, set);
         }
     }
 
@@ -301,7 +315,32 @@ impl PortInterface {
         (self.groups, self.told) = (Some(groups), Some(told));
     }
 
-    fn complain(&self, what: &str, error: &std::io::Error) {
-        warn!(port = self.name, interface = self.interface, %error, "the interface does not {what}");
+    /// What became of something that the interface was told. It is tried again each time; what is wrong is said once.
+    fn note(&mut self, what: &'static str, outcome: io::Result<()>) {
+        let Err(error) = outcome else {
+            self.complaints.remove(what);
+            return;
+        };
+        if is_news(&mut self.complaints, what, error.to_string()) {
+            let (port, interface) = (&self.name, &self.interface);
+            warn!(port, interface, %error, "the interface does not take {what}; it is tried on and on");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_failing_is_said_once_and_again_after_it_was_well_or_for_another_reason() {
+        let mut said = BTreeMap::new();
+        let fails = |said: &mut BTreeMap<_, _>, what, why: &str| is_news(said, what, why.to_owned());
+        assert!(fails(&mut said, MAC, "busy"));
+        assert!(!fails(&mut said, MAC, "busy") && fails(&mut said, MTU, "busy"));
+        assert!(!fails(&mut said, MAC, "busy"));
+        assert!(fails(&mut said, MAC, "no such device") && !fails(&mut said, MAC, "no such device"));
+        said.remove(MAC);
+        assert!(fails(&mut said, MAC, "no such device"));
     }
 }

@@ -20,7 +20,8 @@ const OLDER_QUERIER: Duration = Duration::from_secs(260);
 #[derive(Debug)]
 pub(super) struct Speaker {
     mac: MacAddr,
-    source: IpAddr,
+    /// The gateway's address, once it is known.
+    source: Option<IpAddr>,
     joined: BTreeMap<IpAddr, Membership>,
     /// Groups that were left, and how often that is yet to be said.
     left: BTreeMap<IpAddr, Announcement>,
@@ -44,11 +45,11 @@ struct Membership {
 }
 
 impl Speaker {
-    /// The speaker of a port with this MAC address, for a gateway of this VTEP address.
-    pub(super) fn new(mac: MacAddr, source: IpAddr) -> Self {
+    /// The speaker of a port with this MAC address.
+    pub(super) fn new(mac: MacAddr) -> Self {
         // Stations whose reports are not to coincide differ in their addresses.
         let random = mac.to_u64().wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        Self { mac, source, joined: BTreeMap::new(), left: BTreeMap::new(), older_until: None, random }
+        Self { mac, source: None, joined: BTreeMap::new(), left: BTreeMap::new(), older_until: None, random }
     }
 
     /// True where nothing is joined, nor to be said.
@@ -56,8 +57,9 @@ impl Speaker {
         self.joined.is_empty() && self.left.is_empty()
     }
 
-    /// Joins what is wanted, and leaves all else.
-    pub(super) fn follow(&mut self, wanted: &BTreeSet<IpAddr>, now: Instant) {
+    /// Joins what is wanted, and leaves all else; says so from then on with the gateway's address `source`.
+    pub(super) fn follow(&mut self, wanted: &BTreeSet<IpAddr>, source: IpAddr, now: Instant) {
+        self.source = Some(source);
         let news = Announcement { times: ROBUSTNESS, at: now };
         let unwanted: Vec<IpAddr> = self.joined.keys().filter(|group| !wanted.contains(group)).copied().collect();
         for group in unwanted {
@@ -96,9 +98,7 @@ impl Speaker {
 
     /// Gives `send` the reports that are due.
     pub(super) fn speak(&mut self, now: Instant, mut send: impl FnMut(&[u8])) {
-        if self.is_silent() {
-            return;
-        }
+        let Some(source) = self.source.filter(|_| !self.is_silent()) else { return };
         let (mut joining, mut staying, mut leaving) = (Vec::new(), Vec::new(), Vec::new());
         let again = self.within(AGAIN);
         for (group, membership) in &mut self.joined {
@@ -124,7 +124,7 @@ impl Speaker {
         for (groups, change) in [(joining, Change::Join), (staying, Change::Stay), (leaving, Change::Leave)] {
             for groups in groups.chunks(at_once) {
                 let mut frame = [0; LONGEST_REPORT];
-                let length = report(self.mac, self.source, groups, change, version, &mut frame);
+                let length = report(self.mac, source, groups, change, version, &mut frame);
                 if let Some(frame) = length.and_then(|length| frame.get(..length)) {
                     send(frame);
                 }
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::wire::membership::{Multicast, recognise};
 
-    const SOURCE: [u8; 4] = [10, 0, 0, 1];
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
     fn group(n: u8) -> IpAddr {
         [239, 0, 0, n].into()
@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn speaker() -> Speaker {
-        Speaker::new(MacAddr([2, 0, 0, 0xaa, 0, 1]), SOURCE.into())
+        Speaker::new(MacAddr([2, 0, 0, 0xaa, 0, 1]))
     }
 
     /// What is said until then, and the number of frames: each group with how often it was wanted and not.
@@ -192,20 +192,20 @@ mod tests {
     #[test]
     fn joining_and_leaving_are_each_said_twice_within_a_second() {
         let (mut speaker, now) = (speaker(), Instant::now());
-        speaker.follow(&groups(0..120), now);
+        speaker.follow(&groups(0..120), SOURCE, now);
         let (joined, frames) = said(&mut speaker, now, Duration::ZERO);
         assert_eq!((joined.len(), frames), (120, 3), "many in a report");
         let (again, _) = said(&mut speaker, now, Duration::from_secs(2));
         assert!(again.len() == 120 && again.values().all(|said| *said == [1, 0]), "{again:?}");
         let later = now + Duration::from_secs(10);
-        speaker.follow(&groups(0..120), later);
+        speaker.follow(&groups(0..120), SOURCE, later);
         assert_eq!(said(&mut speaker, later, Duration::from_secs(2)).1, 0, "nothing is new");
-        speaker.follow(&groups(100..130), later);
+        speaker.follow(&groups(100..130), SOURCE, later);
         let (changed, _) = said(&mut speaker, later, Duration::from_secs(2));
         let expected: BTreeMap<_, _> =
             (0..100).map(|n| (group(n), [0, 2])).chain((120..130).map(|n| (group(n), [2, 0]))).collect();
         assert_eq!(changed, expected);
-        speaker.follow(&BTreeSet::new(), later);
+        speaker.follow(&BTreeSet::new(), SOURCE, later);
         assert!(!speaker.is_silent());
         said(&mut speaker, later, Duration::from_secs(2));
         assert!(speaker.is_silent());
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_query_is_answered_once_within_its_time_and_only_for_what_it_asks() {
         let (mut speaker, start) = (speaker(), Instant::now());
-        speaker.follow(&groups(0..3), start);
+        speaker.follow(&groups(0..3), SOURCE, start);
         said(&mut speaker, start, Duration::from_secs(2));
         let now = start + Duration::from_secs(10);
         speaker.hear(&query(None, 10_000, false), now);
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn an_older_querier_is_answered_in_its_version_until_it_has_gone() {
         let (mut speaker, start) = (speaker(), Instant::now());
-        speaker.follow(&groups(0..3), start);
+        speaker.follow(&groups(0..3), SOURCE, start);
         said(&mut speaker, start, Duration::from_secs(2));
         let now = start + Duration::from_secs(10);
         speaker.hear(&query(None, 100, true), now);
@@ -242,9 +242,35 @@ mod tests {
     }
 
     #[test]
+    fn a_report_comes_from_the_address_that_the_gateway_has_now() {
+        let (mut speaker, start) = (speaker(), Instant::now());
+        let sources = |speaker: &mut Speaker, now: Instant| {
+            let mut sources = Vec::new();
+            speaker.speak(now, |frame| sources.push(IpAddr::from(<[u8; 4]>::try_from(&frame[26..30]).expect("IPv4"))));
+            sources
+        };
+        speaker.follow(&groups(0..1), SOURCE, start);
+        assert_eq!(sources(&mut speaker, start), [SOURCE]);
+        let (other, now) = (IpAddr::from([10, 0, 0, 9]), start + Duration::from_secs(10));
+        speaker.follow(&groups(0..1), other, now);
+        speaker.hear(&query(None, 0, false), now);
+        assert!(sources(&mut speaker, now).iter().all(|source| *source == other));
+        // A gateway of another family has groups of that family.
+        let (ipv6, group) = ("2001:db8::9".parse().expect("an address"), "ff05::1:3".parse().expect("a group"));
+        speaker.follow(&BTreeSet::from([group]), ipv6, now);
+        let mut heard = BTreeSet::new();
+        speaker.speak(now, |frame| {
+            if let Some(Multicast::Report { records, .. }) = recognise(frame, frame.len()) {
+                heard.extend(records.into_iter().map(|record| record.group));
+            }
+        });
+        assert!(heard.contains(&group), "{heard:?}");
+    }
+
+    #[test]
     fn a_link_that_comes_up_is_told_all() {
         let (mut speaker, start) = (speaker(), Instant::now());
-        speaker.follow(&groups(0..3), start);
+        speaker.follow(&groups(0..3), SOURCE, start);
         said(&mut speaker, start, Duration::from_secs(2));
         let now = start + Duration::from_secs(10);
         speaker.link_up(now);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -94,10 +94,14 @@ pub fn connect(workers: usize) -> (Vec<WorkerEnd>, ThreadEnd) {
 #[derive(Debug)]
 pub struct ExceptionThread {
     stop: Arc<AtomicBool>,
+    heartbeat: Arc<AtomicU64>,
     thread: JoinHandle<()>,
 }
 
 impl ExceptionThread {
+    /// The thread's name.
+    pub const THREAD: &str = "vtepd-exception";
+
     /// Starts the thread.
     ///
     /// # Errors
@@ -114,9 +118,17 @@ impl ExceptionThread {
         let buffer = vec![0; BUFFER];
         let patience = if interfaces.iter().any(PortInterface::has_interface) { LONG } else { ALONE };
         let mut ferry = Ferry { interfaces, watch, ends, telemetry, tables, buffer, patience };
-        let body = move || ferry.run(&seen);
-        let thread = std::thread::Builder::new().name("vtepd-exception".to_owned()).spawn(body)?;
-        Ok(Self { stop, thread })
+        let heartbeat = Arc::<AtomicU64>::default();
+        let turns = Arc::clone(&heartbeat);
+        let body = move || ferry.run(&seen, &turns);
+        let thread = std::thread::Builder::new().name(Self::THREAD.to_owned()).spawn(body)?;
+        Ok(Self { stop, heartbeat, thread })
+    }
+
+    /// A number that grows fifty times a second or oftener as long as the thread lives.
+    #[must_use]
+    pub fn heartbeat(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.heartbeat)
     }
 
     /// Lets the thread finish its round, and waits for it: some milliseconds. The interfaces stay, without carrier.
@@ -141,9 +153,10 @@ struct Ferry {
 }
 
 impl Ferry {
-    fn run(&mut self, stop: &AtomicBool) {
+    fn run(&mut self, stop: &AtomicBool, heartbeat: &AtomicU64) {
         let mut active_until = Instant::now();
         while !stop.load(Ordering::Relaxed) {
+            heartbeat.fetch_add(1, Ordering::Relaxed);
             let snapshot = self.tables.snapshot.load_full();
             let moved = self.serve_workers() + self.read_interfaces(&snapshot.vtep.udp_ports);
             let now = Instant::now();

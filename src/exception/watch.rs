@@ -1,15 +1,16 @@
 //! What the thread looks after besides packets: links, groups, addresses, interfaces that were removed.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use nix::ifaddrs::getifaddrs;
 
 use super::port_interface::{PortInterface, Traffic};
+use super::survey::{Survey, Surveyor};
 use crate::tables::snapshot::LocalVtep;
 use crate::tables::{ExceptionPath, PortIndex, Snapshot};
 use crate::wire::membership::group_mac;
@@ -17,24 +18,40 @@ use crate::wire::{MacAddr, nd};
 
 /// How often links are asked.
 const LINKS: Duration = Duration::from_millis(100);
-/// How often everything else is looked at.
-const REST: Duration = Duration::from_secs(1);
+/// How long after the last time everything else is looked at, where the kernel says nothing new: it does once a second,
+/// unless it takes its time.
+const REST: Duration = Duration::from_secs(2);
 
 /// Looks after the interfaces, and tells the control thread what the kernel gets.
 pub struct Watch {
     published: Arc<ArcSwap<ExceptionPath>>,
+    surveyor: Surveyor,
+    /// What the kernel said when everything was looked at.
+    survey: Arc<Survey>,
     links_due: Instant,
     rest_due: Instant,
 }
 
 impl Watch {
-    /// A watch for a gateway with these tables. It has looked once.
-    #[must_use]
-    pub fn new(snapshot: &Snapshot, interfaces: &mut [PortInterface]) -> Self {
-        let now = Instant::now();
-        let mut watch = Self { published: Arc::default(), links_due: now, rest_due: now };
+    /// The name of the thread that asks the kernel.
+    pub const THREAD: &str = Surveyor::THREAD;
+
+    /// A watch for a gateway with these tables, in the network namespace of the calling thread. It has looked once.
+    ///
+    /// # Errors
+    /// The system's, where it gives no thread.
+    pub fn new(snapshot: &Snapshot, interfaces: &mut [PortInterface]) -> io::Result<Self> {
+        let (now, surveyor) = (Instant::now(), Surveyor::start()?);
+        let survey = Arc::clone(&surveyor.latest());
+        let mut watch = Self { published: Arc::default(), surveyor, survey, links_due: now, rest_due: now };
         watch.look(now, snapshot, interfaces);
-        watch
+        Ok(watch)
+    }
+
+    /// The heartbeat of the thread that asks the kernel: it grows each second where the kernel does not keep it.
+    #[must_use]
+    pub fn heartbeat(&self) -> Arc<AtomicU64> {
+        self.surveyor.heartbeat()
     }
 
     /// What the kernel gets, for the control thread to publish.
@@ -49,24 +66,28 @@ impl Watch {
             self.links_due = now + LINKS;
             interfaces.iter_mut().for_each(PortInterface::follow_link);
         }
-        if now >= self.rest_due {
+        let is_new = !Arc::ptr_eq(&self.survey, &self.surveyor.latest());
+        if is_new || now >= self.rest_due {
             self.rest_due = now + REST;
+            self.survey = Arc::clone(&self.surveyor.latest());
             for interface in interfaces.iter_mut() {
                 interface.restore();
                 interface.follow_nic();
-                interface.join(&underlay_groups(interface.port(), snapshot), now);
+                interface.join(&underlay_groups(interface.port(), snapshot), snapshot.vtep.address, now);
             }
-            let memberships = memberships();
             for interface in interfaces.iter_mut() {
                 // An access port hears everything anyway.
                 let listed = interface.index().filter(|_| interface.traffic() == Traffic::AllButVxlan);
                 if let Some(index) = listed {
-                    interface.follow_groups(groups(index, &snapshot.vtep, &memberships));
+                    let mut groups = groups(index, &snapshot.vtep, &self.survey.memberships);
+                    // They were joined a moment ago perhaps.
+                    groups.extend(underlay_groups(interface.port(), snapshot).into_iter().map(group_mac));
+                    interface.follow_groups(groups);
                 } else if !interface.has_interface() {
                     follow_groups_alone(interface, snapshot);
                 }
             }
-            let path = path(snapshot, interfaces);
+            let path = path(snapshot, &self.survey, interfaces);
             if **self.published.load() != path {
                 self.published.store(Arc::new(path));
             }
@@ -105,8 +126,9 @@ fn follow_groups_alone(uplink: &mut PortInterface, snapshot: &Snapshot) {
     uplink.follow_groups(wanted.into_iter().chain([hosts]).map(group_mac).chain(own).collect());
 }
 
-fn path(snapshot: &Snapshot, interfaces: &[PortInterface]) -> ExceptionPath {
-    let owners: Vec<HashSet<String>> = snapshot.vtep.addresses().map(owners).collect();
+fn path(snapshot: &Snapshot, survey: &Survey, interfaces: &[PortInterface]) -> ExceptionPath {
+    let owners: Vec<HashSet<&str>> =
+        snapshot.vtep.addresses().map(|address| survey.owners(address).collect()).collect();
     let owned: Vec<bool> = owners.iter().map(|owners| !owners.is_empty()).collect();
     let mut path = ExceptionPath::new(&owned);
     for interface in interfaces.iter().filter(|interface| interface.tap.is_some()) {
@@ -118,57 +140,4 @@ fn path(snapshot: &Snapshot, interfaces: &[PortInterface]) -> ExceptionPath {
         }
     }
     path
-}
-
-/// The interfaces that have this address.
-fn owners(address: IpAddr) -> HashSet<String> {
-    let is_it = |found: &nix::ifaddrs::InterfaceAddress| {
-        let storage = found.address?;
-        let ip: IpAddr = match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
-            (Some(v4), _) => v4.ip().into(),
-            (_, Some(v6)) => v6.ip().into(),
-            _ => return None,
-        };
-        (ip == address).then_some(())
-    };
-    let addresses = getifaddrs().into_iter().flatten();
-    addresses.filter(|found| is_it(found).is_some()).map(|found| found.interface_name).collect()
-}
-
-/// The groups that the kernel's interfaces receive, by the interface's number.
-fn memberships() -> Vec<(u32, MacAddr)> {
-    let table = fs::read_to_string("/proc/thread-self/net/dev_mcast").unwrap_or_default();
-    table.lines().filter_map(membership).collect()
-}
-
-/// A line of the kernel's table: number, name, users, other users, address.
-fn membership(line: &str) -> Option<(u32, MacAddr)> {
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (index, address) = (fields.first()?.parse().ok()?, fields.get(4)?);
-    let octet = |at: usize| u8::from_str_radix(address.get(2 * at..2 * at + 2)?, 16).ok();
-    let mac = MacAddr([octet(0)?, octet(1)?, octet(2)?, octet(3)?, octet(4)?, octet(5)?]);
-    (address.len() == 12 && mac.is_group()).then_some((index, mac))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_the_kernels_table_is_a_group_of_an_interface() {
-        let group = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
-        assert_eq!(membership("4    up0             1     0     333300000001"), Some((4, group)));
-        assert_eq!(membership("12   fabric0         2     0     01005e000001").map(|found| found.0), Some(12));
-        for other in
-            ["", "4 up0 1 0", "4 up0 1 0 3333", "x up0 1 0 333300000001", "4 up0 1 0 023300000001", "4 ü 1 0 ü"]
-        {
-            assert_eq!(membership(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn loopback_owns_its_address_and_nobody_one_of_documentation() {
-        assert!(owners(IpAddr::from([127, 0, 0, 1])).contains("lo"));
-        assert!(owners(IpAddr::from([192, 0, 2, 77])).is_empty());
-    }
 }

@@ -162,12 +162,15 @@ impl Discoveries {
     }
 }
 
-/// The table says as much of a station behind an access port, and said so not long ago.
+/// The table says as much of a station behind an access port, and said so not long ago or says so for good.
 fn is_no_news(known: &Binding, mac: MacAddr, flags: Option<TargetFlags>, around: &Surroundings<'_>) -> bool {
-    known.source == BindingSource::Learned
-        && known.mac == mac
-        && (flags.is_none() || flags == known.flags)
-        && around.now.tick.since(known.heard) < REFRESH_TICKS
+    let is_fresh = || (flags.is_none() || flags == known.flags) && around.now.tick.since(known.heard) < REFRESH_TICKS;
+    known.mac == mac
+        && match known.source {
+            BindingSource::Learned => is_fresh(),
+            BindingSource::Kernel => false,
+            BindingSource::Static => true,
+        }
 }
 
 fn read(addresses: Addresses, behind_addresses: &[u8]) -> Discovery {

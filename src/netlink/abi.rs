@@ -38,7 +38,9 @@ pub(super) const EXCLUSIVE: u16 = 0x200;
 pub(super) const CREATE: u16 = 0x400;
 
 /// Attributes of links that are both read and written.
+pub(super) const IFLA_ADDRESS: u16 = 1;
 pub(super) const IFLA_IFNAME: u16 = 3;
+pub(super) const IFLA_LINK: u16 = 5;
 pub(super) const IFLA_MASTER: u16 = 10;
 pub(super) const IFLA_LINKINFO: u16 = 18;
 pub(super) const IFLA_IFALIAS: u16 = 20;
@@ -59,12 +61,20 @@ pub(super) const NDA_PORT: u16 = 6;
 pub(super) const NDA_VNI: u16 = 7;
 pub(super) const NDA_IFINDEX: u16 = 8;
 pub(super) const NDA_PROTOCOL: u16 = 12;
+pub(super) const NDA_NH_ID: u16 = 13;
+pub(super) const NDA_FLAGS_EXT: u16 = 15;
 pub(super) const NTF_SELF: u8 = 0x02;
 pub(super) const NTF_MASTER: u8 = 0x04;
 pub(super) const NTF_EXT_LEARNED: u8 = 0x10;
+pub(super) const NTF_STICKY: u8 = 0x40;
 pub(super) const NTF_ROUTER: u8 = 0x80;
+pub(super) const NTF_EXT_MANAGED: u32 = 0x01;
 pub(super) const NUD_REACHABLE: u16 = 0x02;
+pub(super) const NUD_NOARP: u16 = 0x40;
 pub(super) const NUD_PERMANENT: u16 = 0x80;
+
+/// The destination of a route.
+pub(super) const RTA_DST: u16 = 1;
 
 /// Address families.
 pub(super) const UNSPECIFIED: u8 = 0;

@@ -86,7 +86,8 @@ impl Dumps {
         Ok(self.socket.send(&request.finish())?)
     }
 
-    /// Takes the next piece: some hundred entries. The kernel writes it only now, so nothing waits or is lost.
+    /// Takes the next piece: some hundred entries. The kernel writes it only now, so nothing lies about or is lost; before,
+    /// it may have to wait until no other process changes links.
     ///
     /// # Errors
     /// What the kernel says. The dump is then over.

@@ -8,8 +8,9 @@ mod tests;
 use std::net::IpAddr;
 
 use super::abi::{
-    self, Malformed, NDA_DST, NDA_IFINDEX, NDA_LLADDR, NDA_PORT, NDA_PROTOCOL, NDA_VNI, NTF_EXT_LEARNED, NTF_ROUTER,
-    NTF_SELF, address, attributes, mac, number, split,
+    self, Malformed, NDA_DST, NDA_FLAGS_EXT, NDA_IFINDEX, NDA_LLADDR, NDA_NH_ID, NDA_PORT, NDA_PROTOCOL, NDA_VNI,
+    NTF_EXT_LEARNED, NTF_EXT_MANAGED, NTF_ROUTER, NTF_SELF, NTF_STICKY, RTA_DST, address, attributes, mac, number,
+    split,
 };
 use super::link::{self, Link};
 use super::nexthop::{self, NextHop};
@@ -18,13 +19,9 @@ use crate::wire::MacAddr;
 
 const NDA_VLAN: u16 = 5;
 const NDA_MASTER: u16 = 9;
-const NDA_NH_ID: u16 = 13;
-const NDA_FLAGS_EXT: u16 = 15;
 const NTF_PROXY: u8 = 0x08;
-const NTF_EXT_MANAGED: u32 = 0x01;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
-const RTA_DST: u16 = 1;
 
 /// Something that is now so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,8 +176,6 @@ pub struct Origin {
 }
 
 impl Origin {
-    const NTF_STICKY: u8 = 0x40;
-
     /// Put there by a control plane.
     #[must_use]
     pub const fn external(self) -> bool {
@@ -190,7 +185,7 @@ impl Origin {
     /// May not move.
     #[must_use]
     pub const fn sticky(self) -> bool {
-        self.flags & Self::NTF_STICKY != 0
+        self.flags & NTF_STICKY != 0
     }
 
     /// Never ages: of a bridge's entries, those of its ports' own addresses.

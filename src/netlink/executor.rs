@@ -3,14 +3,16 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam::channel::{self, Receiver, Sender, TrySendError};
+use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender, TrySendError};
 use nix::errno::Errno;
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
-use super::order::{Order, unassuming_address};
+use super::order::Order;
 use super::socket::{ANSWER, Content, Socket, SocketError};
 
 /// Batches of orders that wait. Whoever has more waits with them.
@@ -18,6 +20,9 @@ const BATCHES: usize = 8;
 
 /// The most orders that the kernel gets at once: their answers must have room in the socket's buffer.
 const AT_ONCE: usize = 128;
+
+/// How long the thread waits for orders before it says that it is alive.
+const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// Room for the answers, in bytes.
 const RECEIVE_BUFFER: usize = 1 << 20;
@@ -36,10 +41,14 @@ pub struct Outcome {
 pub struct Executor {
     orders: Option<Sender<Vec<Order>>>,
     outcomes: Receiver<Vec<Outcome>>,
+    heartbeat: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Executor {
+    /// The thread's name.
+    pub const THREAD: &str = "vtepd-kernel";
+
     /// Starts the thread, for the network namespace of the calling one.
     ///
     /// # Errors
@@ -51,9 +60,16 @@ impl Executor {
         let (orders, waiting) = channel::bounded(BATCHES);
         // Every batch on its way has a place, also the one that is being carried out.
         let (done, outcomes) = channel::bounded(BATCHES + 1);
-        let crew = Crew { socket, taps: HashMap::new() };
-        let thread = thread::Builder::new().name("vtepd-kernel".to_owned()).spawn(|| crew.run(waiting, done))?;
-        Ok(Self { orders: Some(orders), outcomes, thread: Some(thread) })
+        let heartbeat = Arc::<AtomicU64>::default();
+        let crew = Crew { socket, taps: HashMap::new(), heartbeat: Arc::clone(&heartbeat) };
+        let thread = thread::Builder::new().name(Self::THREAD.to_owned()).spawn(move || crew.run(&waiting, &done))?;
+        Ok(Self { orders: Some(orders), outcomes, heartbeat, thread: Some(thread) })
+    }
+
+    /// A number that grows twice a second or oftener as long as the thread lives and the kernel does not keep it.
+    #[must_use]
+    pub fn heartbeat(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.heartbeat)
     }
 
     /// Gives the thread orders to carry out one after the other.
@@ -101,8 +117,8 @@ impl Executor {
                         break;
                     }
                 }
-                Err(channel::RecvTimeoutError::Timeout) => {}
-                Err(channel::RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         done
@@ -126,13 +142,21 @@ struct Crew {
     socket: Socket,
     /// TAPs that are there as long as they are held here.
     taps: HashMap<String, SyncDevice>,
+    heartbeat: Arc<AtomicU64>,
 }
 
 impl Crew {
-    fn run(mut self, orders: Receiver<Vec<Order>>, done: Sender<Vec<Outcome>>) {
-        for batch in orders {
-            if done.send(self.carry_out(batch)).is_err() {
-                return;
+    fn run(mut self, orders: &Receiver<Vec<Order>>, done: &Sender<Vec<Outcome>>) {
+        loop {
+            self.heartbeat.fetch_add(1, Ordering::Relaxed);
+            match orders.recv_timeout(HEARTBEAT) {
+                Ok(batch) => {
+                    if done.send(self.carry_out(batch)).is_err() {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
@@ -160,6 +184,7 @@ impl Crew {
                 }
             };
             rest = rest.get(taken..).unwrap_or_default();
+            self.heartbeat.fetch_add(1, Ordering::Relaxed);
         }
         orders.into_iter().zip(results).map(|(order, result)| Outcome { order, result }).collect()
     }
@@ -197,8 +222,8 @@ impl Crew {
     fn hold(&mut self, name: &str) -> Result<(), Errno> {
         // One that is held already has been removed: its descriptor is good for nothing.
         self.taps.remove(name);
-        let tap = DeviceBuilder::new().name(name).layer(Layer::L2).mac_addr(unassuming_address().0);
-        let tap = tap.inherit_enable_state().build_sync().map_err(errno)?;
+        let tap =
+            DeviceBuilder::new().name(name).layer(Layer::L2).inherit_enable_state().build_sync().map_err(errno)?;
         self.taps.insert(name.to_owned(), tap);
         Ok(())
     }

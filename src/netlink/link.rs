@@ -3,14 +3,13 @@
 use std::net::IpAddr;
 
 use super::abi::{
-    self, IFF_UP, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MASTER,
-    IFLA_VXLAN_ID, IFLA_VXLAN_LEARNING, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6, IFLA_VXLAN_PORT, LinkHeader, Malformed,
-    address, attributes, mac, name, number, split,
+    self, IFF_UP, IFLA_ADDRESS, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINK,
+    IFLA_LINKINFO, IFLA_MASTER, IFLA_VXLAN_ID, IFLA_VXLAN_LEARNING, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6,
+    IFLA_VXLAN_PORT, LinkHeader, Malformed, address, attributes, mac, name, number, split,
 };
 use super::event::Event;
 use crate::wire::MacAddr;
 
-const IFLA_ADDRESS: u16 = 1;
 const IFLA_MTU: u16 = 4;
 const IFLA_QDISC: u16 = 6;
 const IFLA_VXLAN_GROUP: u16 = 2;
@@ -37,6 +36,8 @@ pub struct Link {
     pub lower_up: bool,
     /// The bridge, bond or VRF it belongs to.
     pub master: Option<u32>,
+    /// The link that it was made on and goes with, where it has one: a macvlan's TAP, a VLAN's NIC.
+    pub lower: Option<u32>,
     /// The group it was put into (`ip link set group`); 0 where nobody did.
     pub group: u32,
     /// What somebody has noted of it (`ip link set alias`); empty where nobody did.
@@ -95,6 +96,7 @@ pub(super) fn read(present: bool, payload: &[u8]) -> Result<Option<Event>, Malfo
         IFLA_MTU => link.mtu = number(value).unwrap_or_default(),
         IFLA_QDISC => link.queueing = name(value),
         IFLA_MASTER => link.master = number(value),
+        IFLA_LINK => link.lower = number(value),
         IFLA_IFALIAS => link.alias = name(value),
         IFLA_GROUP => link.group = number(value).unwrap_or_default(),
         IFLA_LINKINFO => information = Some(value),

@@ -1,7 +1,7 @@
 //! What the kernel tells of changes, as it happens.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,10 @@ pub const RECEIVE_BUFFER: usize = 32 << 20;
 /// Events that wait for whoever takes them in. When they are as many, the reader waits as well, and the kernel's
 /// buffer fills; when that is full too, the kernel says that it has dropped some.
 const QUEUE: usize = 16_384;
+
+/// How long what the kernel has kept is thrown away after it dropped something: forty thousand messages take a fraction
+/// of that, and only new ones that come faster than they are read can take longer.
+const BACKLOG: Duration = Duration::from_secs(1);
 
 /// How long the reader's thread goes on after it was told to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -48,10 +52,14 @@ pub enum Told {
 pub struct Listener {
     queue: Receiver<Received>,
     stop: Arc<AtomicBool>,
+    heartbeat: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Listener {
+    /// The thread's name.
+    pub const THREAD: &str = "vtepd-netlink";
+
     /// Subscribes to changes in the network namespace of the calling thread. From here on none is missed.
     ///
     /// # Errors
@@ -71,9 +79,16 @@ impl Listener {
         socket.set_patience(PATIENCE)?;
         let (sender, queue) = channel::bounded(QUEUE);
         let stop = Arc::<AtomicBool>::default();
-        let reader = Reader { socket, queue: sender, stop: Arc::clone(&stop) };
-        let thread = thread::Builder::new().name("vtepd-netlink".to_owned()).spawn(|| reader.run())?;
-        Ok(Self { queue, stop, thread: Some(thread) })
+        let heartbeat = Arc::<AtomicU64>::default();
+        let reader = Reader { socket, queue: sender, stop: Arc::clone(&stop), heartbeat: Arc::clone(&heartbeat) };
+        let thread = thread::Builder::new().name(Self::THREAD.to_owned()).spawn(|| reader.run())?;
+        Ok(Self { queue, stop, heartbeat, thread: Some(thread) })
+    }
+
+    /// A number that grows ten times a second or oftener as long as the thread lives.
+    #[must_use]
+    pub fn heartbeat(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.heartbeat)
     }
 
     /// The next thing that was read, if there is one.
@@ -98,17 +113,26 @@ struct Reader {
     socket: Socket,
     queue: Sender<Received>,
     stop: Arc<AtomicBool>,
+    heartbeat: Arc<AtomicU64>,
 }
 
 impl Reader {
     fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
+            self.heartbeat.fetch_add(1, Ordering::Relaxed);
             let read = self.socket.receive();
             let at = Instant::now();
             let told: Vec<Told> = match read {
                 Ok(messages) => messages.filter_map(|message| told(message.content)).collect(),
                 Err(Errno::EAGAIN) => continue,
-                // ENOBUFS, or a datagram that is longer than the buffer.
+                // The kernel says so at once, before what it kept until then, and drops all that is new until that is
+                // read, without another word. What it kept is older than the resync that follows, so that nothing is
+                // missed without it; read, it would say of entries what was so long ago.
+                Err(Errno::ENOBUFS) => {
+                    self.socket.discard(BACKLOG);
+                    vec![Told::Lost]
+                }
+                // A datagram that is longer than the buffer.
                 Err(_) => vec![Told::Lost],
             };
             for told in told {
@@ -123,6 +147,7 @@ impl Reader {
     fn queue(&self, received: Received) -> bool {
         let mut waiting = received;
         loop {
+            self.heartbeat.fetch_add(1, Ordering::Relaxed);
             match self.queue.send_timeout(waiting, PATIENCE) {
                 Ok(()) => return true,
                 Err(SendTimeoutError::Disconnected(_)) => return false,

@@ -1,18 +1,23 @@
 //! The kernel's networking tables, mirrored: links, addresses, neighbours, next-hop objects and both halves of its
 //! VXLAN FDB; questions to its routing; and orders to make links and entries.
 //!
-//! Four sockets, so that none waits for another. A [`Listener`] is subscribed to what changes; its thread does nothing
-//! but read and queue, for the kernel drops what a slow reader leaves lying. [`Dumps`] asks for everything there is,
-//! and takes it in pieces as large as the caller has time for. [`Routing`] asks and tells one thing at a time, and has
-//! its answer at once. An [`Executor`] has a thread of its own carry out [orders](Order), many at once. A [`Mirror`]
-//! takes in what the first two bring: it may come in any interleaving, for in a [resync](Mirror::begin_resync) an event
+//! Four sockets, so that an answer of one kind never stands before one of another. Asking is another matter: the kernel
+//! reads and changes links, and on kernels of 6.1 also lists them, only while nobody else changes them, so that whoever
+//! asks waits as long as another process removes a thousand. A [`Listener`] is subscribed to what changes; its thread
+//! does nothing but read and queue, for the kernel drops what a slow reader leaves lying. [`Dumps`] asks for everything
+//! there is, and takes it in pieces: a [`Dumper`] has a thread of its own do that. [`Routing`] asks and tells one thing at
+//! a time, and has its answer when the request is sent. An [`Executor`] has a thread of its own carry out
+//! [orders](Order), many at once. A [`Mirror`] takes in what the first two bring: it may come in any interleaving, for in
+//! a [resync](Mirror::begin_resync) an event
 //! outweighs a dump.
 //!
 //! Where a message may have been lost, the listener says so in its place in the queue ([`Told::Lost`]); a resync
-//! makes up for it.
+//! that begins behind it makes up for it. Where the kernel had no room, it says so before what it kept, and tells nothing
+//! new until that is read: the listener throws it away first, so that whatever changes from then on is told again.
 
 mod abi;
 mod dump;
+mod dumper;
 mod event;
 mod executor;
 mod followers;
@@ -27,6 +32,7 @@ mod socket;
 mod written;
 
 pub use dump::{Dumped, Dumps, Table};
+pub use dumper::{Dumper, Piece};
 pub use event::{Bridged, Destination, Event, Neighbour, NeighbourState, Origin};
 pub use executor::{Executor, Outcome};
 pub use followers::{Follower, followers};

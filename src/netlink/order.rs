@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use super::abi::{
     self, ACKNOWLEDGE, CREATE, EXCLUSIVE, IFF_UP, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
-    IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MASTER, IFLA_VXLAN_ID, IFLA_VXLAN_LEARNING, IFLA_VXLAN_LOCAL,
+    IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER, IFLA_VXLAN_ID, IFLA_VXLAN_LEARNING, IFLA_VXLAN_LOCAL,
     IFLA_VXLAN_LOCAL6, IFLA_VXLAN_PORT, LinkHeader, NDA_DST, NDA_IFINDEX, NDA_LLADDR, NDA_PORT, NDA_PROTOCOL, NDA_VNI,
-    NTF_EXT_LEARNED, NTF_MASTER, NTF_ROUTER, NTF_SELF, NUD_PERMANENT, NUD_REACHABLE, NeighbourHeader, QueueingHeader,
-    REPLACE, REQUEST, Request,
+    NTF_EXT_LEARNED, NTF_MASTER, NTF_ROUTER, NTF_SELF, NTF_STICKY, NUD_NOARP, NUD_PERMANENT, NUD_REACHABLE,
+    NeighbourHeader, QueueingHeader, REPLACE, REQUEST, Request,
 };
 use super::event::Destination;
 use crate::wire::{MacAddr, Vni};
@@ -18,6 +18,9 @@ const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const IFLA_BR_MCAST_SNOOPING: u16 = 23;
+const IFLA_MACVLAN_MODE: u16 = 1;
+/// `MACVLAN_MODE_PRIVATE`: macvlans of one link do not hear each other.
+const MACVLAN_MODE_PRIVATE: u32 = 1;
 const TCA_KIND: u16 = 1;
 const TC_H_ROOT: u32 = 0xffff_ffff;
 const NDA_NH_ID: u16 = 13;
@@ -56,6 +59,18 @@ pub enum Order {
     HoldTap {
         /// Its name, at most 15 bytes.
         name: String,
+    },
+    /// Make a macvlan in this group of links, down, which goes with the link that it is on: however many are on one, the
+    /// kernel removes them at once.
+    MakePort {
+        /// Its name, at most 15 bytes.
+        name: String,
+        /// Its group.
+        group: u32,
+        /// The link that it is on.
+        lower: u32,
+        /// The bridge that it joins.
+        bridge: u32,
     },
     /// Let such a TAP go.
     ReleaseTap {
@@ -111,6 +126,8 @@ pub enum Order {
         port: u32,
         /// The station.
         mac: MacAddr,
+        /// It does not move. One that is there already and may move becomes such a one; one that may not stays as it is.
+        sticky: bool,
     },
     /// Have a bridge forget a station behind a port. One that is behind another port stays.
     TakeStation {
@@ -178,6 +195,18 @@ impl Order {
                     })
                     .finish()
             }
+            Self::MakePort { name, group, lower, bridge } => make(CREATE | EXCLUSIVE, LinkHeader::default())
+                .with_name(IFLA_IFNAME, name)
+                .with(IFLA_ADDRESS, &unassuming_address().0)
+                .with(IFLA_LINK, &lower.to_ne_bytes())
+                .with(IFLA_GROUP, &group.to_ne_bytes())
+                .with(IFLA_MASTER, &bridge.to_ne_bytes())
+                .with_nested(IFLA_LINKINFO, |request| {
+                    request.with_name(IFLA_INFO_KIND, "macvlan").with_nested(IFLA_INFO_DATA, |data| {
+                        data.with(IFLA_MACVLAN_MODE, &MACVLAN_MODE_PRIVATE.to_ne_bytes())
+                    })
+                })
+                .finish(),
             Self::Mark { name, alias } => make(0, LinkHeader::default())
                 .with_name(IFLA_IFNAME, name)
                 .with(IFLA_IFALIAS, alias.as_bytes())
@@ -224,8 +253,10 @@ impl Order {
         let header =
             |family, index, state, flags| NeighbourHeader { family, index, state, flags, ..NeighbourHeader::default() };
         let request = match self {
-            Self::PutStation { port, mac } => {
-                put(header(abi::BRIDGE, *port, NUD_REACHABLE, NTF_MASTER | NTF_EXT_LEARNED)).with(NDA_LLADDR, &mac.0)
+            Self::PutStation { port, mac, sticky } => {
+                // The kernel does not take both at once: what a control plane has put there may move.
+                let (state, flags) = if *sticky { (NUD_NOARP, NTF_STICKY) } else { (NUD_REACHABLE, NTF_EXT_LEARNED) };
+                put(header(abi::BRIDGE, *port, state, NTF_MASTER | flags)).with(NDA_LLADDR, &mac.0)
             }
             Self::TakeStation { port, mac } => take(header(abi::BRIDGE, *port, 0, NTF_MASTER)).with(NDA_LLADDR, &mac.0),
             Self::TakeRemote { device, mac, destination } => {
@@ -253,9 +284,9 @@ const LOCAL: u8 = 0x02;
 /// The greatest first octet of such a station's address.
 const GREATEST: u8 = 0xfe;
 
-/// A MAC address for a TAP that joins a bridge. A bridge that has none of its own has the least of its ports': this one
+/// A MAC address for a port that joins a bridge. A bridge that has none of its own has the least of its ports': this one
 /// leaves it as it is.
-pub(super) fn unassuming_address() -> MacAddr {
+fn unassuming_address() -> MacAddr {
     random_address(GREATEST)
 }
 

@@ -6,13 +6,12 @@ use std::net::IpAddr;
 use nix::errno::Errno;
 
 use super::abi::{
-    self, ACKNOWLEDGE, CREATE, Malformed, NDA_DST, REPLACE, REQUEST, Request, RouteHeader, address, attributes, number,
-    split,
+    self, ACKNOWLEDGE, CREATE, Malformed, NDA_DST, NDA_FLAGS_EXT, NTF_EXT_MANAGED, REPLACE, REQUEST, RTA_DST, Request,
+    RouteHeader, address, attributes, number, split,
 };
 use super::socket::{ANSWER, Content, Socket, SocketError};
 
 const RTM_F_FIB_MATCH: u32 = 0x2000;
-const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_METRICS: u16 = 8;
@@ -23,9 +22,7 @@ const RTAX_MTU: u16 = 2;
 const RTN_UNICAST: u8 = 1;
 const RTNH_F_DEAD: u8 = 1;
 const RTNH_F_LINKDOWN: u8 = 16;
-const NDA_FLAGS_EXT: u16 = 15;
 const NTF_USE: u8 = 0x01;
-const NTF_EXT_MANAGED: u32 = 0x01;
 
 /// The route that packets to an address take.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

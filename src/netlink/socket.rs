@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::NetlinkBuffer;
 use nix::errno::Errno;
@@ -93,6 +93,17 @@ impl Socket {
 
     pub(super) fn send(&self, request: &[u8]) -> Result<(), Errno> {
         send(self.socket.as_raw_fd(), request, MsgFlags::empty()).map(|_| ())
+    }
+
+    /// Throws away what there is to read, until nothing is left or this time is over.
+    pub(super) fn discard(&mut self, longest: Duration) {
+        let end = Instant::now() + longest;
+        while Instant::now() < end {
+            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(_) | Err(Errno::EINTR | Errno::ENOBUFS) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     /// The messages of the next datagram.

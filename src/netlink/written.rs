@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::abi::{self, Malformed, NeighbourHeader, Request, attributes, mac, split};
+use super::abi::{
+    self, Malformed, NDA_LLADDR, NTF_EXT_LEARNED, NTF_SELF, NeighbourHeader, Request, attributes, mac, split,
+};
 use super::dump::DUMP;
 use super::socket::{ANSWER, Content, Socket};
 use crate::wire::MacAddr;
 
-const NDA_LLADDR: u16 = 2;
 const NDA_CACHEINFO: u16 = 3;
-const NTF_SELF: u8 = 0x02;
-const NTF_EXT_LEARNED: u8 = 0x10;
 /// Where `struct nda_cacheinfo` has the time since the last write.
 const UPDATED: usize = 8;
 /// The kernel's unit of time towards programs, `USER_HZ`.

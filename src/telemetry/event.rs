@@ -80,7 +80,7 @@ labelled_enum! {
         Unseated = "unseated",
         /// Learned addresses removed because nothing was heard of them for the ageing time.
         Aged = "aged",
-        /// Learned addresses removed because their bridge, port or remote VTEP left the config.
+        /// Learned addresses removed because their bridge, port or remote VTEP left the config, or by `vtepctl fdb flush`.
         Flushed = "flushed",
         /// Addresses frozen where they are because they moved too often.
         Frozen = "frozen",
@@ -114,6 +114,8 @@ labelled_enum! {
         RefusedByStationLimit = "refused_by_station_limit",
         /// Bindings not learned because their station's MAC address is not in the FDB: it is full, or the bridge has `max_macs`.
         RefusedUnknownMac = "refused_unknown_mac",
+        /// Bindings not learned, or not taken from the kernel, because a `[[binding]]` gives their address to another station.
+        RefusedStatic = "refused_static",
     }
 }
 

@@ -36,7 +36,8 @@ pub use histogram::CycleHistogram;
 pub use kernel::{KernelTable, KernelTelemetry, RemoteState};
 pub use metrics::Exposition;
 pub use source::{
-    BridgeLabel, BuildInfo, GroupLabel, MetricsSource, PortReading, PortStatistics, RemoteLabel, WorkerHandle,
+    BridgeLabel, BuildInfo, GroupLabel, MetricsSource, PortReading, PortStatistics, RemoteLabel, ThreadHandle,
+    WorkerHandle,
 };
 pub use station_change::StationChange;
 pub use worker::{

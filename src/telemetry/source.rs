@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime};
 
 use super::{ControlTelemetry, Entropy, ExceptionTelemetry, WorkerTelemetry};
 use crate::config::model::PortRole;
@@ -23,6 +24,9 @@ pub trait MetricsSource: Send + Sync {
 
     /// The workers, in the order of their numbers; the same ones for the life of the process.
     fn workers(&self) -> &[WorkerHandle];
+
+    /// The threads between the gateway and the kernel that run, the same ones for the life of the process.
+    fn threads(&self) -> &[ThreadHandle];
 
     /// What the control thread counts.
     fn control(&self) -> &ControlTelemetry;
@@ -62,6 +66,17 @@ pub struct WorkerHandle {
     pub core: usize,
     /// What it counts.
     pub telemetry: Arc<WorkerTelemetry>,
+}
+
+/// A thread that is neither the control thread nor a worker, and its heartbeat.
+#[derive(Clone, Debug)]
+pub struct ThreadHandle {
+    /// Its name, as the system has it, too (`top -H`).
+    pub name: &'static str,
+    /// Grows at least once a second as long as the thread lives, but for what it waits for in the kernel.
+    pub heartbeat: Arc<AtomicU64>,
+    /// How long the kernel may keep it where nothing is wrong.
+    pub longest_wait: Duration,
 }
 
 /// A bridge and what its metrics are called by.

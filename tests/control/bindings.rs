@@ -207,3 +207,51 @@ fn a_hundred_thousand_bindings_are_learned_at_the_rate_of_the_ring() {
     assert!(refused < 20, "{refused} found both of their buckets full");
     assert_eq!((learned, desk.gateway.tables().bindings.len()), (100_000, 100_000 - refused as usize));
 }
+
+const FIXED: &str = "[[binding]]\nvni = 100\naddress = \"192.0.2.1\"\nmac = \"02:00:00:00:00:01\"\n\
+                     [[binding]]\nvni = 100\naddress = \"2001:db8::1\"\nmac = \"02:00:00:00:00:01\"\nrouter = true\n";
+
+#[test]
+fn a_binding_of_the_config_is_there_at_the_start_and_stays_whatever_is_heard() {
+    let mut desk = desk(&format!("[fdb]\nmax_bindings = 64\nageing = 10\n{FIXED}"));
+    let fixed = |desk: &Desk, address| desk.binding(100, address).map(|found| (found.mac, found.source, found.flags));
+    let flags = [TargetFlags::OVERRIDE, TargetFlags::ROUTER.and(TargetFlags::OVERRIDE)];
+    let expected = flags.map(|flags| Some((mac(1), BindingSource::Static, Some(flags))));
+    assert_eq!(["192.0.2.1", "2001:db8::1"].map(|address| fixed(&desk, address)), expected);
+    // Another station claims the address, its own one is silent, and both are forgotten.
+    desk.hear(100, mac(2), "trunk1");
+    desk.says(100, 2, "192.0.2.1", None);
+    desk.says(100, 1, "192.0.2.1", None);
+    desk.pass(Duration::from_secs(20));
+    assert_eq!(["192.0.2.1", "2001:db8::1"].map(|address| fixed(&desk, address)), expected);
+    assert_eq!(
+        [BindingEvent::RefusedStatic, BindingEvent::RefusedUnknownMac].map(|event| desk.binding_events(event)),
+        [1, 0]
+    );
+    assert_eq!(desk.control.bindings.count(BindingSource::Static).get(), 2);
+}
+
+#[test]
+fn bindings_of_the_config_come_and_go_with_reloads_and_wait_for_room() {
+    let mut desk = desk("[fdb]\nmax_bindings = 2\n");
+    desk.hear(100, mac(1), "trunk0");
+    desk.hear(100, mac(2), "trunk0");
+    desk.says(100, 1, "192.0.2.1", None);
+    desk.says(100, 2, "192.0.2.2", None);
+    desk.round();
+    let fixed = config(&(bridge(100, 100, SUPPRESSING) + &bridge(200, 200, "") + "[fdb]\nmax_bindings = 2\n" + FIXED));
+    desk.gateway.apply(fixed).expect("it is applied");
+    // The one takes the place of what was learned, the other one has none until a station leaves.
+    assert_eq!(desk.binding(100, "192.0.2.1").map(|found| found.source), Some(BindingSource::Static));
+    assert_eq!(desk.binding(100, "2001:db8::1"), None);
+    desk.hear(100, mac(2), "10.0.0.3");
+    desk.pass(Duration::from_millis(2200));
+    assert_eq!(desk.binding(100, "2001:db8::1").map(|found| found.source), Some(BindingSource::Static));
+    let counts =
+        |desk: &Desk| BindingSource::ALL.iter().map(|of| desk.control.bindings.count(*of).get()).collect::<Vec<_>>();
+    assert_eq!(counts(&desk), [0, 0, 2]);
+    let without = config(&(bridge(100, 100, SUPPRESSING) + &bridge(200, 200, "") + "[fdb]\nmax_bindings = 2\n"));
+    desk.gateway.apply(without).expect("it is applied");
+    assert_eq!((desk.binding(100, "192.0.2.1"), desk.binding(100, "2001:db8::1")), (None, None));
+    assert_eq!(counts(&desk), [0, 0, 0]);
+}

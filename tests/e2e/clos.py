@@ -77,6 +77,13 @@ class Node:
                   if states.get(port) != "up"]
         return lines
 
+    def interruptions(self):
+        """How often BFD took a session down since FRR started here, as lines for a person. Where a test did not mean
+        it, the machine had no time for BFD."""
+        peers = self.frr.show("bfd peers counters")
+        return [f"{self.name}: BFD on {peer.get('interface')} went down since the start, times: {peer['session-down']}"
+                for peer in peers if peer.get("session-down")]
+
 
 class Spine(Node):
     """A spine. It has a port for each leaf, with the leaf's name."""
@@ -271,10 +278,15 @@ class Clos:
             raise AssertionError(f"{error}\n{self.report()}") from None
         return self
 
+    def interruptions(self):
+        """How often BFD took sessions down on each node, as lines for a person."""
+        return [line for node in self.nodes() for line in node.interruptions()]
+
     def report(self):
-        """What is missing, and the logs of the nodes where it is."""
+        """What is missing, and the logs of the nodes where it is; and where BFD has been down."""
         lines = self.missing()
         troubled = {line.split(":")[0] for line in lines}
+        lines += self.interruptions()
         logs = [f"--- {node.name}\n{node.frr.log(12)}" for node in self.nodes() if node.name in troubled]
         return "\n".join([*lines, *logs])
 

@@ -111,6 +111,25 @@ class EvpnLab(Overlay):
         lines = ("fdb " + command.format(station(number), f"ac{self.vni_of(number)}") for number in numbers)
         run("bridge", "-n", self.leaf.namespace, "-batch", "-", input="\n".join(lines), timeout=300)
 
+    def send_in_every_vlan(self):
+        """The host sends a frame in each bridge, and so becomes a station of it."""
+        with contextlib.closing(_packet_socket(self.host_namespaces[0], "ac0")) as opened:
+            for vni in self.vnis:
+                tag = struct.pack("!HH", 0x8100, vni)
+                opened.send(bytes.fromhex("ffffffffffff") + HOST_MAC + tag + b"\x88\xb5" + bytes(50))
+                # Not faster than the smallest ring takes them.
+                time.sleep(Stream.INTERVAL)
+
+    def behind_gateway(self):
+        """In how many bridges of its kernel the remote leaf has the host behind the gateway."""
+        shown = run("bridge", "-n", self.leaf.namespace, "fdb", "show").splitlines()
+        mine = f"dst {self.underlay.gateway} "
+        return sum(line.startswith(HOST_MAC.hex(":")) and mine in f"{line} " for line in shown)
+
+    def known_to_zebra(self):
+        """How many stations the gateway's zebra has."""
+        return sum(vni.get("numMacs", 0) for vni in self.frr[0].show("evpn vni").values())
+
     def stations(self):
         """How many stations the gateway has from the kernel."""
         return int(self.gateway.total("vtepd_kernel_stations"))

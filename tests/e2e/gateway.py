@@ -31,6 +31,7 @@ class Config:
         self.bridges = []
         self.neighbours = []
         self.statics = []
+        self.bindings = []
 
     def uplink(self, name="uplink0", interface="up0", **keys):
         """Adds an uplink on an interface of the kernel."""
@@ -70,7 +71,7 @@ class Config:
             if table := getattr(self, name):
                 lines += [f"[{name}]", *_keys(table), ""]
         many = (("port", self.ports), ("bridge", self.bridges), ("neighbour", self.neighbours),
-                ("static", self.statics))
+                ("static", self.statics), ("binding", self.bindings))
         for name, tables in many:
             for table in tables:
                 lines += [f"[[{name}]]", *_keys(table), ""]

@@ -44,6 +44,40 @@ def test_a_machine_and_the_pods_of_every_node_reach_each_other(network, gateway)
     assert network.node9.stations() == {node.lease.vtep_mac: node.lease.public_ip for node in network.nodes}
 
 
+def bindings(gateway):
+    """Of each address that the gateway knows from the kernel, the MAC."""
+    items = gateway.show("bindings")["items"]
+    return {item["address"]: item["mac"] for item in items if item["kind"] == "kernel"}
+
+
+def test_a_machine_that_asks_for_a_nodes_address_is_told_what_flannel_says(network, gateway):
+    node9, nodes = network.node9, network.nodes
+    wanted = {node.lease.router: node.lease.vtep_mac for node in nodes}
+    wait_until(lambda: bindings(gateway) == wanted, 2, "the neighbours of flannel.1 to be bindings")
+    # A machine that knows the routes alone: nobody but the gateway can answer, for flannel floods nowhere.
+    namespace, device, _ = node9.machines[0]
+    answered = gateway.total("vtepd_events_total", event="arp_suppressed")
+    for node in nodes:
+        run("ip", "-n", namespace, "neigh", "del", node.lease.router, "dev", device)
+    try:
+        assert everywhere(network) == [3] * 4
+        said = run("ip", "-n", namespace, "neigh", "show", "dev", device)
+        for node in nodes:
+            assert f"{node.lease.router} lladdr {node.lease.vtep_mac}" in said and "PERMANENT" not in said, said
+        assert gateway.total("vtepd_events_total", event="arp_suppressed") >= answered + len(nodes)
+        # A node that leaves takes its address along, and is back with it.
+        left = nodes[1]
+        node9.flanneld.removed(left.lease)
+        wait_until(lambda: bindings(gateway) == {nodes[0].lease.router: nodes[0].lease.vtep_mac}, 2, "it to be gone")
+        node9.flanneld.added(left.lease)
+        wait_until(lambda: bindings(gateway) == wanted, 2, "it to be back")
+    finally:
+        node9.tell()
+    # Nothing of a machine is told flannel's device.
+    own = run("ip", "-n", node9.namespace, "neigh", "show", "dev", "flannel.1", "proto", "176")
+    assert own == "", own
+
+
 def test_nodes_that_join_move_and_leave_are_followed(network, gateway):
     third = network.join(3)
     network.known()

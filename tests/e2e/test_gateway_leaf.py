@@ -1,12 +1,14 @@
 """The gateway with FRR is a leaf of a fabric of FRR's and the kernel's, by the files of `examples/leaf-frr`."""
 
+import time
+
 import pytest
 
 from clos import VNI, Clos, station_mac
 from flows import send_flows
 from gateway_leaf import GatewayLeaf
 from outage import assert_failover, everybody, silence, unplug
-from testbed import wait_until
+from testbed import run, wait_until
 
 GATEWAY_LEAF = 2
 FLOWS, DATAGRAMS = 200, 10
@@ -129,6 +131,19 @@ def test_a_gateway_that_was_killed_is_a_leaf_again(clos, leaf, gateway):
     leaf.start()
     clos.converge()
     assert [source.ping(address) for source, address in everybody(clos)] == [3] * 6
+
+
+@evpn
+def test_no_session_is_lost_while_the_kernel_removes_many_links(clos):
+    """In one order, which keeps everybody waiting who asks the kernel about links, in all namespaces, for seconds."""
+    elsewhere = clos.bed.namespace("elsewhere")
+    bridges = "\n".join(f"link add b{number} group 77 type bridge" for number in range(200))
+    run("ip", "-n", elsewhere, "-batch", "-", input=bridges)
+    clos.converge()
+    before = clos.interruptions()
+    run("ip", "-n", elsewhere, "link", "del", "group", "77")
+    time.sleep(1)
+    assert clos.interruptions() == before
 
 
 @evpn

@@ -22,6 +22,15 @@ class MakingConfig(ExampleConfig):
         return "\n".join(line for line in lines if not line.startswith("kernel_device"))
 
 
+class FixingConfig(MakingConfig):
+    """The same, with the second host as a static station."""
+
+    def text(self):
+        """The TOML text."""
+        fixed = f'[[static]]\nvni = {VNI}\nmac = "{station_mac(GATEWAY_LEAF)}"\nport = "trunk0"\n'
+        return f"{super().text()}\n{fixed}"
+
+
 class MakingLeaf(GatewayLeaf):
     """A leaf where nobody but the gateway makes devices."""
 
@@ -36,10 +45,16 @@ class MakingLeaf(GatewayLeaf):
         return sorted(link["ifname"] for link in self.json("ip", "link", "show") if link["ifname"] in MADE)
 
 
+class FixingLeaf(MakingLeaf):
+    """A leaf whose gateway has a static station."""
+
+    config_type = FixingConfig
+
+
 @pytest.fixture
-def clos():
+def clos(request):
     """A fabric that has converged, its second leaf the gateway's."""
-    made = Clos("ipv4", {GATEWAY_LEAF: MakingLeaf})
+    made = Clos("ipv4", {GATEWAY_LEAF: getattr(request, "param", MakingLeaf)})
     try:
         yield made.converge()
     finally:
@@ -55,6 +70,14 @@ def leaf(clos):
 def place(leaf, number):
     """The remote VTEPs that a leaf has a host behind."""
     return leaf.stations().get(station_mac(number), [])
+
+
+def sticky(leaf, number):
+    """That a leaf's kernel has a host behind a remote VTEP, as FRR wrote it, as one that does not move."""
+    entries = leaf.json("bridge", "-d", "fdb", "show", "dev", f"vx{VNI}")
+    mine = [entry for entry in entries if entry["mac"] == station_mac(number)]
+    assert mine, entries
+    return any("sticky" in entry["flags"] for entry in mine)
 
 
 def until_behind(leaf, number, address, seconds=5):
@@ -119,6 +142,26 @@ def test_a_host_moves_to_the_gateway_and_on(clos, leaf):
     for other in (first, leaf):
         until_behind(other, 1, third.address)
     assert moving.ping(h2.ipv4) == 3
+
+
+@pytest.mark.parametrize("clos", [FixingLeaf], indirect=True)
+def test_a_static_station_is_advertised_as_one_that_does_not_move(clos, leaf):
+    """RFC 7432, 15.2."""
+    first, _, third = clos.leaves
+    h1, fixed, _ = clos.hosts
+    until_behind(first, GATEWAY_LEAF, leaf.address)
+    assert sticky(first, GATEWAY_LEAF) and sticky(third, GATEWAY_LEAF)
+    # One that was learned may move.
+    assert h1.ping(fixed.ipv4) == 3
+    until_behind(third, 1, first.address)
+    assert not sticky(third, 1)
+    # Somebody takes its address elsewhere, and is not believed.
+    clos.move(fixed, third)
+    fixed.ping(h1.ipv4)
+    time.sleep(2)
+    assert place(first, GATEWAY_LEAF) == [leaf.address]
+    assert sticky(first, GATEWAY_LEAF) and sticky(third, GATEWAY_LEAF)
+    assert place(leaf, GATEWAY_LEAF) == []
 
 
 def test_what_is_behind_a_killed_gateway_is_withdrawn_within_a_second_and_back_after_a_restart(clos, leaf):

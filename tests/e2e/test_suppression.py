@@ -20,6 +20,9 @@ SETTLE_SECONDS = 0.4
 STRANGER = "02:60:00:00:00:01"
 NOBODY = "192.168.100.200"
 NOBODY6 = "fd00:0:64::200"
+# A station that never speaks, behind the remote VTEP: the config says all that is known of it.
+SILENT = "02:60:00:00:00:77"
+SILENT_ADDRESSES = ("192.168.100.77", "fd00:0:64::77")
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,9 @@ def overlay():
     def configure(overlay):
         overlay.config.fdb = {"ageing": AGEING_SECONDS}
         overlay.config.bridge(VNI, VLAN, ["trunk0", "trunk1"], overlay.remote_addresses, neighbour_suppression=True)
+        overlay.config.static(vni=VNI, mac=SILENT, remote=overlay.remote_addresses[0])
+        for address in SILENT_ADDRESSES:
+            overlay.config.bindings.append({"vni": VNI, "address": address, "mac": SILENT})
 
     made = Overlay(remotes=1, configure=configure)
     try:
@@ -254,3 +260,31 @@ def test_b6_who_has_gone_is_asked_for_everywhere_again(overlay):
         assert about(watched.asker, owner.ipv4) == []
     finally:
         owner.take_addresses(overlay.medium.overlay_mtu)
+
+
+def test_b6_who_never_speaks_is_answered_for_as_the_config_says_whoever_claims_the_address(overlay):
+    gateway = overlay.gateway
+    claim = probe(STRANGER, SILENT_ADDRESSES[0], SILENT_ADDRESSES[0])
+    send(overlay.host_namespaces[1], overlay.access[1], claim)
+    wait_until(lambda: gateway.total("vtepd_binding_events_total", event="refused_static") == 1, 5, "the claim to be refused")
+    asker = overlay.asker
+    questions = (probe(asker.mac(), SILENT_ADDRESSES[0], asker.ipv4),
+                 solicitation(asker.mac(), SILENT_ADDRESSES[1], asker.ipv6))
+    for address, question in zip(SILENT_ADDRESSES, questions):
+        with Watched(overlay) as watched:
+            send(overlay.host_namespaces[0], overlay.access[0], question)
+        assert heard(watched, address) == [1, 0, 0]
+        assert all(untagged(answer)[6:12] == bytes.fromhex(SILENT.replace(":", "")) for answer in
+                   answers(watched.asker, address))
+    rows = {row["address"]: (row["mac"], row["kind"]) for row in gateway.show("bindings")["items"]}
+    assert {rows[address] for address in SILENT_ADDRESSES} == {(SILENT, "static")}
+    assert gateway.total("vtepd_bindings", source="static") == 2
+    said, overlay.config.bindings = overlay.config.bindings, []
+    gateway.reload()
+    try:
+        with Watched(overlay) as watched:
+            send(overlay.host_namespaces[0], overlay.access[0], questions[0])
+        assert heard(watched, SILENT_ADDRESSES[0]) == [0, 1, 1]
+    finally:
+        overlay.config.bindings = said
+        gateway.reload()

@@ -194,6 +194,44 @@ pub fn remote(verb: &str, station: u8, vtep: u8) {
     run("bridge", &format!("fdb {verb} 02:00:00:00:00:{station:02x} dev vx100 master extern_learn dynamic"));
 }
 
+/// The groups that the first uplink receives, each with whether the bridge takes it, and whether it takes from anyone.
+fn groups(desk: &Desk) -> (Vec<String>, bool) {
+    let snapshot = desk.gateway.tables().snapshot.load();
+    let index = desk.key(mac(0)).expect("the bridge is there").bridge();
+    let groups = snapshot.ports[0].groups.iter().filter(|group| group.carries(index));
+    (groups.map(|group| group.address.to_string()).collect(), !snapshot.policy(index).source_check)
+}
+
+#[test]
+fn a_device_with_a_group_floods_to_it_and_takes_from_it() {
+    in_namespace(|| {
+        ip("link add up0 type veth peer name far0
+            link set up0 up
+            link add vx100 type vxlan id 100 local 192.0.2.1 group 239.1.1.1 dev up0 dstport 4789");
+        run("bridge", "fdb append 00:00:00:00:00:00 dev vx100 dst 192.0.2.2");
+        let in_group = |group: &str| (vec![group.to_owned()], true);
+        let mut desk = Desk::new(config("kernel", ""));
+        assert_eq!(desk.shape(), [vec!["192.0.2.2", "239.1.1.1"], vec!["192.0.2.2"]]);
+        assert_eq!(groups(&desk), in_group("239.1.1.1"));
+        // It has another one, by another way to say so; then none.
+        run("bridge", "fdb del 00:00:00:00:00:00 dev vx100 dst 239.1.1.1 via up0");
+        desk.until_shape(&["192.0.2.2"], &["192.0.2.2"]);
+        assert_eq!(groups(&desk), (vec![], false));
+        run("bridge", "fdb append 00:00:00:00:00:00 dev vx100 dst 239.1.1.2 via up0");
+        desk.until_shape(&["192.0.2.2", "239.1.1.2"], &["192.0.2.2"]);
+        assert_eq!(groups(&desk), in_group("239.1.1.2"));
+        // The config's own word goes before it.
+        desk.gateway.apply(config("kernel", "group = \"239.9.9.9\"\nsource_check = true")).expect("it is applied");
+        desk.until_shape(&["192.0.2.2", "239.9.9.9"], &["192.0.2.2"]);
+        assert_eq!(groups(&desk), (vec!["239.9.9.9".to_owned()], false));
+        desk.gateway.apply(config("kernel", "")).expect("it is applied");
+        desk.until_shape(&["192.0.2.2", "239.1.1.2"], &["192.0.2.2"]);
+        ip("link del vx100");
+        desk.until_shape(&[], &[]);
+        assert_eq!(groups(&desk), (vec![], false));
+    });
+}
+
 #[test]
 fn remote_stations_and_flood_lists_are_the_kernels() {
     in_namespace(|| {

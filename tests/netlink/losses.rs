@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use vtepd::netlink::Listener;
+use vtepd::netlink::{Destination, Listener};
 
-use crate::namespace::{Followed, bridge_batch, in_namespace, ip, uplink, ways};
+use crate::namespace::{Followed, bridge_batch, in_namespace, ip, mac, run, uplink, ways};
 
 fn entry(number: u32, verb: &str) -> String {
     let [_, high, middle, low] = number.to_be_bytes();
@@ -33,6 +33,34 @@ fn ten_thousand_entries_through_a_tiny_buffer_all_arrive_and_all_go() {
         followed.until("no entries", |kernel| kernel.mirror().entries().tunnelled == 0);
         assert!(followed.telemetry.kernel.resyncs.get() > before);
         assert_eq!(followed.telemetry.kernel.resync_failures.get(), 0);
+    });
+}
+
+#[test]
+fn what_changes_after_an_overrun_is_not_lost_behind_the_backlog() {
+    in_namespace(|| {
+        uplink("up0");
+        ip("link add vx100 type vxlan id 100 local 192.0.2.1 dstport 4789 nolearning
+            link set vx100 up");
+        let listener = Listener::with_receive_buffer(16 << 20).expect("a listener");
+        let mut followed = Followed::by(listener, &["up0"], &[]);
+        let resyncs = followed.telemetry.kernel.resyncs.get();
+        let replace = |last: u32| format!("fdb replace {} dev vx100 self dst 192.0.2.{last}", mac(1));
+        // More than the queue and the kernel's buffer hold together, of an FDB that a resync has read at once. Nobody
+        // takes them in, so that the reader stands still.
+        bridge_batch((0..80_000).map(|number| replace(11 + number % 2)));
+        let telemetry = std::sync::Arc::clone(&followed.telemetry);
+        followed.until("a resync", |_| telemetry.kernel.resyncs.get() > resyncs);
+        assert!(followed.telemetry.kernel.overruns.get() > 0, "the kernel's buffer was not full");
+        run("bridge", &replace(13));
+        let vx100 = followed.kernel.mirror().links().find(|link| &*link.name == "vx100").expect("it is there").index;
+        let destination = Destination::remote("192.0.2.13".parse().expect("an address"));
+        let time = followed
+            .until("the last destination", |kernel| kernel.mirror().remote_of(vx100, mac(1)) == Some(destination));
+        assert!(time < Duration::from_secs(3), "{time:?}");
+        // Nor does something older come after it.
+        followed.for_a_while(Duration::from_millis(200));
+        assert_eq!(followed.kernel.mirror().remote_of(vx100, mac(1)), Some(destination));
     });
 }
 

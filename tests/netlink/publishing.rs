@@ -61,7 +61,23 @@ fn devices_that_are_missing_are_made_used_and_removed_at_the_end() {
         run("bridge", "fdb append 00:00:00:00:00:00 dev vtvx100 dst 192.0.2.2");
         run("bridge", "fdb append 02:00:00:00:00:01 dev vtvx100 dst 192.0.2.2");
         desk.until("it is adopted", |desk| desk.place(mac(1)).as_deref() == Some("192.0.2.2"));
+        assert!(is_there("vtac-vtepd"), "the TAP that the port is on");
         desk.gateway.leave_kernel();
+        for link in ["vtbr100", "vtvx100", "vtac100", "vtac-vtepd"] {
+            assert!(!is_there(link), "{link}");
+        }
+    });
+}
+
+#[test]
+fn what_is_being_made_when_the_end_comes_is_removed_as_well() {
+    in_namespace(|| {
+        let mut desk = desk("");
+        // Orders are given; nobody has looked yet what has become of them.
+        desk.gateway.round();
+        desk.gateway.leave_kernel();
+        // Whoever carries them out ends with the gateway.
+        drop(desk);
         for link in ["vtbr100", "vtvx100", "vtac100"] {
             assert!(!is_there(link), "{link}");
         }
@@ -115,13 +131,31 @@ fn static_stations_are_published_too_and_a_reload_withdraws_them() {
         let fixed = "[[static]]\nvni = 100\nmac = \"02:00:00:00:00:02\"\nport = \"trunk0\"\n";
         let mut desk = desk(fixed);
         until_bridged(&mut desk, 2, Some("vtac100"));
+        let is_sticky = |station| {
+            output("bridge", "-d fdb show dev vtac100")
+                .lines()
+                .any(|line| line.starts_with(&mac(station).to_string()) && line.contains("sticky"))
+        };
+        desk.until("it is told as one that does not move", |_| is_sticky(2));
+        // One that was learned may move, until it is static; and again when it is static no more.
+        desk.hear(3);
+        until_bridged(&mut desk, 3, Some("vtac100"));
+        assert!(!is_sticky(3));
+        let both = format!("{fixed}{}", fixed.replace(":02\"", ":03\""));
+        desk.gateway.apply(config("kernel", &both)).expect("it is applied");
+        desk.until("both are", |_| is_sticky(2) && is_sticky(3));
+        desk.gateway.apply(config("kernel", fixed)).expect("it is applied");
+        desk.hear(3);
+        desk.until("one may move", |_| bridged(3) == ["vtac100"] && !is_sticky(3));
         desk.gateway.apply(config("kernel", "")).expect("it is applied");
         until_bridged(&mut desk, 2, None);
         desk.gateway.apply(config("kernel", fixed)).expect("it is applied");
         until_bridged(&mut desk, 2, Some("vtac100"));
         // The kernel has nothing to do with the bridge any more.
         desk.gateway.apply(config("static", fixed)).expect("it is applied");
-        desk.until("all devices are gone", |_| !is_there("vtbr100") && !is_there("vtvx100") && !is_there("vtac100"));
+        desk.until("all devices are gone", |_| {
+            ["vtbr100", "vtvx100", "vtac100", "vtac-vtepd"].iter().all(|link| !is_there(link))
+        });
         desk.gateway.apply(config("kernel", fixed)).expect("it is applied");
         until_bridged(&mut desk, 2, Some("vtac100"));
     });
@@ -137,7 +171,7 @@ fn an_operators_devices_are_adopted_and_outlive_the_gateway() {
         until_bridged(&mut desk, 3, Some("vtac100"));
         assert!(!is_there("vtbr100") && !is_there("vtvx100"));
         desk.gateway.leave_kernel();
-        assert!(is_there("br100") && is_there("vx100") && !is_there("vtac100"));
+        assert!(is_there("br100") && is_there("vx100") && !is_there("vtac100") && !is_there("vtac-vtepd"));
         assert_eq!((bridged(1), bridged(3)), (vec!["vx100".to_owned()], vec![]));
     });
 }
@@ -186,12 +220,30 @@ fn devices_that_are_deleted_are_made_again_with_all_that_was_published() {
         made(&mut desk);
         desk.hear(1);
         until_bridged(&mut desk, 1, Some("vtac100"));
-        for link in ["vtac100", "vtbr100", "vtvx100"] {
+        for link in ["vtac100", "vtac-vtepd", "vtbr100", "vtvx100"] {
             ip(&format!("link del {link}"));
             desk.until(&format!("{link} is there again"), |_| is_there(link));
             made(&mut desk);
             until_bridged(&mut desk, 1, Some("vtac100"));
         }
+    });
+}
+
+#[test]
+fn the_port_goes_with_the_gateway_and_its_stations_with_the_port() {
+    in_namespace(|| {
+        let mut desk = desk("");
+        made(&mut desk);
+        desk.hear(1);
+        until_bridged(&mut desk, 1, Some("vtac100"));
+        drop(desk);
+        assert!(!is_there("vtac100") && !is_there("vtac-vtepd"));
+        assert!(is_there("vtbr100") && is_there("vtvx100") && bridged(1).is_empty());
+        // The next one finds the rest.
+        let mut desk = self::desk("");
+        made(&mut desk);
+        desk.hear(1);
+        until_bridged(&mut desk, 1, Some("vtac100"));
     });
 }
 

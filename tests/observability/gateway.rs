@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,7 +21,7 @@ use vtepd::telemetry::flow_samples::FlowSample;
 use vtepd::telemetry::{
     BindingEvent, BridgeLabel, BuildInfo, ControlTelemetry, Direction, DropReason, Entropy, Event, ExceptionTelemetry,
     FdbEvent, GroupLabel, MetricsSource, PortReading, PortStatistics, Punt, PuntClass, RemoteLabel, StationChange,
-    WorkerHandle, WorkerTelemetry,
+    ThreadHandle, WorkerHandle, WorkerTelemetry,
 };
 use vtepd::wire::MacAddr;
 
@@ -30,11 +30,15 @@ pub const REMOTE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0
 
 const ZEBRA: &str = "zebra (812)";
 
+/// How long the gateway's thread that writes to the kernel may stand still.
+pub const KERNEL_WAIT: Duration = Duration::from_millis(900);
+
 /// One cycle is a nanosecond.
 const HERTZ: u64 = 1_000_000_000;
 
 pub struct Gateway {
     pub workers: Vec<WorkerHandle>,
+    pub threads: Vec<ThreadHandle>,
     pub control: ControlTelemetry,
     pub exception: ExceptionTelemetry,
     pub entropy: Entropy,
@@ -56,6 +60,7 @@ impl Gateway {
     pub fn empty() -> Self {
         Self {
             workers: Vec::new(),
+            threads: Vec::new(),
             control: ControlTelemetry::new(),
             exception: ExceptionTelemetry::new(),
             entropy: Entropy::default(),
@@ -81,8 +86,14 @@ impl Gateway {
     /// A gateway with two ports, two bridges, two remote VTEPs and two workers that have forwarded.
     pub fn busy() -> Self {
         let worker = |core| WorkerHandle { core, telemetry: Arc::new(WorkerTelemetry::new()) };
+        let thread = |name, longest_wait| {
+            let heartbeat = Arc::<AtomicU64>::default();
+            heartbeat.store(7, Ordering::Relaxed);
+            ThreadHandle { name, heartbeat, longest_wait }
+        };
         let gateway = Self {
             workers: vec![worker(1), worker(3)],
+            threads: vec![thread("vtepd-netlink", Duration::ZERO), thread("vtepd-kernel", KERNEL_WAIT)],
             ports: ports(),
             bridges: bridges(),
             remotes: remotes(),
@@ -346,6 +357,10 @@ impl MetricsSource for Gateway {
         &self.workers
     }
 
+    fn threads(&self) -> &[ThreadHandle] {
+        &self.threads
+    }
+
     fn control(&self) -> &ControlTelemetry {
         &self.control
     }
@@ -489,10 +504,14 @@ pub struct Served {
 
 /// Serves `gateway` on a socket of its own and a free TCP port.
 pub fn serve(gateway: Gateway) -> Served {
+    serve_impatiently(gateway, Duration::from_secs(60))
+}
+
+/// [`serve`], where threads are stuck that do not move for so long.
+pub fn serve_impatiently(gateway: Gateway, stuck_after: Duration) -> Served {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let socket = directory.path().join("vtepd.sock");
-    let endpoints =
-        Endpoints { stuck_after: Duration::from_millis(300), ..Endpoints::new(([127, 0, 0, 1], 0).into(), &socket) };
+    let endpoints = Endpoints { stuck_after, ..Endpoints::new(([127, 0, 0, 1], 0).into(), &socket) };
     let gateway = Arc::new(gateway);
     let stats = StatsThread::spawn(&endpoints, Arc::clone(&gateway) as Arc<dyn GatewayView>).expect("it starts");
     Served { gateway, stats, socket, _directory: directory }

@@ -16,11 +16,12 @@ const INTRODUCTION: &str = "\
 
 `http://ADDRESS/metrics`, with the address of `[stats] listen`, is OpenMetrics text, which Prometheus scrapes as it is.
 Counters start at 0 with the process and are read when they are asked for. `/healthz` answers 200 as long as every
-worker and the control thread move, `/readyz` as soon as workers forward; else 503 with a line that says why.
+worker, the control thread and the threads between gateway and kernel move, `/readyz` as soon as workers forward; else 503
+with lines that say why.
 ";
 
 /// What each label tells.
-const LABELS: [(&str, &str); 22] = [
+const LABELS: [(&str, &str); 23] = [
     ("version", "the gateway's version"),
     ("dpdk", "DPDK's version"),
     ("port", "the port's `name` in the config"),
@@ -38,6 +39,7 @@ const LABELS: [(&str, &str); 22] = [
     ("reason", "why, see [drop reasons](#drop-reasons)"),
     ("event", "what, see [events](#events), [FDB events](#fdb-events) and [binding events](#binding-events)"),
     ("worker", "the worker's number, from 0, in the order of `[workers] cores`"),
+    ("thread", "its name, as `top -H` has it, too"),
     ("core", "the core it is pinned to"),
     ("result", "`applied` or `refused`; of resyncs `completed` or `given_up`"),
     ("source", "who says it: `learned` from the station itself, or the `kernel`"),

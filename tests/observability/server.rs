@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use vtepd::api::{Endpoints, ServeError, StatsThread};
 use vtepd::telemetry::Exposition;
 
-use crate::gateway::{Gateway, Served, serve};
+use crate::gateway::{Gateway, KERNEL_WAIT, Served, serve, serve_impatiently};
 use crate::http::{tcp, unix};
 
 fn spawn(endpoints: &Endpoints) -> Result<StatsThread, ServeError> {
@@ -49,25 +49,35 @@ fn readiness_says_what_it_waits_for() {
     assert_eq!((answer.status, &*answer.body), (503, "worker 1 has not started\n"));
 }
 
-#[test]
-fn health_names_every_thread_that_is_stuck_and_recovers() {
-    let served = serve(Gateway::busy());
-    let health = || tcp(served.stats.metrics_address(), "GET /healthz");
-    let beat = |workers: &[usize]| {
+/// After this time without a heartbeat a thread is stuck.
+const STUCK: Duration = Duration::from_millis(300);
+
+/// Lets what is said to beat do so for a time.
+fn beat_for(time: Duration, served: &Served, workers: &[usize], threads: &[usize]) {
+    let until = Instant::now() + time;
+    loop {
         served.gateway.control.rounds.increment();
         workers.iter().for_each(|&worker| served.gateway.workers[worker].telemetry.run.polls.increment());
-    };
-    beat(&[0, 1]);
+        for &thread in threads {
+            served.gateway.threads[thread].heartbeat.fetch_add(1, Ordering::Relaxed);
+        }
+        // Looked at in between, a heartbeat that moves is not taken for one that stands still.
+        let _ = tcp(served.stats.metrics_address(), "GET /healthz");
+        if Instant::now() >= until {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn health_names_every_thread_that_is_stuck_and_recovers() {
+    let served = serve_impatiently(Gateway::busy(), STUCK);
+    let health = || tcp(served.stats.metrics_address(), "GET /healthz");
+    beat_for(Duration::ZERO, &served, &[0, 1], &[0, 1]);
     let answer = health();
     assert_eq!((answer.status, &*answer.body), (200, "ok\n"));
-    let until = Instant::now() + Duration::from_millis(500);
-    while Instant::now() < until {
-        beat(&[0]);
-        std::thread::sleep(Duration::from_millis(10));
-        // Looked at in between, a heartbeat that moves is not taken for one that stands still.
-        let _ = health();
-    }
-    beat(&[0]);
+    beat_for(STUCK * 2, &served, &[0], &[0, 1]);
     let answer = health();
     assert_eq!(answer.status, 503);
     assert!(
@@ -75,14 +85,41 @@ fn health_names_every_thread_that_is_stuck_and_recovers() {
         "{}",
         answer.body
     );
-    beat(&[0, 1]);
+    beat_for(Duration::ZERO, &served, &[0, 1], &[0, 1]);
     assert_eq!(health().status, 200);
-    std::thread::sleep(Duration::from_millis(400));
+    std::thread::sleep(KERNEL_WAIT + STUCK);
     let answer = health();
     assert_eq!(answer.status, 503);
-    for name in ["the control thread", "worker 0", "worker 1"] {
+    for name in ["the control thread", "worker 0", "worker 1", "vtepd-netlink", "vtepd-kernel"] {
         assert!(answer.body.contains(name), "{}", answer.body);
     }
+}
+
+#[test]
+fn a_thread_may_wait_for_the_kernel_as_long_as_that_may_take() {
+    let served = serve_impatiently(Gateway::busy(), STUCK);
+    let health = || tcp(served.stats.metrics_address(), "GET /healthz").body;
+    beat_for(Duration::ZERO, &served, &[0, 1], &[0, 1]);
+    beat_for(STUCK + Duration::from_millis(100), &served, &[0, 1], &[0]);
+    assert_eq!(health(), "ok\n");
+    beat_for(KERNEL_WAIT, &served, &[0, 1], &[0]);
+    assert!(health().starts_with("vtepd-kernel has not moved for "), "{}", health());
+    // And the other way round: what waits for nobody may not.
+    beat_for(STUCK * 2, &served, &[0, 1], &[1]);
+    assert!(health().starts_with("vtepd-netlink has not moved for "), "{}", health());
+}
+
+#[test]
+fn a_check_finds_a_thread_that_is_stuck() {
+    let served = serve_impatiently(Gateway::busy(), STUCK);
+    let found = || unix(&served.socket, "GET /v1/check").json()["findings"].clone();
+    beat_for(STUCK * 2, &served, &[0, 1], &[1]);
+    let findings = found();
+    assert_eq!(findings[0]["name"], "thread_stuck");
+    assert!(findings[0]["what"].as_str().expect("text").contains(": vtepd-netlink has not moved for "), "{findings}");
+    assert_eq!(findings.as_array().map(Vec::len), Some(1));
+    beat_for(Duration::ZERO, &served, &[0, 1], &[0, 1]);
+    assert_eq!(found().as_array().map(Vec::len), Some(0));
 }
 
 #[test]

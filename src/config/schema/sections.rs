@@ -682,8 +682,8 @@ pub static FDB: Section = Section {
             Kind::Integer(1, MAX_FDB_ENTRIES),
             integer(131_072),
             "131072",
-            "The most MAC+IP bindings in all bridges together: which station has which IPv4 or IPv6 address. They are learned \
-             in bridges with `neighbour_suppression` or with `control` \"kernel\".",
+            "The most MAC+IP bindings in all bridges together, those of `[[binding]]` included: which station has which IPv4 or \
+             IPv6 address. They are learned in bridges with `neighbour_suppression` or with `control` \"kernel\".",
         ),
         key(
             "binding_ageing",
@@ -691,7 +691,8 @@ pub static FDB: Section = Section {
             integer(1800),
             "1800",
             "How long a MAC+IP binding is kept that its station does not say again by ARP or neighbour discovery, in seconds; \
-             0 is for as long as its MAC address is known. It never outlives that.",
+             0 is for as long as its MAC address is known. It never outlives that. Of what is longer than 1024 times the \
+             shortest `ageing` of all bridges, only so much may count: with 10 s, 10240 s.",
         ),
     ],
     example: "[fdb]\nmax_entries = 65536\nageing = 300\nmax_moves = 5\nmove_window = 180\nfreeze = 180\nmax_bindings = 131072\n\
@@ -738,6 +739,48 @@ pub static STATIC: Section = Section {
     ],
     example: "[[static]]\nvni = 100\nmac = \"02:00:00:cc:00:01\"\nport = \"trunk0\"\n\n[[static]]\nvni = 100\n\
               mac = \"02:00:00:cc:00:02\"\nremote = \"10.0.0.2\"\npinned = true\n",
+};
+
+/// `[[binding]]`.
+pub static BINDING: Section = Section {
+    name: "binding",
+    form: Form::Repeated,
+    required: false,
+    doc: "Which station has an IP address, whatever is learned or the kernel says: a MAC+IP binding that does not age, and \
+          by which its station is answered for where its MAC address is known, from `[[static]]` or otherwise.",
+    keys: &[
+        key(
+            "vni",
+            Kind::Integer(0, 0x00ff_ffff),
+            Required,
+            "100",
+            "The VNI of its bridge, which has `neighbour_suppression`.",
+        ),
+        key(
+            "address",
+            Kind::IpAddress,
+            Required,
+            "\"192.168.100.1\"",
+            "The IPv4 or IPv6 address; not twice in a bridge.",
+        ),
+        key(
+            "mac",
+            Kind::MacAddress,
+            Required,
+            "\"02:00:00:cc:00:01\"",
+            "The MAC address of the station that has it; neither a group address nor zero. A station may have several \
+             addresses.",
+        ),
+        key(
+            "router",
+            Kind::Boolean,
+            boolean(false),
+            "true",
+            "Answer for an IPv6 address as a router does (RFC 4861, 4.4).",
+        ),
+    ],
+    example: "[[binding]]\nvni = 100\naddress = \"192.168.100.1\"\nmac = \"02:00:00:cc:00:01\"\n\n[[binding]]\nvni = 100\n\
+              address = \"2001:db8::1\"\nmac = \"02:00:00:cc:00:01\"\nrouter = true\n",
 };
 
 /// `[stats]`.

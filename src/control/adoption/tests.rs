@@ -123,7 +123,7 @@ fn a_remote_vtep_may_send_as_long_as_it_has_a_station() {
     bench.entry(9, other, remote(2), false);
     assert_eq!(bench.said().sources, [IpAddr::from([192, 0, 2, 3])].into());
     let due: Vec<MacAddr> = std::iter::from_fn(|| bench.adoption.next_due()).map(|due| due.mac).collect();
-    assert_eq!(due, [STATION, other, STATION, other]);
+    assert_eq!(due, [STATION, other], "each once, however often it changed");
     // One snapshot for all of it, not before it is quiet, and not while the last one has cost too much.
     let (long_ago, cheap) = (bench.now, Duration::ZERO);
     assert!(!bench.adoption.take_shape_change(bench.now, (long_ago, cheap)));
@@ -159,6 +159,69 @@ fn stations_of_a_group_spread_over_its_members_and_may_be_heard_from_all() {
 }
 
 #[test]
+fn a_next_hop_that_only_routes_use_has_no_station_looked_at_again() {
+    let mut bench = Bench::new();
+    bench.device(9, PLAIN);
+    let object = |last: u8| NextHop { gateway: Some([192, 0, 2, last].into()), ..NextHop::default() };
+    let group = NextHop { group: vec![(2, 1), (3, 1)], ..NextHop::default() };
+    // Whether a change of the object has all stations looked at.
+    let matters = |bench: &mut Bench, id: u32, next_hop: NextHop| {
+        let change = bench.mirror.apply(Event::NextHop { id, next_hop: Some(next_hop) }, Source::Event);
+        bench.adoption.note(change.expect("it is another"), &bench.mirror, bench.now);
+        let matters = bench.adoption.all_changed;
+        bench.adoption.settle(&bench.mirror, bench.now);
+        matters
+    };
+    assert!(
+        !matters(&mut bench, 2, object(2)) && !matters(&mut bench, 3, object(3)) && !matters(&mut bench, 10, group)
+    );
+    bench.entry(9, STATION, remote(2), true);
+    assert!(!matters(&mut bench, 2, object(4)), "nothing goes by it");
+    bench.entry(9, STATION, Destination::NextHop(10), true);
+    assert!(matters(&mut bench, 2, object(5)), "it is in the station's group");
+    assert!(matters(&mut bench, 10, NextHop { group: vec![(2, 1)], ..NextHop::default() }));
+    assert!(!matters(&mut bench, 3, object(6)), "it has left the group");
+    assert_eq!(bench.remote(), Some([192, 0, 2, 5].into()));
+    bench.entry(9, STATION, remote(2), true);
+    assert!(!matters(&mut bench, 10, NextHop { group: vec![(3, 1)], ..NextHop::default() }));
+    bench.entry(9, MacAddr::ZERO, Destination::NextHop(2), true);
+    bench.entry(9, MacAddr::ZERO, Destination::NextHop(2), true);
+    assert!(matters(&mut bench, 2, object(7)));
+    // With the device goes what it had.
+    bench.tell(Event::LinkGone(9));
+    assert!(!matters(&mut bench, 2, object(8)));
+    // So it does where a resync does not meet it.
+    bench.device(9, PLAIN);
+    bench.entry(9, STATION, Destination::NextHop(2), true);
+    assert!(matters(&mut bench, 2, object(9)));
+    bench.mirror.begin_resync();
+    bench.device(9, Vxlan { learning: true, ..PLAIN });
+    bench.mirror.end_resync();
+    assert!(!matters(&mut bench, 2, object(2)));
+}
+
+#[test]
+fn stations_that_wait_for_a_snapshot_wait_once_however_often_all_are_repeated() {
+    let mut bench = Bench::new();
+    bench.device(9, PLAIN);
+    for last in 1..=10 {
+        bench.entry(9, MacAddr([2, 0, 0, 0, 0, last]), remote(2), true);
+    }
+    for _ in 0..5 {
+        bench.adoption.repeat();
+        for _ in 0..bench.adoption.waiting() {
+            let due = bench.adoption.next_due().expect("it waits");
+            assert!(due.news, "that it was put off makes it no older");
+            bench.adoption.put_off(due);
+        }
+        assert_eq!(bench.adoption.waiting(), 10);
+    }
+    assert_eq!(bench.adoption.station_count_of(vni(100)), 10);
+    bench.entry(9, STATION, remote(2), false);
+    assert_eq!((bench.adoption.station_count_of(vni(100)), bench.adoption.waiting()), (9, 10));
+}
+
+#[test]
 fn a_config_without_the_bridge_lets_go_of_all_it_had() {
     let mut bench = Bench::new();
     bench.device(9, PLAIN);
@@ -171,4 +234,28 @@ fn a_config_without_the_bridge_lets_go_of_all_it_had() {
     bench.adoption.set_bridges(&config(), &bench.mirror, bench.now);
     assert_eq!(bench.remote(), Some([192, 0, 2, 2].into()));
     assert_eq!(bench.said().flood_list.len(), 1);
+}
+
+#[test]
+fn the_group_of_a_device_is_taken_with_the_uplinks_that_it_goes_out_of() {
+    let mut bench = Bench::new();
+    for (index, name) in [(3, "up0"), (4, "eth7")] {
+        bench.tell(Event::Link(Box::new(Link { index, name: name.to_owned(), ..Link::default() })));
+    }
+    bench.device(9, PLAIN);
+    let by = |last, link| Destination::Remote { address: [239, 1, 1, last].into(), port: None, vni: None, link };
+    let group = |bench: &Bench| bench.said().group.map(|group| (group.address, group.ports));
+    let taken = |last: u8| Some((IpAddr::from([239, 1, 1, last]), vec![PortIndex(1)]));
+    bench.entry(9, MacAddr::ZERO, by(1, Some(4)), true);
+    assert_eq!(group(&bench), None, "eth7 is no uplink");
+    bench.entry(9, MacAddr::ZERO, by(3, Some(3)), true);
+    assert_eq!(group(&bench), taken(3));
+    bench.entry(9, MacAddr::ZERO, by(2, None), true);
+    assert_eq!(group(&bench), taken(2), "of two the lower one, by all uplinks");
+    assert!(bench.said().flood_list.is_empty() && bench.said().sources.is_empty());
+    bench.entry(9, MacAddr::ZERO, by(2, None), false);
+    bench.entry(9, MacAddr::ZERO, by(3, Some(3)), false);
+    assert_eq!(group(&bench), None);
+    bench.entry(9, MacAddr::ZERO, Destination::remote("ff05::1".parse().expect("an address")), true);
+    assert_eq!(group(&bench), None, "of the other family");
 }

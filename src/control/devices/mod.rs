@@ -1,5 +1,5 @@
 //! The devices that the gateway makes in the kernel: for each bridge with `control` "kernel" that has no vxlan device to
-//! adopt, a bridge and a vxlan device in it; and for each, also where they are adopted, a TAP in the bridge that stands
+//! adopt, a bridge and a vxlan device in it; and for each, also where they are adopted, a port in the bridge that stands
 //! for the gateway's access ports.
 //!
 //! What is wanted is compared with what the mirror shows, and what is missing is ordered, over and over: so it does not
@@ -8,8 +8,12 @@
 //!
 //! The vxlan device is up, for only then its VNI is advertised, and so is the bridge, for only then zebra writes the IP
 //! addresses of remote stations into it. The kernel shall not bridge by itself, so what it sends out of the vxlan device
-//! is dropped there, and where that cannot be had the bridge stays down. The TAP is not held by a file that outlives the
-//! process, and so is gone with it, and with it all that was told of stations behind it.
+//! is dropped there, and where that cannot be had the bridge stays down.
+//!
+//! The ports are macvlans on one TAP, which is not held by a file that outlives the process: it is gone with the process,
+//! the ports with the TAP, and with them all that was told of stations behind them. A TAP in each bridge would do the same,
+//! but the kernel closes files one after the other and waits after each TAP: a thousand were measured to take 19 s, a
+//! thousand macvlans on one TAP less than one.
 
 mod names;
 #[cfg(test)]
@@ -20,9 +24,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use rustc_hash::FxHashMap;
 use tracing::{info, warn};
 
-use self::names::{Kind, name, read_name};
+use self::names::{Kind, name, read_name, tap_name};
 use super::adoption::Adopted;
 use super::publishing::Shadow;
 use crate::config::Config;
@@ -103,7 +108,10 @@ impl Attempt {
 
 fn makes(orders: &[Order]) -> bool {
     let first = orders.first();
-    matches!(first, Some(Order::MakeBridge { .. } | Order::MakeVxlan { .. } | Order::HoldTap { .. }))
+    matches!(
+        first,
+        Some(Order::MakeBridge { .. } | Order::MakeVxlan { .. } | Order::MakePort { .. } | Order::HoldTap { .. })
+    )
 }
 
 /// A VNI's devices of the gateway's own making, by their kinds.
@@ -117,8 +125,10 @@ pub struct Devices {
     /// Bridges that want a device.
     wanted: BTreeMap<Vni, Wanted>,
     attempts: BTreeMap<(Vni, Kind), Attempt>,
-    /// TAPs that are held.
-    held: BTreeSet<Vni>,
+    /// The TAP that the ports are on: its name, that it is held, and its orders.
+    tap: String,
+    held: bool,
+    tap_attempt: Attempt,
     /// Names that are another's, as they were last said.
     taken: BTreeSet<String>,
     changed: bool,
@@ -138,7 +148,9 @@ impl Devices {
             own: Ipv4Addr::UNSPECIFIED.into(),
             wanted: BTreeMap::new(),
             attempts: BTreeMap::new(),
-            held: BTreeSet::new(),
+            tap: String::new(),
+            held: false,
+            tap_attempt: Attempt::default(),
             taken: BTreeSet::new(),
             changed: false,
             again: None,
@@ -153,6 +165,7 @@ impl Devices {
             |bridge: &Bridge| Wanted { may_be_made: bridge.kernel_device.is_none(), port: config.udp_port_of(bridge) };
         self.wanted = wanted.map(|bridge| (bridge.vni, wanted_by(bridge))).collect();
         self.alias = format!("vtepd {}", config.dpdk.file_prefix);
+        self.tap = tap_name(&config.dpdk.file_prefix);
         (self.own, self.changed) = (config.vtep.address, true);
     }
 
@@ -169,14 +182,16 @@ impl Devices {
         (self.changed, self.again) = (false, None);
         let found = self.find(mirror);
         let mut orders = Vec::new();
-        let vnis: BTreeSet<Vni> = self.wanted.keys().chain(found.keys()).chain(&self.held).copied().collect();
+        self.look_after_tap(mirror, adopted, now, &mut orders);
+        let tap = self.tap(mirror).map(|tap| tap.index);
+        let vnis: BTreeSet<Vni> = self.wanted.keys().chain(found.keys()).copied().collect();
         for vni in vnis {
             if orders.len() >= ORDERS {
                 self.changed = true;
                 break;
             }
             let found = found.get(&vni).copied().unwrap_or_default();
-            self.look_after(vni, found, adopted.get(&vni).copied(), now, &mut orders);
+            self.look_after(vni, found, (adopted.get(&vni).copied(), tap), now, &mut orders);
         }
         orders
     }
@@ -184,14 +199,16 @@ impl Devices {
     /// Where each bridge's stations are to be told.
     #[must_use]
     pub fn shadows(&self, mirror: &Mirror, adopted: &BTreeMap<Vni, Adopted>) -> BTreeMap<Vni, Shadow> {
-        let taps: BTreeMap<Vni, &Link> = self
+        let tap = self.tap(mirror).map(|tap| tap.index);
+        let is_port = |kind, link: &Link| kind == Kind::Port && self.is_own(link) && tap.is_some() && link.lower == tap;
+        let ports: FxHashMap<Vni, &Link> = self
             .links(mirror)
-            .filter(|(kind, vni, _)| *kind == Kind::Tap && self.held.contains(vni))
+            .filter(|(kind, _, link)| is_port(*kind, link))
             .map(|(_, vni, link)| (vni, link))
             .collect();
         let shadow = |(vni, adopted): (&Vni, &Adopted)| {
             let bridge = adopted.bridge?;
-            let port = taps.get(vni).filter(|tap| tap.master == Some(bridge)).map(|tap| tap.index);
+            let port = ports.get(vni).filter(|port| port.master == Some(bridge)).map(|port| port.index);
             Some((*vni, Shadow { bridge, device: adopted.device, port }))
         };
         adopted.iter().filter_map(shadow).collect()
@@ -222,14 +239,9 @@ impl Devices {
 
     /// Takes note of what has become of an order. False where it is none about devices.
     pub fn done(&mut self, outcome: &Outcome) -> bool {
-        let held = |name: &str| read_name(name).map(|(_, vni)| vni);
         match (&outcome.order, outcome.result) {
-            (Order::HoldTap { name }, Ok(())) => self.held.extend(held(name)),
-            (Order::ReleaseTap { name }, _) => {
-                if let Some(vni) = held(name) {
-                    self.held.remove(&vni);
-                }
-            }
+            (Order::HoldTap { .. }, result) => self.held = result.is_ok(),
+            (Order::ReleaseTap { .. }, _) => self.held = false,
             (Order::DropWhatIsSent { .. }, Err(Errno::ENOENT)) if !self.cannot_silence => {
                 self.cannot_silence = true;
                 warn!("the kernel has no `blackhole` queueing: the bridges stay down, and know no remote IP address");
@@ -249,17 +261,21 @@ impl Devices {
         mirror.links().filter_map(|link| read_name(&link.name).map(|(kind, vni)| (kind, vni, link)))
     }
 
+    /// The TAP that the ports are on, once it is there and held.
+    fn tap<'m>(&self, mirror: &'m Mirror) -> Option<&'m Link> {
+        mirror.links().find(|link| link.name == self.tap).filter(|_| self.held)
+    }
+
     /// The gateway's own devices, and, once, a word about what only has their names.
     fn find<'m>(&mut self, mirror: &'m Mirror) -> BTreeMap<Vni, Found<'m>> {
         let mut found: BTreeMap<Vni, Found<'m>> = BTreeMap::new();
         let mut taken = BTreeSet::new();
         for (kind, vni, link) in self.links(mirror) {
-            // A TAP is the gateway's because it is held, before it is put into the group.
-            if self.is_own(link) || kind == Kind::Tap && self.held.contains(&vni) {
+            if self.is_own(link) {
                 if let Some(place) = found.entry(vni).or_default().get_mut(kind as usize) {
                     *place = Some(link);
                 }
-            } else if self.wanted.contains_key(&vni) && kind != Kind::Tap {
+            } else if self.wanted.contains_key(&vni) {
                 taken.insert(link.name.clone());
             }
         }
@@ -273,16 +289,31 @@ impl Devices {
         found
     }
 
-    /// Appends what one bridge's devices lack.
+    /// Appends what the TAP lacks.
+    fn look_after_tap(
+        &mut self,
+        mirror: &Mirror,
+        adopted: &BTreeMap<Vni, Adopted>,
+        now: Instant,
+        orders: &mut Vec<Order>,
+    ) {
+        let is_port_of = |vni| adopted.get(vni).is_some_and(|adopted: &Adopted| adopted.bridge.is_some());
+        let wanted = self.wanted.keys().any(is_port_of);
+        let lacking = self.tap_lacks(self.tap(mirror), wanted);
+        let attempt = std::mem::take(&mut self.tap_attempt);
+        self.tap_attempt = self.give(attempt, lacking, &self.tap.clone(), now, orders);
+    }
+
+    /// Appends what one bridge's devices lack. It goes by the device that it has adopted, and its port is on the TAP.
     fn look_after(
         &mut self,
         vni: Vni,
         found: Found<'_>,
-        adopted: Option<Adopted>,
+        (adopted, tap): (Option<Adopted>, Option<u32>),
         now: Instant,
         orders: &mut Vec<Order>,
     ) {
-        let [bridge, vxlan, tap] = found;
+        let [bridge, vxlan, port] = found;
         // One that is somebody else's is adopted rather than another made beside it.
         let is_foreign = adopted.is_some_and(|adopted| vxlan.is_none_or(|vxlan| vxlan.index != adopted.device));
         let makes = self.wanted.get(&vni).is_some_and(|wanted| wanted.may_be_made) && !is_foreign;
@@ -290,32 +321,51 @@ impl Devices {
         let lacks = [
             (Kind::Vxlan, if makes { self.vxlan_lacks(vni, vxlan, bridge) } else { remove_vxlan(vxlan) }),
             (Kind::Bridge, if makes { self.bridge_lacks(vni, bridge, vxlan) } else { remove(bridge) }),
-            (Kind::Tap, self.tap_lacks(vni, tap, adopted.and_then(|adopted| adopted.bridge).filter(|_| wanted))),
+            (
+                Kind::Port,
+                self.port_lacks(vni, port, tap, adopted.and_then(|adopted| adopted.bridge).filter(|_| wanted)),
+            ),
         ];
-        for (kind, mut lacking) in lacks {
-            if lacking.is_empty() {
-                continue;
+        for (kind, lacking) in lacks {
+            if !lacking.is_empty() {
+                let attempt = self.attempts.remove(&(vni, kind)).unwrap_or_default();
+                let attempt = self.give(attempt, lacking, &name(kind, vni), now, orders);
+                self.attempts.insert((vni, kind), attempt);
             }
-            let attempt = self.attempts.entry((vni, kind)).or_default();
-            if !self::makes(&lacking) && !attempt.made.is_long_ago(now) {
-                // It is being marked: it was ordered so when it was made.
-                lacking.retain(|order| !matches!(order, Order::Mark { .. } | Order::KeepSilent { .. }));
-            }
-            if !lacking.is_empty() && attempt.may_give(&lacking, now) {
-                if attempt.made.at.is_some() && self::makes(&lacking) {
-                    info!(%vni, device = name(kind, vni), "the device is gone; it is made again");
-                }
-                attempt.gave(&lacking, now);
-                orders.extend(lacking);
-            }
-            let again = now + PAUSE;
-            self.again = Some(self.again.map_or(again, |earlier| earlier.min(again)));
         }
-        if !wanted && found == Found::default() && !self.held.contains(&vni) {
+        if !wanted && found == Found::default() {
             for kind in Kind::ALL {
                 self.attempts.remove(&(vni, kind));
             }
         }
+    }
+
+    /// Appends what a device lacks, unless it is too soon for that. Gives what was attempted.
+    fn give(
+        &mut self,
+        mut attempt: Attempt,
+        mut lacking: Vec<Order>,
+        device: &str,
+        now: Instant,
+        orders: &mut Vec<Order>,
+    ) -> Attempt {
+        if lacking.is_empty() {
+            return attempt;
+        }
+        if !makes(&lacking) && !attempt.made.is_long_ago(now) {
+            // It is being marked: it was ordered so when it was made.
+            lacking.retain(|order| !matches!(order, Order::Mark { .. } | Order::KeepSilent { .. }));
+        }
+        if !lacking.is_empty() && attempt.may_give(&lacking, now) {
+            if attempt.made.at.is_some() && makes(&lacking) {
+                info!(device, "the device is gone; it is made again");
+            }
+            attempt.gave(&lacking, now);
+            orders.extend(lacking);
+        }
+        let again = now + PAUSE;
+        self.again = Some(self.again.map_or(again, |earlier| earlier.min(again)));
+        attempt
     }
 
     fn bridge_lacks(&self, vni: Vni, bridge: Option<&Link>, vxlan: Option<&Link>) -> Vec<Order> {
@@ -360,17 +410,33 @@ impl Devices {
         orders
     }
 
-    fn tap_lacks(&self, vni: Vni, tap: Option<&Link>, bridge: Option<u32>) -> Vec<Order> {
-        let name = name(Kind::Tap, vni);
-        let Some(bridge) = bridge else {
-            return if self.held.contains(&vni) { vec![Order::ReleaseTap { name }] } else { Vec::new() };
+    fn port_lacks(&self, vni: Vni, port: Option<&Link>, tap: Option<u32>, bridge: Option<u32>) -> Vec<Order> {
+        let name = name(Kind::Port, vni);
+        let Some(bridge) = bridge else { return remove(port) };
+        let Some(lower) = tap.filter(|_| !self.taken.contains(&name)) else { return Vec::new() };
+        let Some(port) = port else {
+            let make = Order::MakePort { name: name.clone(), group: GROUP, lower, bridge };
+            return [vec![make], self.mark(name)].concat();
         };
-        let Some(tap) = tap.filter(|_| self.held.contains(&vni)) else {
-            return [vec![Order::HoldTap { name: name.clone() }], self.mark(name)].concat();
-        };
+        if port.lower != tap {
+            return remove(Some(port));
+        }
+        let mut orders = if port.alias == self.alias { Vec::new() } else { self.mark(name) };
+        if port.master != Some(bridge) {
+            orders.push(Order::Enslave { link: port.index, group: GROUP, bridge: Some(bridge) });
+        }
+        orders
+    }
+
+    fn tap_lacks(&self, tap: Option<&Link>, wanted: bool) -> Vec<Order> {
+        let name = self.tap.clone();
+        if !wanted {
+            return if self.held { vec![Order::ReleaseTap { name }] } else { Vec::new() };
+        }
+        let Some(tap) = tap else { return [vec![Order::HoldTap { name: name.clone() }], self.mark(name)].concat() };
         let mut orders = if tap.alias == self.alias { Vec::new() } else { self.mark(name) };
-        if (tap.master, tap.group) != (Some(bridge), GROUP) {
-            orders.push(Order::Enslave { link: tap.index, group: GROUP, bridge: Some(bridge) });
+        if tap.group != GROUP {
+            orders.push(Order::Enslave { link: tap.index, group: GROUP, bridge: None });
         }
         orders
     }

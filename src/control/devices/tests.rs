@@ -71,8 +71,12 @@ impl Bench {
         self.tell(link);
     }
 
+    /// Removes a link, and those that go with it.
     fn remove(&mut self, link: u32) {
-        self.mirror.apply(Event::LinkGone(link), Source::Event);
+        let upper = self.mirror.links().filter(|upper| upper.lower == Some(link)).map(|upper| upper.index);
+        for link in upper.chain([link]).collect::<Vec<_>>() {
+            self.mirror.apply(Event::LinkGone(link), Source::Event);
+        }
         self.devices.note_link();
     }
 
@@ -91,6 +95,10 @@ impl Bench {
                 self.make(Link { name, kind: "tun".to_owned(), ..Link::default() });
             }
             Order::ReleaseTap { name } => self.remove(index(self, &name)),
+            Order::MakePort { name, group, lower, bridge } => {
+                let (kind, master, lower) = ("macvlan".to_owned(), Some(bridge), Some(lower));
+                self.make(Link { name, group, kind, master, lower, ..Link::default() });
+            }
             Order::Mark { name, alias } => self.change(index(self, &name), |link| link.alias = alias),
             Order::KeepSilent { .. } => {}
             Order::Enslave { link, group, bridge } => {
@@ -138,13 +146,15 @@ impl Bench {
 fn what_is_missing_is_made_and_stands_as_it_should() {
     let mut bench = Bench::new("control = \"kernel\"");
     bench.settle();
-    let [bridge, vxlan, tap] = ["vtbr100", "vtvx100", "vtac100"].map(|name| bench.link(name).expect("it is made"));
-    assert_eq!((vxlan.master, tap.master), (Some(bridge.index), Some(bridge.index)));
+    let [bridge, vxlan, port, tap] =
+        ["vtbr100", "vtvx100", "vtac100", "vtac-vtepd"].map(|name| bench.link(name).expect("it is made"));
+    assert_eq!((vxlan.master, port.master, tap.master), (Some(bridge.index), Some(bridge.index), None));
     assert!(vxlan.up && bridge.up && vxlan.queueing == SILENT, "{vxlan:?}");
-    assert!([bridge, vxlan, tap].iter().all(|link| link.group == GROUP && link.alias == "vtepd vtepd"));
+    assert!([bridge, vxlan, port, tap].iter().all(|link| link.group == GROUP && link.alias == "vtepd vtepd"));
+    assert_eq!(port.lower, Some(tap.index), "it goes with the TAP, and that with the process");
     let is = vxlan.vxlan.expect("a vxlan device");
     assert_eq!((is.vni, is.port, is.local), (VNI, 4789, Some([192, 0, 2, 1].into())));
-    let (bridge, device, port) = (bridge.index, vxlan.index, Some(tap.index));
+    let (bridge, device, port) = (bridge.index, vxlan.index, Some(port.index));
     assert_eq!(bench.shadow(), Some(Shadow { bridge, device, port }));
     assert_eq!(bench.settle(), [], "nothing is made twice");
 }
@@ -160,7 +170,7 @@ fn what_an_earlier_run_made_is_taken_over() {
     before.settle();
     let mut after = Bench::new("control = \"kernel\"");
     after.next = before.next;
-    // The TAP was gone with the process; the supervisor has set the others down.
+    // The TAP was gone with the process, and its port; the supervisor has set the others down.
     for name in ["vtbr100", "vtvx100"] {
         let link = before.link(name).expect("it was made");
         after.tell(Link { up: false, ..link.clone() });
@@ -190,13 +200,13 @@ fn one_with_another_local_address_is_made_anew() {
 }
 
 #[test]
-fn another_ones_device_is_adopted_and_gets_the_tap_alone() {
+fn another_ones_device_is_adopted_and_gets_the_port_alone() {
     let mut bench = Bench::new("control = \"kernel\"");
     let bridge = bench.make(Link { name: "br100".to_owned(), ..Link::default() });
     let vxlan = Some(Vxlan { vni: VNI, ..Vxlan::default() });
     let device = bench.make(Link { name: "vx100".to_owned(), vxlan, master: Some(bridge), ..Link::default() });
     bench.settle();
-    assert_eq!(bench.names(), ["br100", "vx100", "vtac100"]);
+    assert_eq!(bench.names(), ["br100", "vx100", "vtac-vtepd", "vtac100"]);
     let port = bench.link("vtac100").map(|link| link.index);
     assert_eq!(bench.shadow(), Some(Shadow { bridge, device, port }));
     // It leaves its bridge: there is nobody to tell any more. Then it joins another.
@@ -221,6 +231,11 @@ fn a_device_of_that_name_that_is_anothers_is_left_alone() {
     let other = Link { name: "vtvx100".to_owned(), group: GROUP, alias: "vtepd other".to_owned(), ..Link::default() };
     bench.make(other);
     assert_eq!(bench.settle(), []);
+    // Nor is a port put in the place of another's, or taken for one.
+    let mut ports = Bench::new("control = \"kernel\"");
+    ports.make(Link { name: "vtac100".to_owned(), ..Link::default() });
+    assert!(!ports.settle().iter().any(|order| matches!(order, Order::MakePort { .. })));
+    assert!(ports.shadow().is_some_and(|shadow| shadow.port.is_none()));
     bench.devices.set_bridges(&config(""));
     assert_eq!(bench.settle(), []);
 }
@@ -235,10 +250,10 @@ fn nothing_is_made_for_a_bridge_that_names_its_device() {
 fn what_was_removed_is_made_again_but_not_over_and_over() {
     let mut bench = Bench::new("control = \"kernel\"");
     bench.settle();
-    let makes = |orders: &[Order]| orders.iter().filter(|order| matches!(order, Order::HoldTap { .. })).count();
+    let makes = |orders: &[Order]| orders.iter().filter(|order| matches!(order, Order::MakePort { .. })).count();
     let remove = |bench: &mut Bench| {
-        let tap = bench.link("vtac100").expect("it is made").index;
-        bench.remove(tap);
+        let port = bench.link("vtac100").expect("it is made").index;
+        bench.remove(port);
     };
     remove(&mut bench);
     assert_eq!(makes(&bench.settle()), 0, "it was made a moment ago");
@@ -249,6 +264,25 @@ fn what_was_removed_is_made_again_but_not_over_and_over() {
     assert_eq!(makes(&bench.settle()), 0, "twice in a row takes longer");
     bench.now += PAUSE;
     assert_eq!(makes(&bench.settle()), 1);
+}
+
+#[test]
+fn a_tap_that_was_removed_is_made_again_with_its_ports() {
+    let mut bench = Bench::new("control = \"kernel\"");
+    bench.settle();
+    let tap = bench.link("vtac-vtepd").expect("it is made").index;
+    bench.remove(tap);
+    assert_eq!((bench.names(), bench.shadow().and_then(|shadow| shadow.port)), (vec!["vtbr100", "vtvx100"], None));
+    bench.now += PAUSE;
+    bench.settle();
+    assert!(bench.shadow().is_some_and(|shadow| shadow.port.is_some()));
+    // One on another link does not go with the process: it is none of this run's.
+    let port = bench.link("vtac100").expect("it is made").index;
+    bench.change(port, |link| link.lower = Some(1));
+    assert!(bench.shadow().is_some_and(|shadow| shadow.port.is_none()));
+    bench.now += LONGEST;
+    assert_eq!(bench.settle().first(), Some(&Order::RemoveLink { link: port }));
+    assert!(bench.shadow().is_some_and(|shadow| shadow.port.is_some()));
 }
 
 #[test]
@@ -294,6 +328,6 @@ fn all_goes_at_once_where_the_group_is_the_gateways_alone() {
     let other = Link { name: "vtbr7".to_owned(), group: GROUP, alias: "vtepd other".to_owned(), ..Link::default() };
     let other = bench.make(other);
     let [_, remove] = bench.devices.removal(&bench.mirror);
-    assert_eq!(remove.len(), 3);
+    assert_eq!(remove.len(), 4);
     assert!(!remove.contains(&Order::RemoveLink { link: other }));
 }

@@ -1,7 +1,7 @@
 //! The gateway follows the kernel: the ways to remote VTEPs that no `[[neighbour]]` names are the kernel's to say, and
 //! so is the remote side of bridges with `control` "kernel".
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -185,6 +185,19 @@ impl Gateway {
         }
     }
 
+    /// Has the kernel say again which remote stations have these addresses, of which the config says nothing any more.
+    pub(super) fn ask_remote_bindings(&mut self, running: &Running, freed: &[BindingKey]) {
+        let Some(kernel) = &mut self.kernel else { return };
+        let indices =
+            running.config.bridges.iter().filter_map(|bridge| Some((running.registry.bridge(bridge.vni)?, bridge.vni)));
+        let vnis: HashMap<BridgeIndex, Vni> = if freed.is_empty() { HashMap::new() } else { indices.collect() };
+        for key in freed {
+            if let Some(vni) = vnis.get(&key.bridge) {
+                kernel.publisher_mut().repeat_remote_binding(*vni, key.address);
+            }
+        }
+    }
+
     /// After a reload, publishes what is known already of bridges that are the kernel's now, and nothing more of those
     /// that are not.
     pub(super) fn publish_again(&mut self, before: &Running, after: &Running) {
@@ -233,6 +246,7 @@ impl Gateway {
                 Err(error) => refused = Some(error),
             }
         }
+        self.stations_missing &= !self.learning.has_ample_room();
         if let Some(error) = refused
             && !std::mem::replace(&mut self.stations_missing, true)
         {
@@ -277,10 +291,10 @@ fn by_kernel(config: &Config) -> impl Iterator<Item = Vni> {
 
 fn publish(changes: &[LocalChange], snapshot: &Snapshot, publisher: &mut Publisher) {
     for change in changes {
-        let (LocalChange::Came(key) | LocalChange::Went(key)) = *change;
+        let (LocalChange::Came { key, .. } | LocalChange::Went(key)) = *change;
         let Some(bridge) = snapshot.bridges.get(usize::from(key.bridge().0)) else { continue };
         match change {
-            LocalChange::Came(_) => publisher.station_came(bridge.vni, key.mac()),
+            LocalChange::Came { sticky, .. } => publisher.station_came(bridge.vni, key.mac(), *sticky),
             LocalChange::Went(_) => publisher.station_went(bridge.vni, key.mac()),
         }
     }

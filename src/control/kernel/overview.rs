@@ -33,7 +33,6 @@ impl Kernel {
     /// All bridges that the kernel controls.
     #[must_use]
     pub fn overview(&self) -> Overview {
-        let remote_stations = self.adoption.stations_by_bridge();
         let name = |index: u32| self.mirror.link(index).map(|link| link.name.clone());
         let overview = |vni: Vni| {
             let adopted = self.adoption.devices().get(&vni);
@@ -44,7 +43,7 @@ impl Kernel {
                 bridge: adopted.and_then(|adopted| adopted.bridge).and_then(name),
                 port: self.telling.publisher.port(vni).and_then(name),
                 local: self.telling.publisher.counts(vni),
-                remote_stations: remote_stations.get(&vni).copied().unwrap_or(0),
+                remote_stations: self.adoption.station_count_of(vni),
                 flood_list: self.adoption.said().get(&vni).map_or(0, |said| said.flood_list.len()),
             }
         };

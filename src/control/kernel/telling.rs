@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::Kernel;
 use crate::config::Config;
 use crate::control::devices::Devices;
-use crate::control::publishing::Publisher;
+use crate::control::publishing::{Publisher, Shadow};
 use crate::netlink::{Change, Executor, Mirror, Order, Outcome};
 
 /// Orders about stations that are given at once. The kernel carries out some 200,000 in a second.
@@ -28,6 +28,8 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 pub(super) struct Telling {
     /// Who carries orders out; without, none are given.
     executor: Option<Executor>,
+    /// Batches of orders of which it is not known yet what has become.
+    given: usize,
     pub(super) devices: Devices,
     pub(super) publisher: Publisher,
     /// Links have changed since shadows were made out.
@@ -40,6 +42,7 @@ impl Telling {
     pub(super) fn new() -> Self {
         Self {
             executor: None,
+            given: 0,
             devices: Devices::new(),
             publisher: Publisher::default(),
             links_changed: true,
@@ -60,6 +63,19 @@ impl Telling {
             self.links_changed = true;
         }
         self.publisher.note(change, mirror);
+    }
+
+    /// Gives orders, for which there is room. True where there were any.
+    fn give(&mut self, executor: &Executor, orders: Vec<Order>) -> bool {
+        let given = !orders.is_empty() && executor.give(orders).is_ok();
+        self.given += usize::from(given);
+        given
+    }
+
+    /// Takes note of what has become of a batch of orders.
+    fn take_note(&mut self, outcomes: &[Outcome], now: Instant) {
+        self.given = self.given.saturating_sub(1);
+        outcomes.iter().for_each(|outcome| self.done(outcome, now));
     }
 
     fn done(&mut self, outcome: &Outcome, now: Instant) {
@@ -87,7 +103,7 @@ fn is_wrong(order: &Order, error: Errno) -> bool {
         Order::TakeStation { .. } | Order::TakeRemote { .. } | Order::TakeNeighbour { .. } => !gone,
         Order::RemoveLink { .. } | Order::SetUp { up: false, .. } => !gone,
         // Its link has gone meanwhile; what is to be done then follows from that.
-        Order::PutStation { .. } | Order::PutNeighbour { .. } => error != Errno::ENODEV,
+        Order::PutStation { .. } | Order::PutNeighbour { .. } | Order::MakePort { .. } => error != Errno::ENODEV,
         Order::KeepSilent { .. } => error != Errno::EAFNOSUPPORT,
         Order::DropWhatIsSent { .. } => error != Errno::ENOENT,
         _ => true,
@@ -98,8 +114,8 @@ fn is_wrong(order: &Order, error: Errno) -> bool {
 fn remedy(order: &Order, error: Errno) -> &'static str {
     match (order, error) {
         (_, Errno::EPERM | Errno::EACCES) => "; run as root or with CAP_NET_ADMIN",
-        (Order::HoldTap { .. }, Errno::EMFILE | Errno::ENFILE) => "; raise the limit of open files (LimitNOFILE)",
         (Order::HoldTap { .. }, Errno::ENOENT) => "; there is no /dev/net/tun: modprobe tun",
+        (Order::MakePort { .. }, Errno::EOPNOTSUPP) => "; the kernel has no macvlan devices: modprobe macvlan",
         (Order::MakeVxlan { .. }, Errno::EEXIST) => {
             "; another vxlan device has this VNI and UDP port, perhaps in another network namespace"
         }
@@ -120,19 +136,21 @@ impl Kernel {
         let mut busy = false;
         while let Some(outcomes) = executor.next() {
             busy = true;
-            outcomes.iter().for_each(|outcome| telling.done(outcome, now));
+            telling.take_note(&outcomes, now);
         }
         if std::mem::take(&mut telling.links_changed) {
-            let shadows = telling.devices.shadows(mirror, adoption.devices());
+            let mut shadows = telling.devices.shadows(mirror, adoption.devices());
+            let alone = adoption.devices().iter().filter(|(_, adopted)| adopted.bridge.is_none());
+            shadows.extend(alone.map(|(vni, adopted)| (*vni, Shadow::alone(adopted.device))));
             telling.publisher.set_shadows(shadows, mirror);
         }
         if executor.has_room() {
             let orders = telling.devices.orders(mirror, adoption.devices(), now);
-            busy |= give(&executor, orders);
+            busy |= telling.give(&executor, orders);
         }
         if executor.has_room() {
             let orders = telling.publisher.orders(ORDERS, mirror, now);
-            busy |= give(&executor, orders);
+            busy |= telling.give(&executor, orders);
         }
         telling.executor = Some(executor);
         self.count_told();
@@ -155,6 +173,9 @@ impl Kernel {
     pub fn remove_devices(&mut self) {
         self.take_in(Instant::now());
         let Some(executor) = self.telling.executor.take() else { return };
+        if self.telling.given > 0 {
+            self.await_outcomes(&executor);
+        }
         let [down, remove] = self.telling.devices.removal(&self.mirror);
         if down.is_empty() && remove.is_empty() {
             return;
@@ -166,9 +187,16 @@ impl Kernel {
         outcomes.iter().for_each(|outcome| self.telling.done(outcome, began));
         info!(duration = ?began.elapsed(), "the devices that were made in the kernel are removed");
     }
-}
-
-/// True where there were orders. There is room for them.
-fn give(executor: &Executor, orders: Vec<Order>) -> bool {
-    !orders.is_empty() && executor.give(orders).is_ok()
+    /// Waits for what is still on its way to be carried out, and reads what has become of it: there may be devices of
+    /// which the mirror does not know yet, as where the end comes just after the start.
+    fn await_outcomes(&mut self, executor: &Executor) {
+        let began = Instant::now();
+        while self.telling.given > 0 && began.elapsed() < REMOVAL {
+            match executor.next() {
+                Some(outcomes) => self.telling.take_note(&outcomes, began),
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        self.compare();
+    }
 }

@@ -75,7 +75,12 @@ impl Occupancy {
             if !std::mem::replace(&mut bridge.logged, true) {
                 let vni = snapshot.bridges.get(usize::from(key.bridge().0)).map_or(0, |bridge| bridge.vni.get());
                 let max_macs = bridge.limit;
-                warn!(vni, max_macs, "the bridge has learned all the addresses it may; frames to others flood");
+                warn!(
+                    vni,
+                    max_macs,
+                    "the bridge has learned all the addresses it may; frames to others flood; raise `max_macs` of its \
+                     [[bridge]]"
+                );
             }
             return false;
         }
@@ -96,7 +101,12 @@ impl Occupancy {
         self.telemetry.fdb.event(FdbEvent::RefusedByPortLimit);
         if !std::mem::replace(&mut port.logged, true) {
             let (port, max_macs) = (self.port_names.get(usize::from(index)), port.limit);
-            warn!(port, max_macs, "the port has all the addresses it may; frames to others behind it flood");
+            warn!(
+                port,
+                max_macs,
+                "the port has all the addresses it may; frames to others behind it flood; raise `max_macs` of its \
+                 [[port]]"
+            );
         }
         false
     }

@@ -155,6 +155,12 @@ impl Bindings {
         }
     }
 
+    pub(super) fn repeat_remote(&mut self, vni: Vni, address: IpAddr) {
+        if self.remote.contains_key(&(vni, address)) {
+            self.remote_news.insert((vni, address));
+        }
+    }
+
     pub(super) fn next_remote(&mut self) -> Option<RemoteBinding> {
         let (vni, address) = self.remote_news.pop_first()?;
         let station = self.remote.get(&(vni, address));

@@ -35,12 +35,21 @@ const TRIES: u8 = 5;
 /// Where in the kernel a bridge's stations are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shadow {
-    /// The kernel's bridge.
+    /// The kernel's bridge; or the vxlan device, where that is in none.
     pub bridge: u32,
     /// The vxlan device in it.
     pub device: u32,
     /// The port that stands for the gateway's access ports, once it is there.
     pub port: Option<u32>,
+}
+
+impl Shadow {
+    /// A vxlan device that is in no bridge (flannel's): it is told nothing, and its neighbours are stations behind remote
+    /// VTEPs.
+    #[must_use]
+    pub const fn alone(device: u32) -> Self {
+        Self { bridge: device, device, port: None }
+    }
 }
 
 /// What has become of orders, for who counts.
@@ -74,6 +83,8 @@ struct Local {
     published: bool,
     /// How often the kernel has refused it.
     refused: u8,
+    /// It does not move.
+    sticky: bool,
 }
 
 /// What the kernel is told, and what it has of that.
@@ -93,13 +104,14 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A station was heard behind an access port where it was not, or is static there.
-    pub fn station_came(&mut self, vni: Vni, mac: MacAddr) {
+    /// A station was heard behind an access port where it was not, or is static there. A sticky one does not move, which
+    /// zebra tells others (RFC 7432, 15.2).
+    pub fn station_came(&mut self, vni: Vni, mac: MacAddr, sticky: bool) {
         let local = self.local.entry((vni, mac)).or_insert_with(|| {
             self.counts.entry(vni).or_default().stations += 1;
-            Local { news: true, published: false, refused: 0 }
+            Local { news: true, published: false, refused: 0, sticky }
         });
-        (local.news, local.refused) = (true, 0);
+        (local.news, local.refused, local.sticky) = (true, 0, sticky);
         self.stations.add((vni, mac));
     }
 
@@ -200,7 +212,8 @@ impl Publisher {
     /// Appends what the kernel is to be told of a station now. False where that is nothing.
     fn tell(&mut self, vni: Vni, mac: MacAddr, mirror: &Mirror, orders: &mut Vec<Order>) -> bool {
         let Some(Shadow { bridge, device, port: Some(port) }) = self.shadows.get(&vni).copied() else { return false };
-        let place = mirror.bridge_port(bridge, mac);
+        let known = mirror.bridged(bridge, mac);
+        let place = known.map(|known| known.port);
         let Some(local) = self.local.get_mut(&(vni, mac)) else {
             let is_left = place == Some(port);
             orders.extend(is_left.then_some(Order::TakeStation { port, mac }));
@@ -215,14 +228,21 @@ impl Publisher {
             }
             self.bindings.station_changed(vni, mac);
         }
-        if published {
+        let is_sticky = known.is_some_and(|known| known.origin.sticky());
+        let is_otherwise = published && local.news && is_sticky != local.sticky;
+        if published && !is_otherwise {
             (local.news, local.refused) = (false, 0);
             return false;
         }
         if local.refused >= TRIES || (place.is_some() && !local.news) {
             return false;
         }
-        orders.push(Order::PutStation { port, mac });
+        if is_otherwise && is_sticky {
+            // The kernel does not make it one that may move; it is told anew when it is gone.
+            orders.push(Order::TakeStation { port, mac });
+            return true;
+        }
+        orders.push(Order::PutStation { port, mac, sticky: local.sticky });
         // What the vxlan device has of it would be in force again when the station goes. Only after it was told to be
         // here, for zebra makes good what it misses of a remote station.
         let stale = mirror.remote_of(device, mac);
@@ -233,7 +253,7 @@ impl Publisher {
     /// Takes note of what has become of an order. False where it is none of the publisher's.
     pub fn done(&mut self, outcome: &Outcome, now: Instant) -> bool {
         match outcome.order {
-            Order::PutStation { port, mac } => {
+            Order::PutStation { port, mac, .. } => {
                 let key = self.of_port.get(&port).map(|vni| (*vni, mac));
                 self.count(outcome, true);
                 if let Some(key) = key {
@@ -329,6 +349,11 @@ impl Publisher {
     #[must_use]
     pub fn binding(&self, vni: Vni, address: IpAddr) -> Option<MacAddr> {
         self.bindings.get(vni, address)
+    }
+
+    /// What is said of an address behind a remote VTEP counts as news, if anything is.
+    pub fn repeat_remote_binding(&mut self, vni: Vni, address: IpAddr) {
+        self.bindings.repeat_remote(vni, address);
     }
 
     /// The next binding behind a remote VTEP that has come, changed or gone: the control plane's entries among the

@@ -40,7 +40,10 @@ impl Bench {
 
     /// The kernel's bridge has the station behind a port, or not at all.
     fn bridged(&mut self, port: Option<u32>) {
-        let origin = Origin { state: 0x02, flags: 0x10 };
+        self.bridged_as(port, Origin { state: 0x02, flags: 0x10 });
+    }
+
+    fn bridged_as(&mut self, port: Option<u32>, origin: Origin) {
         let place = port.map(|port| Bridged { port, origin });
         self.tell(Event::Bridged { bridge: BRIDGE, mac: MAC, vlan: 0, place });
     }
@@ -70,7 +73,7 @@ impl Bench {
 
     /// A station that the kernel was told.
     fn published(mut self) -> Self {
-        self.publisher.station_came(vni(), MAC);
+        self.publisher.station_came(vni(), MAC, false);
         assert_eq!(self.carried_out(), [put()]);
         self.bridged(Some(PORT));
         assert_eq!(self.carried_out(), []);
@@ -79,7 +82,7 @@ impl Bench {
 }
 
 fn put() -> Order {
-    Order::PutStation { port: PORT, mac: MAC }
+    Order::PutStation { port: PORT, mac: MAC, sticky: false }
 }
 
 fn take() -> Order {
@@ -115,10 +118,39 @@ fn a_station_is_told_once_and_taken_back_when_it_goes() {
 }
 
 #[test]
+fn a_static_station_is_told_as_one_that_does_not_move_and_what_becomes_of_it() {
+    let sticky = Origin { state: 0x40, flags: 0x40 };
+    // It was learned, then an operator makes it static.
+    let mut bench = Bench::new().published();
+    bench.publisher.station_came(vni(), MAC, true);
+    assert_eq!(bench.carried_out(), [Order::PutStation { port: PORT, mac: MAC, sticky: true }]);
+    bench.bridged_as(Some(PORT), sticky);
+    assert_eq!((bench.carried_out(), bench.publisher.station_count()), (vec![], 1));
+    // A kernel that does not know the flag is not told over and over.
+    bench.bridged(Some(PORT));
+    assert_eq!((bench.carried_out(), bench.publisher.station_count()), (vec![], 1));
+    bench.bridged_as(Some(PORT), sticky);
+    // It is static no more, and heard again at once. The kernel takes the flag away with the entry alone.
+    bench.publisher.station_went(vni(), MAC);
+    bench.publisher.station_came(vni(), MAC, false);
+    assert_eq!(bench.carried_out(), [take()]);
+    bench.bridged(None);
+    assert_eq!(bench.carried_out(), [put()]);
+    bench.bridged(Some(PORT));
+    assert_eq!((bench.carried_out(), bench.publisher.station_count()), (vec![], 1));
+    // A port that was made anew is told the same.
+    bench.publisher.station_came(vni(), MAC, true);
+    assert_eq!(bench.carried_out(), [Order::PutStation { port: PORT, mac: MAC, sticky: true }]);
+    bench.bridged(None);
+    bench.publisher.set_shadows([(vni(), Shadow { port: Some(20), ..SHADOW })].into(), &bench.mirror);
+    assert_eq!(bench.carried_out(), [Order::PutStation { port: 20, mac: MAC, sticky: true }]);
+}
+
+#[test]
 fn a_station_waits_for_its_port() {
     let mut bench = Bench::new();
     bench.publisher.set_shadows([(vni(), Shadow { port: None, ..SHADOW })].into(), &bench.mirror);
-    bench.publisher.station_came(vni(), MAC);
+    bench.publisher.station_came(vni(), MAC, false);
     bench.bridged(Some(DEVICE));
     assert_eq!(bench.carried_out(), []);
     bench.publisher.set_shadows([(vni(), SHADOW)].into(), &bench.mirror);
@@ -131,7 +163,7 @@ fn a_station_that_is_heard_here_is_taken_over_from_a_remote_vtep() {
     bench.bridged(Some(DEVICE));
     bench.tunnelled(true);
     assert_eq!(bench.carried_out(), []);
-    bench.publisher.station_came(vni(), MAC);
+    bench.publisher.station_came(vni(), MAC, false);
     let destination = Destination::remote([192, 0, 2, 2].into());
     assert_eq!(bench.carried_out(), [put(), Order::TakeRemote { device: DEVICE, mac: MAC, destination }]);
 }
@@ -143,16 +175,16 @@ fn what_the_kernel_has_moved_away_is_not_fought_for() {
     assert_eq!((bench.carried_out(), bench.publisher.station_count()), (vec![], 0), "a static one stays known");
     bench.publisher.station_went(vni(), MAC);
     assert_eq!(bench.carried_out(), [], "what is behind a remote VTEP is not taken away");
-    bench.publisher.station_came(vni(), MAC);
+    bench.publisher.station_came(vni(), MAC, false);
     assert_eq!(bench.carried_out(), [put()], "it is heard again");
 }
 
 #[test]
 fn an_order_under_way_is_not_repeated_by_what_the_mirror_had_before() {
     let mut bench = Bench::new();
-    bench.publisher.station_came(vni(), MAC);
+    bench.publisher.station_came(vni(), MAC, false);
     assert_eq!(bench.orders(), [put()]);
-    bench.publisher.station_came(vni(), MAC);
+    bench.publisher.station_came(vni(), MAC, false);
     assert_eq!(bench.orders(), []);
     bench.publisher.done(&Outcome { order: put(), result: Ok(()) }, bench.now);
     assert_eq!(bench.orders(), [], "the message is under way");
@@ -167,7 +199,7 @@ fn a_port_that_was_made_anew_is_told_all_but_what_is_elsewhere() {
     let mut bench = Bench::new().published();
     bench.bridged(None);
     bench.publisher.set_shadows([(vni(), Shadow { port: Some(20), ..SHADOW })].into(), &bench.mirror);
-    assert_eq!(bench.carried_out(), [Order::PutStation { port: 20, mac: MAC }]);
+    assert_eq!(bench.carried_out(), [Order::PutStation { port: 20, mac: MAC, sticky: false }]);
     bench.bridged(Some(DEVICE));
     bench.publisher.set_shadows([(vni(), Shadow { port: Some(21), ..SHADOW })].into(), &bench.mirror);
     assert_eq!(bench.carried_out(), []);
@@ -183,7 +215,7 @@ fn what_somebody_has_deleted_is_told_again() {
 #[test]
 fn what_the_kernel_refuses_is_tried_a_few_times() {
     let mut bench = Bench::new();
-    bench.publisher.station_came(vni(), MAC);
+    bench.publisher.station_came(vni(), MAC, false);
     let mut tries = 0;
     for _ in 0..20 {
         for order in bench.orders() {
@@ -194,7 +226,7 @@ fn what_the_kernel_refuses_is_tried_a_few_times() {
     }
     assert_eq!(tries, TRIES);
     assert_eq!(bench.publisher.take_told().failed, u64::from(TRIES));
-    bench.publisher.station_came(vni(), MAC);
+    bench.publisher.station_came(vni(), MAC, false);
     assert_eq!(bench.carried_out(), [put()], "it is heard anew");
 }
 
@@ -212,7 +244,7 @@ fn an_address_is_told_as_long_as_its_station_is() {
     assert_eq!(bench.carried_out(), [take(), unbind()]);
     bench.bridged(None);
     bench.neighbour(None);
-    bench.publisher.station_came(vni(), MAC);
+    bench.publisher.station_came(vni(), MAC, false);
     assert_eq!(bench.carried_out(), [put()]);
     bench.bridged(Some(PORT));
     assert_eq!(bench.carried_out(), [bind()], "it is still bound");
@@ -225,7 +257,7 @@ fn an_address_is_told_as_long_as_its_station_is() {
 impl Bench {
     /// As [`Bench::published`], and this is ordered then.
     fn published_with(mut self, order: Order) -> Self {
-        self.publisher.station_came(vni(), MAC);
+        self.publisher.station_came(vni(), MAC, false);
         assert_eq!(self.carried_out(), [put()]);
         self.bridged(Some(PORT));
         assert_eq!(self.carried_out(), [order]);
@@ -278,4 +310,27 @@ fn a_bridge_that_is_gone_takes_its_remote_addresses_along() {
         bench.publisher.next_remote_binding(),
         Some(RemoteBinding { vni: vni(), address: ip(), mac: None, router: false })
     );
+}
+
+#[test]
+fn the_neighbours_of_a_device_in_no_bridge_are_remote_addresses_and_it_is_told_nothing() {
+    let mut bench = Bench::new();
+    bench.publisher.set_shadows([(vni(), Shadow::alone(DEVICE))].into(), &bench.mirror);
+    let flannels = Neighbour { protocol: 0, ..ours().expect("it is one") };
+    bench.tell(Event::Neighbour { link: DEVICE, address: ip(), neighbour: Some(flannels) });
+    let remote = RemoteBinding { vni: vni(), address: ip(), mac: Some(MAC), router: false };
+    assert_eq!(bench.publisher.next_remote_binding(), Some(remote));
+    // What is behind access ports has nobody to be told to.
+    let here: IpAddr = [10, 1, 0, 2].into();
+    bench.publisher.station_came(vni(), MAC, false);
+    bench.publisher.bind(vni(), here, MAC, false).expect("there is room");
+    bench.publisher.bind(vni(), ip(), MAC, false).expect("there is room");
+    assert_eq!(bench.carried_out(), []);
+    bench.tell(Event::Neighbour { link: DEVICE, address: ip(), neighbour: None });
+    assert_eq!(bench.publisher.next_remote_binding(), Some(RemoteBinding { mac: None, ..remote }));
+    // It becomes the port of a bridge: what counts is the bridge's.
+    bench.tell(Event::Neighbour { link: DEVICE, address: ip(), neighbour: Some(flannels) });
+    assert_eq!(bench.publisher.next_remote_binding(), Some(remote));
+    bench.publisher.set_shadows([(vni(), SHADOW)].into(), &bench.mirror);
+    assert_eq!(bench.publisher.next_remote_binding(), Some(RemoteBinding { mac: None, ..remote }));
 }

@@ -77,7 +77,9 @@ impl World {
         self.hear(place, Saying::Query(query));
     }
 
+    /// A round, when the bridge's tables may be made again.
     fn round(&mut self) {
+        self.now += PACE;
         self.snooping.round(&self.snapshot, self.now);
     }
 
@@ -245,8 +247,46 @@ fn a_new_snapshot_keeps_what_is_known_as_far_as_it_has_the_places() {
     assert_eq!(world.places(GROUP), [access(0), access(2), remote(1)]);
     let mut without = snapshot(&[1]);
     without.domains[0].rules = None;
+    assert_eq!(world.telemetry.memberships.get(), 4);
     world.snooping.adopt(&mut without);
     assert!(world.snooping.is_idle());
+    assert_eq!(world.telemetry.memberships.get(), 0);
+}
+
+#[test]
+fn a_crowd_of_memberships_makes_few_tables_and_a_single_one_does_not_wait() {
+    let mut world = World::new(&[]);
+    world.query(access(0), None, 10_000);
+    let group = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(0xef00_0000 + n));
+    world.at(1);
+    let (mut tables, mut last) = (0, world.table());
+    for n in 0..200 {
+        world.now += Duration::from_millis(1);
+        world.snooping.hear(&Heard { bridge: BRIDGE, place: access(1), what: Saying::Wanted(group(n)) }, world.now);
+        world.snooping.round(&world.snapshot, world.now);
+        let table = world.table();
+        assert!(n > 0 || table.of(GROUP).groups.contains_key(&group(0)), "the first one is there at once");
+        tables += u32::from(!Arc::ptr_eq(&table, &last));
+        last = table;
+    }
+    assert!((2..=11).contains(&tables), "{tables} tables in 200 ms");
+    world.round();
+    assert_eq!(world.table().of(GROUP).groups.len(), 200);
+}
+
+#[test]
+fn a_bridge_that_is_full_again_after_it_was_well_says_so_again() {
+    let mut world = World::new(&[]);
+    world.query(access(0), None, 10_000);
+    let group = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(0xef00_0000 + n));
+    let full = |world: &World| world.snooping.bridges[&BRIDGE].full_logged;
+    for n in 0..=MOST_GROUPS as u32 {
+        world.snooping.hear(&Heard { bridge: BRIDGE, place: access(1), what: Saying::Wanted(group(n)) }, world.now);
+    }
+    world.round();
+    assert!(full(&world));
+    world.at(300);
+    assert!(!full(&world));
 }
 
 #[test]

@@ -68,10 +68,10 @@ impl Mirror {
         local.map_or(alone, |port| Place::Local { port })
     }
 
-    /// The port that a bridge has a station behind.
+    /// Where a bridge has a station.
     #[must_use]
-    pub fn bridge_port(&self, bridge: u32, mac: MacAddr) -> Option<u32> {
-        self.bridge_entries(bridge, mac).next().map(|bridged| bridged.port)
+    pub fn bridged(&self, bridge: u32, mac: MacAddr) -> Option<&Bridged> {
+        self.bridge_entries(bridge, mac).next()
     }
 
     /// Where a vxlan device itself has a station, whatever the bridge over it says.

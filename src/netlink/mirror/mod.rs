@@ -7,6 +7,8 @@ mod tracked;
 
 use std::net::IpAddr;
 
+use rustc_hash::FxHashMap;
+
 pub use self::fdb::{Entries, Place};
 use self::tracked::{Resync, Tracked};
 use super::event::{Bridged, Destination, Event, Neighbour, Origin};
@@ -60,6 +62,8 @@ pub struct Mirror {
     floods: Tracked<(u32, MacAddr, Destination), Origin>,
     /// Of bridges.
     bridged: Tracked<(u32, MacAddr, u16), Bridged>,
+    /// How many stations and places of flood lists go by each next-hop object.
+    next_hop_users: FxHashMap<u32, usize>,
 }
 
 /// Where a vxlan device has a station.
@@ -79,18 +83,22 @@ impl Mirror {
     /// that.
     pub fn end_resync(&mut self) -> Vec<Change> {
         let resync = self.resync;
-        let links = self.links.sweep(resync);
+        let links: Vec<u32> = self.links.sweep(resync).into_iter().map(|(index, _)| index).collect();
         let mut changes: Vec<Change> = links.iter().map(|index| Change::Link(*index)).collect();
-        changes.extend(self.addresses.sweep(resync).into_iter().map(|(_, address)| Change::Address(address)));
+        changes.extend(self.addresses.sweep(resync).into_iter().map(|((_, address), ())| Change::Address(address)));
         let neighbours = self.neighbours.sweep(resync).into_iter();
-        changes.extend(neighbours.map(|(link, address)| Change::Neighbour(link, address)));
-        changes.extend(self.next_hops.sweep(resync).into_iter().map(Change::NextHop));
-        let stations = self.stations.sweep(resync).into_iter();
-        changes.extend(stations.map(|(device, mac)| Change::Tunnelled(device, mac)));
-        let floods = self.floods.sweep(resync).into_iter();
-        changes.extend(floods.map(|(device, mac, _)| Change::Tunnelled(device, mac)));
+        changes.extend(neighbours.map(|((link, address), _)| Change::Neighbour(link, address)));
+        changes.extend(self.next_hops.sweep(resync).into_iter().map(|(id, _)| Change::NextHop(id)));
+        for ((device, mac), station) in self.stations.sweep(resync) {
+            self.uses(Some(station.destination), None);
+            changes.push(Change::Tunnelled(device, mac));
+        }
+        for ((device, mac, destination), _) in self.floods.sweep(resync) {
+            self.uses(Some(destination), None);
+            changes.push(Change::Tunnelled(device, mac));
+        }
         let bridged = self.bridged.sweep(resync).into_iter();
-        changes.extend(bridged.map(|(bridge, mac, _)| Change::Bridged(bridge, mac)));
+        changes.extend(bridged.map(|((bridge, mac, _), _)| Change::Bridged(bridge, mac)));
         for link in links {
             self.forget(link);
         }
@@ -132,9 +140,16 @@ impl Mirror {
             Event::Tunnelled { device, mac, destination, origin } => {
                 let changed = if mac.is_station() {
                     let value = origin.map(|origin| Tunnelled { destination, origin });
-                    update(&mut self.stations, (device, mac), value, source, resync)
+                    let before = self.remote_of(device, mac);
+                    let changed = update(&mut self.stations, (device, mac), value, source, resync);
+                    self.uses(before, self.remote_of(device, mac));
+                    changed
                 } else {
-                    update(&mut self.floods, (device, mac, destination), origin, source, resync)
+                    let key = (device, mac, destination);
+                    let before = self.floods.get(&key).map(|_| destination);
+                    let changed = update(&mut self.floods, key, origin, source, resync);
+                    self.uses(before, self.floods.get(&key).map(|_| destination));
+                    changed
                 };
                 changed.then_some(Change::Tunnelled(device, mac))
             }
@@ -177,6 +192,16 @@ impl Mirror {
         self.next_hops.get(&id)
     }
 
+    /// True where stations or flood lists of vxlan devices go by this next-hop object, or by a group that it is in.
+    #[must_use]
+    pub fn serves_stations(&self, id: u32) -> bool {
+        self.next_hop_users.keys().any(|used| {
+            let group =
+                || self.next_hops.get(used).is_some_and(|used| used.group.iter().any(|(member, _)| *member == id));
+            *used == id || group()
+        })
+    }
+
     /// True for an address of this machine.
     #[must_use]
     pub fn is_local(&self, address: IpAddr) -> bool {
@@ -203,10 +228,29 @@ impl Mirror {
         let Some(next) = link.checked_add(1) else { return };
         self.addresses.forget((link, first)..(next, first));
         self.neighbours.forget((link, first)..(next, first));
-        self.stations.forget((link, MacAddr::ZERO)..(next, MacAddr::ZERO));
+        for (_, station) in self.stations.forget((link, MacAddr::ZERO)..(next, MacAddr::ZERO)) {
+            self.uses(Some(station.destination), None);
+        }
         let least = Destination::remote(first);
-        self.floods.forget((link, MacAddr::ZERO, least)..(next, MacAddr::ZERO, least));
+        for ((_, _, destination), _) in self.floods.forget((link, MacAddr::ZERO, least)..(next, MacAddr::ZERO, least)) {
+            self.uses(Some(destination), None);
+        }
         self.bridged.forget((link, MacAddr::ZERO, 0)..(next, MacAddr::ZERO, 0));
+    }
+
+    /// Something of a vxlan device's goes elsewhere now.
+    fn uses(&mut self, before: Option<Destination>, after: Option<Destination>) {
+        if let Some(Destination::NextHop(id)) = after {
+            *self.next_hop_users.entry(id).or_insert(0) += 1;
+        }
+        if let Some(Destination::NextHop(id)) = before
+            && let Some(users) = self.next_hop_users.get_mut(&id)
+        {
+            *users -= 1;
+            if *users == 0 {
+                self.next_hop_users.remove(&id);
+            }
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! A table that is kept in step with one of the kernel's by events and by dumps at the same time.
 //!
-//! A dump is a photograph taken over some time, and events arrive in between. What an event has said since the dump
-//! was asked for is as new as what the dump says, or newer; so during a resync an event wins over the dump, also one
-//! that says that a key is gone. What neither the dump nor an event has named when the dump is over is not there any
-//! more, and is swept out.
+//! A dump is a photograph taken over some time, and events arrive in between, late perhaps, but in their order. During a
+//! resync an event wins over the dump, also one that says that a key is gone: either it is as new as what the dump says,
+//! or newer, or the event that made it so is still to come. That holds only as long as no event is lost once the resync
+//! has begun, which is why it begins behind a loss, and another follows where there was one meanwhile. What neither the
+//! dump nor an event has named when the dump is over is not there any more, and is swept out.
 
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
@@ -95,13 +96,13 @@ impl<K: Ord + Clone, V: PartialEq> Tracked<K, V> {
         self.set(key, Some(value), resync.number, 0)
     }
 
-    /// Ends a resync: what it has not met goes. Gives the keys of what went.
-    pub fn sweep(&mut self, resync: Resync) -> Vec<K> {
+    /// Ends a resync: what it has not met goes. Gives what went.
+    pub fn sweep(&mut self, resync: Resync) -> Vec<(K, V)> {
         let mut gone = Vec::new();
         self.slots.retain(|key, slot| {
             let stays = slot.value.is_some() && slot.seen == resync.number;
-            if !stays && slot.value.is_some() {
-                gone.push(key.clone());
+            if !stays && let Some(value) = slot.value.take() {
+                gone.push((key.clone(), value));
             }
             stays
         });
@@ -109,13 +110,13 @@ impl<K: Ord + Clone, V: PartialEq> Tracked<K, V> {
         gone
     }
 
-    /// Forgets every key in a range, at once.
-    pub fn forget(&mut self, keys: impl RangeBounds<K>) {
-        let gone: Vec<K> = self.slots.range(keys).map(|(key, _)| key.clone()).collect();
-        for key in gone {
-            let value = self.slots.remove(&key).and_then(|slot| slot.value);
-            self.length -= usize::from(value.is_some());
-        }
+    /// Forgets every key in a range, at once. Gives what went.
+    pub fn forget(&mut self, keys: impl RangeBounds<K>) -> Vec<(K, V)> {
+        let keys: Vec<K> = self.slots.range(keys).map(|(key, _)| key.clone()).collect();
+        let value = |key: K| self.slots.remove(&key).and_then(|slot| Some((key, slot.value?)));
+        let gone: Vec<(K, V)> = keys.into_iter().filter_map(value).collect();
+        self.length -= gone.len();
+        gone
     }
 
     fn set(&mut self, key: K, value: Option<V>, seen: u64, told: u64) -> bool {
@@ -155,7 +156,7 @@ mod tests {
         assert!(!table.dumped(1, 10, resync), "it was deleted after the kernel wrote this");
         assert!(!table.dumped(2, 20, resync), "it was replaced after the kernel wrote this");
         assert!(table.dumped(3, 30, resync));
-        assert_eq!(table.sweep(resync), [5]);
+        assert_eq!(table.sweep(resync), [(5, 50)]);
         resync.end();
         assert_eq!(known(&table), [(2, 21), (3, 30), (4, 40)].into());
         assert_eq!(table.len(), 3);
@@ -168,7 +169,7 @@ mod tests {
         for _ in 0..3 {
             resync.begin();
             assert!(!table.dumped(1, 10, resync));
-            assert_eq!(table.sweep(resync), [] as [u8; 0]);
+            assert_eq!(table.sweep(resync), [] as [(u8, u8); 0]);
             resync.end();
         }
         assert!(!table.told(1, Some(10), resync));

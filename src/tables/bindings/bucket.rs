@@ -87,7 +87,8 @@ impl Bucket {
             mac: MacAddr::from_u64(station),
             source: match details >> 24 {
                 0 => BindingSource::Learned,
-                _ => BindingSource::Kernel,
+                1 => BindingSource::Kernel,
+                _ => BindingSource::Static,
             },
             flags: Some((details >> 16) as u8).filter(|bits| *bits != UNADVERTISED).map(TargetFlags::from_bits),
             heard: AgeTick(details as u16),

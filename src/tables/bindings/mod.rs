@@ -65,11 +65,13 @@ pub enum BindingSource {
     Learned,
     /// The control plane, of a station behind a remote VTEP.
     Kernel,
+    /// The config.
+    Static,
 }
 
 impl BindingSource {
     /// Every one, in the order of their discriminants.
-    pub const ALL: &[Self] = &[Self::Learned, Self::Kernel];
+    pub const ALL: &[Self] = &[Self::Learned, Self::Kernel, Self::Static];
 
     /// The word for it in metrics and in JSON.
     #[must_use]
@@ -77,6 +79,7 @@ impl BindingSource {
         match self {
             Self::Learned => "learned",
             Self::Kernel => "kernel",
+            Self::Static => "static",
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn encode_bridges(
     }
     families.gauges(
         "vtepd_bridge_fdb_entries",
-        "MAC addresses of the bridge in the forwarding database, learned and static.",
+        "MAC addresses of the bridge in the forwarding database: learned, static, and those that the kernel says.",
         bridges.iter().map(|bridge| {
             let vni = Cow::Owned(bridge.vni.to_string());
             (Labels([("vni", vni)]), control.fdb.bridge_entries(bridge.index).get())

@@ -80,6 +80,7 @@ impl<S: MetricsSource + ?Sized + 'static> Collector for SourceCollector<S> {
         workers::encode(&mut families, source.workers(), source.cycles_per_second())?;
         workers::encode_ports(&mut families, source.workers(), &readings)?;
         process::encode_control(&mut families, source.control())?;
+        process::encode_threads(&mut families, source.threads())?;
         kernel::encode(&mut families, &source.control().kernel)
     }
 }

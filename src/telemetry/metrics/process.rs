@@ -1,12 +1,13 @@
 //! Metrics of the process and of its control thread.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::families::{Families, labels};
 use crate::tables::BindingSource;
 use crate::telemetry::source::BuildInfo;
-use crate::telemetry::{BindingEvent, ControlTelemetry, FdbEvent};
+use crate::telemetry::{BindingEvent, ControlTelemetry, FdbEvent, ThreadHandle};
 
 pub(super) fn encode(families: &mut Families<'_>, build: &BuildInfo, started: SystemTime) -> fmt::Result {
     families.info(
@@ -21,10 +22,18 @@ pub(super) fn encode(families: &mut Families<'_>, build: &BuildInfo, started: Sy
     )
 }
 
+pub(super) fn encode_threads(families: &mut Families<'_>, threads: &[ThreadHandle]) -> fmt::Result {
+    families.counters(
+        "vtepd_thread_rounds",
+        "Rounds of the threads between the gateway and the kernel, their heartbeat.",
+        threads.iter().map(|thread| (labels([("thread", thread.name)]), thread.heartbeat.load(Ordering::Relaxed))),
+    )
+}
+
 pub(super) fn encode_control(families: &mut Families<'_>, control: &ControlTelemetry) -> fmt::Result {
     families.gauge(
         "vtepd_fdb_entries",
-        "MAC addresses in the forwarding database, learned and static.",
+        "MAC addresses in the forwarding database: learned, static, and those that the kernel says.",
         control.fdb.entries.get(),
     )?;
     families.gauge(

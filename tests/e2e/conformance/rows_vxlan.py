@@ -1,12 +1,15 @@
 """The rows of VXLAN itself (RFC 7348)."""
 
+import socket
 import struct
+import time
 
+from frames import Capture
 from scapy.layers.inet import IP, UDP, fragment
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from scapy.layers.l2 import ARP, Ether
 
-from .desk import NotTried, expect, expected_flood, lengths
+from .desk import PATIENCE, WIRES, NotTried, expect, expected_flood, lengths
 from .packets import BROADCAST, ETHERNET, VNI, frame, group_mac, ip_frame, marker
 from .table import row
 
@@ -26,7 +29,8 @@ v6 = row("V6", "VXLAN packets are never fragmented, and fragments of them not ta
 v7 = row("V7", "An inner VLAN tag is refused unless the bridge carries tags; the access tag is taken off", "RFC 7348, 6.1")
 q1 = row("Q1", "A bridge has another VLAN on each port, or two tags on one of them", "IEEE 802.1Q, 6.9; IEEE 802.1ad")
 v8 = row("V8", "The VNI is checked, and a station is learned at the outer source address", "RFC 7348, 4.1")
-v9 = row("V9", "Broadcast, multicast and unknown unicast go to every remote VTEP of the VNI, or to its group", "RFC 7348, 4.2")
+v9 = row("V9", "Broadcast, multicast and unknown unicast go to every remote VTEP of the VNI, or to its group, which is joined",
+         "RFC 7348, 4.2; RFC 3376, 4.2; RFC 3810, 5.2")
 v10 = row("V10", "What came from a tunnel goes into no tunnel, and nothing back where it came from", "RFC 7348, 4; RFC 8365, 6")
 v11 = row("V11", "Short frames are padded on access ports, and what is behind the datagram is cut off", "IEEE 802.3, 4A.2.3.2.4")
 v12 = row("V12", "Lengths that disagree, and packets cut short, are refused and harm nothing", "RFC 768; RFC 791; RFC 8200")
@@ -277,6 +281,47 @@ def floods_by_a_group_of_the_underlay(desk):
     finally:
         desk.remotes = (1, 2)
     return len(BUM) + 1
+
+
+# Records of a report that ask for all that is sent to a group (RFC 3376, 4.2.12; RFC 3810, 5.2.12).
+IS_EXCLUDE, TO_EXCLUDE = 2, 4
+
+
+def joined(packet):
+    """The groups that an IGMPv3 or MLDv2 report asks for; none of any other packet."""
+    read = Ether(packet)
+    if IP in read and read[IP].proto == 2 and read[IP].dst == "224.0.0.22":
+        body, kind, family, length = bytes(read[IP].payload), 0x22, socket.AF_INET, 4
+    elif IPv6 in read and read[IPv6].nh == 0 and read[IPv6].dst == "ff02::16":
+        # Behind the router alert option (RFC 3810, 5).
+        body, kind, family, length = bytes(read[IPv6].payload)[8:], 143, socket.AF_INET6, 16
+    else:
+        return set()
+    groups, at = set(), 8
+    if body[0] == kind:
+        for _ in range(struct.unpack_from("!H", body, 6)[0]):
+            what, more, sources = struct.unpack_from("!BBH", body, at)
+            if what in (IS_EXCLUDE, TO_EXCLUDE) and sources == 0:
+                groups.add(socket.inet_ntop(family, body[at + 4:at + 4 + length]))
+            at += 4 + length * (1 + sources) + 4 * more
+    return groups
+
+
+@v9
+def the_group_is_joined_by_a_report_of_its_own(desk):
+    group = "239.1.1.7" if desk.family == "ipv4" else "ff05::1:7"
+    desk.remotes = (1,)
+    try:
+        with Capture(desk.namespace, WIRES["uplink"]) as capture:
+            desk.configure(group=group, keys={"source_check": False})
+            end = time.monotonic() + PATIENCE
+            while not (reports := [groups for groups in map(joined, capture.frames()) if groups]):
+                expect(time.monotonic() < end, "no IGMPv3 or MLDv2 report says that the group is wanted")
+                time.sleep(0.1)
+        expect(any(group in groups for groups in reports), f"groups are joined, and not {group}: {reports}")
+    finally:
+        desk.remotes = (1, 2)
+    return 1
 
 
 @v10

@@ -51,7 +51,7 @@ fuzz_target!(|input: &[u8]| {
 fn bench(family: Family) -> Bench {
     let mut gateway = Gateway::with(family, |config| {
         let mut carrying = bridge(200, None, &[TRUNK0, TRUNK1], &[family.remote(1), family.remote(2)]);
-        (carrying.tags, carrying.source_check) = (Tags::Carry, false);
+        (carrying.tags, carrying.source_check) = (Tags::Carry, Some(false));
         config.bridges.push(carrying);
     });
     for vni in [VNI, 200] {
