@@ -125,6 +125,9 @@ impl Family {
     fn query(&mut self, query: &Query, place: Location, now: Instant) -> Change {
         let response = Duration::from_millis(query.response_ms.into());
         if let Some(group) = query.group {
+            if query.of_sources {
+                return Change::None;
+            }
             // Whoever does not answer wants it no longer, but has had the time to.
             let until = now + (response * self.robustness).max(LAST_MEMBER);
             let members = self.groups.get_mut(&group).into_iter().flat_map(BTreeMap::values_mut);

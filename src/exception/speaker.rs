@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn query(group: Option<IpAddr>, response_ms: u32, is_older: bool) -> Query {
-        Query { source: [10, 0, 0, 254].into(), group, response_ms, timing: None, is_older }
+        Query { source: [10, 0, 0, 254].into(), group, response_ms, timing: None, of_sources: false, is_older }
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl World {
 
     fn query(&mut self, place: Location, group: Option<IpAddr>, response_ms: u32) {
         let source = [192, 0, 2, 1].into();
-        let query = Query { source, group, response_ms, timing: None, is_older: true };
+        let query = Query { source, group, response_ms, timing: None, of_sources: false, is_older: true };
         self.hear(place, Saying::Query(query));
     }
 
@@ -122,7 +122,8 @@ fn nothing_is_cut_before_a_querier_is_heard_and_after_it_has_gone() {
 fn memberships_are_believed_as_long_as_the_queriers_timing_says() {
     let mut world = World::new(&[0, 1]);
     let source = [192, 0, 2, 1].into();
-    let query = Query { source, group: None, response_ms: 1000, timing: Some((10, 3)), is_older: false };
+    let query =
+        Query { source, group: None, response_ms: 1000, timing: Some((10, 3)), of_sources: false, is_older: false };
     world.hear(remote(0), Saying::Query(query));
     world.hear(access(1), Saying::Wanted(GROUP));
     world.hear(remote(1), Saying::Wanted(GROUP));
@@ -158,7 +159,8 @@ fn who_leaves_is_believed_for_a_moment_and_stays_if_another_answers() {
 #[test]
 fn no_query_makes_memberships_shorter_than_true_answers_take() {
     let source = [192, 0, 2, 1].into();
-    let forged = Query { source, group: None, response_ms: 0, timing: Some((1, 1)), is_older: false };
+    let forged =
+        Query { source, group: None, response_ms: 0, timing: Some((1, 1)), of_sources: false, is_older: false };
     for group in [None, Some(GROUP)] {
         let mut world = World::new(&[]);
         world.query(access(0), None, 10_000);
@@ -168,9 +170,32 @@ fn no_query_makes_memberships_shorter_than_true_answers_take() {
         let lasts = if group.is_some() { 2 } else { 20 };
         world.at(lasts - 1);
         assert_eq!(world.places(GROUP), [access(0), access(1)], "{group:?}");
-        world.at(lasts);
+        world.at(lasts + 1);
         assert!(!world.places(GROUP).contains(&access(1)), "{group:?}");
     }
+}
+
+/// RFC 3376, 5.2 and 6.6: only who wants one of these sources answers, and sources are not told apart here.
+#[test]
+fn a_question_about_sources_makes_nobody_forgotten_who_wants_others() {
+    let mut world = World::new(&[]);
+    world.query(access(0), None, 10_000);
+    world.hear(access(1), Saying::Wanted(GROUP));
+    let source = [192, 0, 2, 1].into();
+    let about = Query {
+        source,
+        group: Some(GROUP),
+        response_ms: 1000,
+        timing: Some((125, 2)),
+        of_sources: true,
+        is_older: false,
+    };
+    world.hear(access(0), Saying::Query(about));
+    world.at(100);
+    assert_eq!(world.places(GROUP), [access(0), access(1)]);
+    world.hear(access(0), Saying::Query(Query { of_sources: false, ..about }));
+    world.at(103);
+    assert_eq!(world.places(GROUP), [access(0)]);
 }
 
 #[test]
@@ -189,7 +214,7 @@ fn reports_go_to_routers_and_to_every_remote_vtep() {
 fn a_switch_that_asks_without_an_address_is_no_router() {
     let mut world = World::new(&[]);
     let source = Ipv4Addr::UNSPECIFIED.into();
-    let query = Query { source, group: None, response_ms: 1000, timing: None, is_older: true };
+    let query = Query { source, group: None, response_ms: 1000, timing: None, of_sources: false, is_older: true };
     world.hear(access(0), Saying::Query(query));
     assert!(world.table().of(GROUP).queried);
     assert_eq!(world.places(GROUP), []);

@@ -81,6 +81,8 @@ pub struct Query {
     pub response_ms: u32,
     /// How often the router asks, in seconds, and how many answers may be lost; absent from older versions.
     pub timing: Option<(u32, u8)>,
+    /// It asks who wants the group from certain sources: who wants it from others does not answer.
+    pub of_sources: bool,
     /// It is of a version before IGMPv3 or MLDv2: an answer has to be, too (RFC 3376, 7.2.1; RFC 3810, 8.2.1).
     pub is_older: bool,
 }
@@ -213,8 +215,14 @@ fn igmp_message(message: &[u8], source: Ipv4Addr, destination: Ipv4Addr) -> Opti
                 _ => (floating_point(code), Some(timing(message.get(8..10)?)?)),
             };
             let group = (!group.is_unspecified()).then_some(IpAddr::V4(group));
-            let query =
-                Query { source: source.into(), group, response_ms: response * 100, timing, is_older: timing.is_none() };
+            let query = Query {
+                source: source.into(),
+                group,
+                response_ms: response * 100,
+                timing,
+                of_sources: read_u16(message, 10).is_some_and(|sources| sources > 0),
+                is_older: timing.is_none(),
+            };
             let is_heard = destination.is_multicast() && query.destination() == IpAddr::V4(destination);
             is_heard.then_some(Multicast::Query(query))
         }
@@ -271,7 +279,14 @@ fn mld_message(message: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> Optio
                 }
             };
             let group = (!group.is_unspecified()).then_some(IpAddr::V6(group));
-            let query = Query { source: source.into(), group, response_ms, timing, is_older: timing.is_none() };
+            let query = Query {
+                source: source.into(),
+                group,
+                response_ms,
+                timing,
+                of_sources: read_u16(message, 26).is_some_and(|sources| sources > 0),
+                is_older: timing.is_none(),
+            };
             let is_heard = destination.is_multicast() && query.destination() == IpAddr::V6(destination);
             is_heard.then_some(Multicast::Query(query))
         }

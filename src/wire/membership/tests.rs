@@ -53,7 +53,7 @@ fn igmp_queries_of_all_versions_are_read() {
     let source = IpAddr::from([192, 0, 2, 1]);
     let general = |message: &[u8]| query(&igmp([224, 0, 0, 1], message));
     let v1 = general(&[0x11, 0, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(v1, Query { source, group: None, response_ms: 10_000, timing: None, is_older: true });
+    assert_eq!(v1, Query { source, group: None, response_ms: 10_000, timing: None, of_sources: false, is_older: true });
     let v2 = general(&[0x11, 50, 0, 0, 0, 0, 0, 0]);
     assert_eq!(v2, Query { response_ms: 5000, ..v1 });
     let v3 = general(&[0x11, 100, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0]);
@@ -62,7 +62,9 @@ fn igmp_queries_of_all_versions_are_read() {
     let long = general(&[0x11, 0x90, 0, 0, 0, 0, 0, 0, 0, 0x90, 0, 0]);
     assert_eq!((long.response_ms, long.timing), (25_600, Some((256, 7))));
     let of_group = query(&igmp(GROUP, &[0x11, 10, 0, 0, 239, 1, 2, 3, 2, 0, 0, 0]));
-    assert_eq!((of_group.group, of_group.timing), (Some(GROUP.into()), Some((125, 2))));
+    assert_eq!((of_group.group, of_group.timing, of_group.of_sources), (Some(GROUP.into()), Some((125, 2)), false));
+    let of_source = query(&igmp(GROUP, &[0x11, 10, 0, 0, 239, 1, 2, 3, 2, 0, 0, 1, 192, 0, 2, 7]));
+    assert_eq!(of_source, Query { of_sources: true, ..of_group });
 }
 
 /// RFC 3376, 4.1.12; RFC 3810, 5.1.15: one that hosts do not hear has no answers that could be missed.
@@ -153,9 +155,22 @@ fn mld_queries_and_reports_of_both_versions_are_read() {
     let head = |kind: u8, code: u16| [&[kind, 0, 0, 0][..], &code.to_be_bytes(), &[0, 0]].concat();
     let general = [head(130, 10_000), vec![0; 16]].concat();
     let v1 = query(&mld(ROUTER, all_nodes, 1, &general));
-    assert_eq!(v1, Query { source: ROUTER.into(), group: None, response_ms: 10_000, timing: None, is_older: true });
+    assert_eq!(
+        v1,
+        Query {
+            source: ROUTER.into(),
+            group: None,
+            response_ms: 10_000,
+            timing: None,
+            of_sources: false,
+            is_older: true
+        }
+    );
     let v2 = query(&mld(ROUTER, all_nodes, 1, &[&general[..], &[2, 60, 0, 0]].concat()));
     assert_eq!(v2, Query { timing: Some((60, 2)), is_older: false, ..v1 });
+    let of_source = [head(130, 1000), GROUP6.octets().to_vec(), vec![2, 60, 0, 1], ROUTER.octets().to_vec()].concat();
+    let of_source = query(&mld(ROUTER, GROUP6, 1, &of_source));
+    assert_eq!((of_source.group, of_source.of_sources), (Some(GROUP6.into()), true));
     let long = [head(130, 0x8000), vec![0; 16], vec![2, 60, 0, 0]].concat();
     assert_eq!(query(&mld(ROUTER, all_nodes, 1, &long)).response_ms, 0x1000 << 3);
     for (kind, wanted) in [(131, true), (132, false)] {
