@@ -38,7 +38,7 @@ const FEATURES: &[Feature] = &[
     costly("a tag carried behind the access tag, out", Task::EncapIpv4, Task::EncapCarried),
     free("VLAN translation between access ports", Task::Local, Task::LocalTranslated),
     free("native VLAN, untagged, out", Task::EncapIpv4, Task::EncapNative),
-    costly("native VLAN, untagged, in", Task::DecapIpv4, Task::DecapNative),
+    free("native VLAN, untagged, in", Task::DecapIpv4, Task::DecapNative),
     free("priority tag, out", Task::EncapIpv4, Task::EncapPriorityTagged),
     free("priority tag, in", Task::DecapIpv4, Task::DecapPriorityTagged),
     costly("outer DSCP by the tag's priority, out", Task::EncapIpv4, Task::EncapRemarked),
