@@ -18,8 +18,10 @@ INNER = os.path.join(HERE, "inner_failures.py")
 def start_inner(name):
     """Starts one of the tests that fail, in a pytest of its own: (process, name of its run)."""
     environment = {key: value for key, value in os.environ.items() if key != RUN_VARIABLE}
+    # Started in the background by a shell, this run does not heed an interrupt, nor would whatever it starts.
     process = subprocess.Popen([sys.executable, "-m", "pytest", "-q", "-s", f"{INNER}::{name}"], cwd=HERE,
-                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     return process, f"{process.pid:x}"
 
 
