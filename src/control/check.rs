@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io;
@@ -377,9 +378,16 @@ const HALVES: [&str; 2] = ["master", "self"];
 fn deletions(entries: &[(&str, MacAddr)], halves: &[&str]) -> Vec<String> {
     let of_entry = |(name, mac): &(&str, MacAddr)| {
         let (name, mac) = (name.to_string(), *mac);
-        halves.iter().map(move |half| format!("bridge fdb del {mac} dev {name} {half}"))
+        halves.iter().map(move |half| format!("bridge fdb del {mac} dev {} {half}", quoted(&name)))
     };
     entries.iter().flat_map(of_entry).take(COMMANDS).collect()
+}
+
+/// A name as a shell takes it. The kernel lets one have any character but spaces and slashes, and these commands are to be
+/// run by root.
+fn quoted(name: &str) -> Cow<'_, str> {
+    let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-:@".contains(&byte));
+    if is_plain { name.into() } else { format!("'{}'", name.replace('\'', r"'\''")).into() }
 }
 
 /// The commands for the first entry, and where the others' are.

@@ -204,3 +204,10 @@ fn remote_vteps_without_a_way_are_told_by_what_is_missing() {
     assert!(findings[0].remedy.contains("`ip route get fibmatch 192.0.2.3`"));
     assert!(findings[1].what.starts_with("1 remote VTEP cannot be reached, `unresolved`: 192.0.2.5."));
 }
+
+#[test]
+fn a_shell_takes_the_name_of_a_link_for_nothing_else() {
+    assert_eq!(quoted("vx100.7-a_b:c@d"), "vx100.7-a_b:c@d");
+    assert_eq!(quoted("a;reboot"), "'a;reboot'");
+    assert_eq!(quoted("$(id)'`"), r"'$(id)'\''`'");
+}

@@ -217,8 +217,9 @@ impl Devices {
     /// True for a device that this gateway has made.
     #[must_use]
     pub fn is_own(&self, link: &Link) -> bool {
-        // A device that is being made has its group before its alias.
-        link.group == GROUP && (link.alias == self.alias || link.alias.is_empty())
+        // A device that is being made has its name and its group before its alias.
+        let is_named = || read_name(&link.name).is_some() || link.name == self.tap;
+        link.group == GROUP && (link.alias == self.alias || link.alias.is_empty() && is_named())
     }
 
     /// What removes all that was made: first what takes the vxlan devices down, so that their VNIs are advertised no

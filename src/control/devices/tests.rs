@@ -331,3 +331,15 @@ fn all_goes_at_once_where_the_group_is_the_gateways_alone() {
     assert_eq!(remove.len(), 4);
     assert!(!remove.contains(&Order::RemoveLink { link: other }));
 }
+
+#[test]
+fn what_somebody_else_has_put_into_the_group_of_links_stays_at_the_end() {
+    let mut bench = Bench::new("control = \"kernel\"");
+    bench.settle();
+    let own = bench.devices.removal(&bench.mirror);
+    let foreign = bench.make(Link { name: "vx7".to_owned(), group: GROUP, ..Link::default() });
+    let [down, remove] = bench.devices.removal(&bench.mirror);
+    assert_eq!(down, own[0]);
+    assert!(!remove.is_empty() && !remove.contains(&Order::RemoveGroup { group: GROUP }), "{remove:?}");
+    assert!(!remove.contains(&Order::RemoveLink { link: foreign }), "{remove:?}");
+}
