@@ -158,13 +158,7 @@ impl Kernel {
         &mut self.adoption
     }
 
-    /// What the kernel is told of stations behind access ports.
-    #[must_use]
-    pub fn publisher(&self) -> &Publisher {
-        &self.telling.publisher
-    }
-
-    /// [`Kernel::publisher`], to tell it more.
+    /// What the kernel is told of stations behind access ports, to tell it more.
     pub fn publisher_mut(&mut self) -> &mut Publisher {
         &mut self.telling.publisher
     }

@@ -4,16 +4,15 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use super::abi::{
-    self, ACKNOWLEDGE, CREATE, EXCLUSIVE, IFF_UP, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
+    self, ACKNOWLEDGE, CREATE, EXCLUSIVE, IFF_UP, IFLA_ADDRESS, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
     IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER, IFLA_VXLAN_ID, IFLA_VXLAN_LEARNING, IFLA_VXLAN_LOCAL,
-    IFLA_VXLAN_LOCAL6, IFLA_VXLAN_PORT, LinkHeader, NDA_DST, NDA_IFINDEX, NDA_LLADDR, NDA_PORT, NDA_PROTOCOL, NDA_VNI,
-    NTF_EXT_LEARNED, NTF_MASTER, NTF_ROUTER, NTF_SELF, NTF_STICKY, NUD_NOARP, NUD_PERMANENT, NUD_REACHABLE,
-    NeighbourHeader, QueueingHeader, REPLACE, REQUEST, Request,
+    IFLA_VXLAN_LOCAL6, IFLA_VXLAN_PORT, LinkHeader, NDA_DST, NDA_IFINDEX, NDA_LLADDR, NDA_NH_ID, NDA_PORT,
+    NDA_PROTOCOL, NDA_VNI, NTF_EXT_LEARNED, NTF_MASTER, NTF_ROUTER, NTF_SELF, NTF_STICKY, NUD_NOARP, NUD_PERMANENT,
+    NUD_REACHABLE, NeighbourHeader, QueueingHeader, REPLACE, REQUEST, Request,
 };
 use super::event::Destination;
 use crate::wire::{MacAddr, Vni};
 
-const IFLA_ADDRESS: u16 = 1;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
@@ -23,7 +22,6 @@ const IFLA_MACVLAN_MODE: u16 = 1;
 const MACVLAN_MODE_PRIVATE: u32 = 1;
 const TCA_KIND: u16 = 1;
 const TC_H_ROOT: u32 = 0xffff_ffff;
-const NDA_NH_ID: u16 = 13;
 
 /// By this the gateway knows neighbours as its own (`ip neigh ... protocol 176`): a number of routing protocols that
 /// is nobody's in iproute2's list.

@@ -179,7 +179,8 @@ pub struct Port {
     pub link_local: LinkLocal,
 }
 
-/// What happens to frames without the tag of a VLAN that a port receives for reserved link-local group addresses (IEEE 802.1Q, 8.6.3).
+/// What happens to frames without the tag of a VLAN that a port receives for reserved link-local group addresses (IEEE
+/// 802.1Q, 8.6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkLocal {
     /// Their bridge says.

@@ -50,11 +50,6 @@ impl Gateway {
         &self.overview
     }
 
-    /// What the kernel is told of stations behind access ports; none where it is not followed.
-    pub fn publisher(&mut self) -> Option<&mut Publisher> {
-        self.kernel.as_mut().map(Kernel::publisher_mut)
-    }
-
     /// Removes what was made in the kernel. Workers and exception path have to be at work yet.
     pub fn leave_kernel(&mut self) {
         if let Some(kernel) = &mut self.kernel {

@@ -52,11 +52,6 @@ impl<K: Copy + Eq + Hash> Agenda<K> {
         Some(key)
     }
 
-    /// How many can be looked at now.
-    pub(super) fn waiting(&self) -> usize {
-        self.due.len()
-    }
-
     /// An order about it is under way.
     pub(super) fn sent(&mut self, key: K) {
         self.under_way.insert(key, Progress::default());

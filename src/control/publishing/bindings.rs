@@ -85,10 +85,6 @@ impl Bindings {
         gone.into_iter().for_each(|address| self.unbind(vni, address));
     }
 
-    pub(super) fn get(&self, vni: Vni, address: IpAddr) -> Option<MacAddr> {
-        self.bound.get(&(vni, address)).map(|binding| binding.mac)
-    }
-
     pub(super) fn published(&self) -> usize {
         self.published.values().sum()
     }
@@ -107,10 +103,6 @@ impl Bindings {
         if *count == 0 {
             self.published.remove(&vni);
         }
-    }
-
-    pub(super) fn is_busy(&self) -> bool {
-        self.agenda.waiting() > 0
     }
 
     /// A station has come, gone, or is known to the kernel now.

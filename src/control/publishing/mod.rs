@@ -203,12 +203,6 @@ impl Publisher {
         orders
     }
 
-    /// True where [`Publisher::orders`] may have some.
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        self.stations.waiting() > 0 || self.bindings.is_busy()
-    }
-
     /// Appends what the kernel is to be told of a station now. False where that is nothing.
     fn tell(&mut self, vni: Vni, mac: MacAddr, mirror: &Mirror, orders: &mut Vec<Order>) -> bool {
         let Some(Shadow { bridge, device, port: Some(port) }) = self.shadows.get(&vni).copied() else { return false };
@@ -343,12 +337,6 @@ impl Publisher {
     /// The address is not bound any more.
     pub fn unbind(&mut self, vni: Vni, address: IpAddr) {
         self.bindings.unbind(vni, address);
-    }
-
-    /// The station that has an address, as [`Publisher::bind`] has said.
-    #[must_use]
-    pub fn binding(&self, vni: Vni, address: IpAddr) -> Option<MacAddr> {
-        self.bindings.get(vni, address)
     }
 
     /// What is said of an address behind a remote VTEP counts as news, if anything is.
