@@ -8,8 +8,7 @@ use super::entry::FdbKey;
 /// every process: nobody can aim at one bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct HashSeed {
-    mask: u64,
-    factor: u64,
+    factors: [u64; 2],
 }
 
 impl HashSeed {
@@ -22,27 +21,30 @@ impl HashSeed {
             hasher.write_u64(salt);
             hasher.finish()
         };
-        Self { mask: word(0), factor: word(1) | 1 }
+        Self { factors: [word(0) | 1, word(1) | 1] }
     }
 
     /// The same seed each time: for tests that need to know where entries are.
     #[must_use]
     pub const fn fixed(number: u64) -> Self {
-        // Two odd constants without a pattern: the fractions of the golden ratio and of the square root of 3.
+        // Odd, and without a pattern: the fractions of the golden ratio and of the square root of 3 begin like this.
+        let odd = number.wrapping_mul(2);
         Self {
-            mask: number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-            factor: number.wrapping_mul(2).wrapping_add(0xbb67_ae85_84ca_a73b),
+            factors: [
+                odd.wrapping_add(0x9e37_79b9_7f4a_7c15),
+                odd.wrapping_mul(odd).wrapping_add(0xbb67_ae85_84ca_a73b),
+            ],
         }
     }
 
-    /// A wide multiplication whose halves are folded together, and the fold's halves for the first of the two buckets: of
-    /// stations that are numbered one after the other, each half alone would put many into few buckets with some seeds.
+    /// Two rounds of multiplying by a secret odd number, with the upper half folded onto the lower one between them. The
+    /// upper half of the last product is the first of the two buckets: it depends on every bit of the key. One round alone
+    /// would put stations that are numbered one after the other into few buckets with some seeds.
     #[inline(always)]
     pub(super) const fn hash(self, key: FdbKey) -> (u32, u32) {
-        let product = (key.to_word() ^ self.mask) as u128 * self.factor as u128;
-        let folded = product as u64 ^ (product >> 64) as u64;
-        let (lower, upper) = (folded as u32, (folded >> 32) as u32);
-        (lower ^ upper, upper)
+        let product = key.to_word().wrapping_mul(self.factors[0]);
+        let product = (product ^ product >> 32).wrapping_mul(self.factors[1]);
+        ((product >> 32) as u32, product as u32)
     }
 }
 
