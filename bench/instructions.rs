@@ -43,12 +43,17 @@ const CLOCK: u64 = 1_000_000;
 
 /// Counts what is sent, and keeps it, so that giving memory back is not counted.
 struct Sink {
-    sent: Vec<Mbuf>,
+    packets: Vec<Mbuf>,
+    bursts: Vec<Burst>,
 }
 
 impl Egress<Mbuf> for Sink {
     fn transmit(&mut self, _port: PortIndex, packet: Mbuf) {
-        self.sent.push(packet);
+        self.packets.push(packet);
+    }
+
+    fn transmit_burst(&mut self, _port: PortIndex, burst: &mut Burst) {
+        self.bursts.push(std::mem::take(burst));
     }
 
     fn allocate(&mut self) -> Option<Mbuf> {
@@ -89,12 +94,13 @@ pub fn run(task: Task) -> Fallible<()> {
     });
     let mut burst = || packets.by_ref().take(BURST).collect::<Option<Burst>>().ok_or("there are no buffers");
     let count = (BURSTS + 1) * BURST;
-    let mut sink = Sink { sent: Vec::with_capacity(count) };
+    let mut sink = Sink { packets: Vec::with_capacity(count), bursts: Vec::with_capacity(count) };
     // The first burst resolves what is resolved once.
     pipeline.forward(setup.ingress, &mut burst()?, &mut sink);
     let mut bursts = (0..BURSTS).map(|_| burst()).collect::<Result<Vec<_>, _>>()?;
     counted(&mut pipeline, setup.ingress, &mut bursts, &mut sink);
-    let (expected, sent) = (if setup.is_sent { count } else { 0 }, sink.sent.len());
+    let (expected, sent) =
+        (if setup.is_sent { count } else { 0 }, sink.packets.len() + sink.bursts.iter().map(Burst::len).sum::<usize>());
     if sent != expected {
         return Err(format!("{sent} of {count} packets were sent, not {expected}").into());
     }

@@ -114,9 +114,12 @@ fn of_tagged<P: PacketBuffer>(packet: &P, vlans: &AccessMap) -> Result<Option<At
     Ok(vlans.find(word(header, ETHERNET_HEADER), inner))
 }
 
+/// Two bytes of a header, read as one: taken apart, they would be put together again by several instructions.
 #[inline(always)]
 fn word<const N: usize>(header: &[u8; N], at: usize) -> u16 {
-    u16::from_be_bytes([header[at], header[at + 1]])
+    let mut bytes = [0; 2];
+    bytes.copy_from_slice(&header[at..at + 2]);
+    u16::from_be_bytes(bytes)
 }
 
 /// Why a head that is shorter than `needed` bytes cannot be read.

@@ -1,6 +1,7 @@
 //! Stage 2: where a frame goes, and what its source teaches.
 
 use super::access::is_of_vlan;
+use super::emit::Unsendable;
 use super::forwarder::Surroundings;
 use super::framing::{Addresses, FramePlace};
 use super::learn_filter::LearnFilter;
@@ -9,7 +10,7 @@ use super::uplink::Refusal;
 use crate::tables::fdb::{Fdb, FdbKey, FdbValue, Probe};
 use crate::tables::learning::LearnEvent;
 use crate::tables::snapshot::{LinkLocal, PortSide, UNKNOWN_TUNNEL};
-use crate::tables::{BridgeIndex, Location, LocationKind};
+use crate::tables::{BridgeIndex, Location, LocationKind, PortIndex};
 use crate::telemetry::{DropReason, Event, WorkerTelemetry};
 use crate::wire::MacAddr;
 use crate::wire::ethernet::{ETHERNET_HEADER, MAX_VLAN_TAGS, VLAN_TAG};
@@ -34,6 +35,8 @@ pub enum Verdict {
     Undecided,
     /// Send it there.
     Forward(Location),
+    /// Stage 3 has found it too big for its way: frames of at most so many bytes fit.
+    TooBig(u16),
     /// Send it to every member of the bridge but the one it came from, by the rules of split horizon.
     Flood,
     /// It asks for the address of a station that is known: answer it in the station's place.
@@ -49,6 +52,15 @@ impl From<Refusal> for Verdict {
         match refusal {
             Refusal::Drop(reason) => Self::Drop(reason),
             other => Self::Refuse(other),
+        }
+    }
+}
+
+impl From<Unsendable> for Verdict {
+    fn from(unsendable: Unsendable) -> Self {
+        match unsendable {
+            Unsendable::Dropped(reason) => Self::Drop(reason),
+            Unsendable::TooBig(max_frame) => Self::TooBig(max_frame),
         }
     }
 }
@@ -77,6 +89,10 @@ pub struct Frame {
     pub source: Location,
     /// Where it is in its packet.
     pub place: FramePlace,
+    /// Which port it goes out of, once stage 3 has made it what goes there, if the verdict is still to forward it.
+    pub egress: PortIndex,
+    /// The frame's first eight bytes.
+    first_bytes: u64,
     source_probe: Probe,
     destination_probe: Probe,
 }
@@ -87,6 +103,8 @@ impl Frame {
         verdict: Verdict::Undecided,
         source: Location::tunnel(UNKNOWN_TUNNEL),
         place: FramePlace::NOWHERE,
+        egress: PortIndex(u16::MAX),
+        first_bytes: 0,
         source_probe: Probe::NOWHERE,
         destination_probe: Probe::NOWHERE,
     };
@@ -97,8 +115,9 @@ impl Frame {
         let Admission { bridge, source, addresses, place } = *admission;
         self.verdict = Verdict::Undecided;
         (self.source, self.place) = (source, place);
-        self.source_probe = fdb.probe(FdbKey::from_bits(bridge, addresses.source));
-        self.destination_probe = fdb.probe(FdbKey::from_bits(bridge, addresses.destination));
+        self.first_bytes = addresses.first();
+        self.source_probe = fdb.probe(FdbKey::from_bits(bridge, addresses.source()));
+        self.destination_probe = fdb.probe(FdbKey::from_bits(bridge, addresses.destination()));
         fdb.prefetch_first(&self.source_probe);
         fdb.prefetch_first(&self.destination_probe);
     }
@@ -120,7 +139,7 @@ impl Frame {
     #[inline(always)]
     #[must_use]
     pub fn addresses(&self) -> Addresses {
-        Addresses { destination: self.destination_probe.key().to_word(), source: self.source_probe.key().to_word() }
+        Addresses::beginning_with(self.first_bytes, self.source_probe.key().to_word())
     }
 
     /// It is for a group: multicast or broadcast.

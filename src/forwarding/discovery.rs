@@ -113,7 +113,7 @@ impl Discoveries {
 
     /// Reports what a station says of itself, unless that is known or was reported just now.
     fn hear(&mut self, claim: &Claim, frame: &Frame, around: &Surroundings<'_>) {
-        let mac = MacAddr::from_word(frame.addresses().source);
+        let mac = MacAddr::from_word(frame.addresses().source());
         let key = BindingKey { bridge: frame.bridge(), address: claim.address };
         if around.bindings.lookup(key).is_some_and(|known| is_no_news(&known, mac, claim.flags, around)) {
             return;
@@ -156,7 +156,8 @@ impl Discoveries {
         let LocationKind::Access(member) = frame.source.kind() else { return Err(DropReason::NoMember) };
         let addresses = packet.head().first_chunk().map(Addresses::of).ok_or(DropReason::Truncated)?;
         let place = FramePlace::whole(&packet);
-        emit::to_member(packet, place, addresses, Marks::NONE, member, around, egress)?;
+        let port = emit::for_member(&mut packet, place, addresses, Marks::NONE, member, around)?;
+        egress.transmit(port, packet);
         around.telemetry.event(event);
         Ok(())
     }
@@ -174,7 +175,7 @@ fn is_no_news(known: &Binding, mac: MacAddr, flags: Option<TargetFlags>, around:
 }
 
 fn read(addresses: Addresses, behind_addresses: &[u8]) -> Discovery {
-    let [destination, source] = [addresses.destination, addresses.source].map(MacAddr::from_word);
+    let [destination, source] = [addresses.destination(), addresses.source()].map(MacAddr::from_word);
     discovery::read(destination, source, behind_addresses)
 }
 
@@ -186,7 +187,7 @@ fn read(addresses: Addresses, behind_addresses: &[u8]) -> Discovery {
 fn proxied(question: &Question, frame: &Frame, around: &Surroundings<'_>) -> Option<Proxied> {
     let bridge: BridgeIndex = frame.bridge();
     let known = around.bindings.lookup(BindingKey { bridge, address: question.address })?;
-    let is_asker = known.mac == MacAddr::from_word(frame.addresses().source);
+    let is_asker = known.mac == MacAddr::from_word(frame.addresses().source());
     let place = around.fdb.lookup(&around.fdb.probe(FdbKey::new(bridge, known.mac))).map(FdbValue::location)?;
     let flags = if question.address.is_ipv4() { known.flags.unwrap_or_default() } else { known.flags? };
     (!is_asker && place != frame.source).then_some(Proxied { mac: known.mac, flags })

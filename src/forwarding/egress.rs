@@ -1,5 +1,8 @@
 //! Where forwarded packets go.
 
+use arrayvec::ArrayVec;
+
+use super::BURST;
 use super::packet::PacketBuffer;
 use crate::tables::PortIndex;
 use crate::telemetry::PuntClass;
@@ -8,6 +11,11 @@ use crate::telemetry::PuntClass;
 pub trait Egress<P: PacketBuffer> {
     /// Queues a packet on a port. What the port does not take is dropped and counted there.
     fn transmit(&mut self, port: PortIndex, packet: P);
+
+    /// Queues all packets of a burst on a port, in their order, and leaves the burst empty.
+    fn transmit_burst(&mut self, port: PortIndex, burst: &mut ArrayVec<P, BURST>) {
+        burst.drain(..).for_each(|packet| self.transmit(port, packet));
+    }
 
     /// An empty packet with headroom for outer headers and tailroom for a frame of 1514 bytes, or none where the pool
     /// is used up.

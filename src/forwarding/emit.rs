@@ -1,15 +1,15 @@
-//! Stage 3 for a frame with one destination: put around it what the destination asks for, and send it.
+//! Stage 3 for a frame with one destination: put around it what the destination asks for, in place, and say which port it
+//! goes out of.
 
 use super::bridging::Frame;
-use super::egress::Egress;
-use super::encapsulate::{Flow, encapsulate, sum_behind, write_ipv4_udp_checksum};
+use super::encapsulate::{Flow, Front, encapsulate, sum_behind, sum_of_frame, write_ipv4_udp_checksum};
 use super::forwarder::Surroundings;
 use super::framing::{ADDRESSES, Addresses, FramePlace};
 use super::packet::PacketBuffer;
 use super::remark::Marks;
 use crate::tables::snapshot::{Member, MemberTags, PortSide};
-use crate::tables::tunnel::{NextHop, OUTER_IPV4};
-use crate::tables::{Location, MemberIndex, PortIndex, TunnelIndex};
+use crate::tables::tunnel::{NextHop, OUTER_IPV4, OUTER_IPV6};
+use crate::tables::{BridgeIndex, Location, LocationKind, MemberIndex, PortIndex, TunnelIndex};
 use crate::telemetry::{DropReason, Event};
 use crate::wire::ethernet::{
     ETHERNET_HEADER, ETHERNET_MINIMUM, ETHERTYPE_VLAN, VLAN_TAG, is_vlan_ethertype, network_header,
@@ -17,53 +17,105 @@ use crate::wire::ethernet::{
 use crate::wire::field::read_u16;
 use crate::wire::{VlanId, VlanTag};
 
-/// Why a frame was not sent.
-#[derive(Debug)]
-pub enum Undelivered<P> {
-    /// It was dropped.
+/// Why a frame does not go to a remote VTEP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsendable {
+    /// It is dropped.
     Dropped(DropReason),
-    /// It does not fit the way to the remote VTEP: here it is, unchanged, so that its sender can be told.
-    TooBig {
-        /// The frame.
-        packet: P,
-        /// The longest frame that fits, in bytes.
-        max_frame: usize,
-    },
+    /// It does not fit the way, and is as it was, so that its sender can be told of the longest frame that fits, in bytes.
+    TooBig(u16),
 }
 
-impl<P> From<DropReason> for Undelivered<P> {
+impl From<DropReason> for Unsendable {
     fn from(reason: DropReason) -> Self {
         Self::Dropped(reason)
     }
 }
 
-/// Sends a frame out of an access member, padded to the Ethernet minimum (conformance row V11).
+impl From<Unsendable> for DropReason {
+    fn from(unsendable: Unsendable) -> Self {
+        match unsendable {
+            Unsendable::Dropped(reason) => reason,
+            Unsendable::TooBig(_) => Self::TooBigForTunnel,
+        }
+    }
+}
+
+/// Makes a packet what goes to this place of the usual frame, where the underlay is of this family, and counts it as sent.
+/// Gives the port. None, and nothing done, for any other frame, which is for [`unusual`].
+#[inline(always)]
+pub fn usual<const IPV6: bool, P: PacketBuffer>(
+    packet: &mut P,
+    frame: &Frame,
+    marks: Marks,
+    to: Location,
+    around: &Surroundings<'_>,
+) -> Option<PortIndex> {
+    match to.kind() {
+        LocationKind::Access(member) => for_member_usual(packet, frame, marks, member, around),
+        LocationKind::Tunnel(tunnel) => for_tunnel_usual::<IPV6, P>(packet, frame, marks, tunnel, around),
+    }
+}
+
+/// Makes a packet what goes to this place of any frame, and counts it as sent. Gives the port. Of a frame that [`usual`]
+/// takes, it does the same.
 ///
 /// # Errors
-/// The reason why it is dropped.
+/// Why it does not go there.
+#[cold]
+#[inline(never)]
+pub fn unusual<P: PacketBuffer>(
+    packet: &mut P,
+    frame: &Frame,
+    marks: Marks,
+    to: Location,
+    around: &Surroundings<'_>,
+) -> Result<PortIndex, Unsendable> {
+    match to.kind() {
+        LocationKind::Access(member) => Ok(for_member(packet, frame.place, frame.addresses(), marks, member, around)?),
+        LocationKind::Tunnel(tunnel) => for_tunnel(packet, frame, marks, tunnel, around),
+    }
+}
+
+/// Makes a packet what goes to this place of a frame, whether that is a usual one or not.
+///
+/// # Errors
+/// As [`unusual`].
+#[inline(never)]
+pub fn either<P: PacketBuffer>(
+    packet: &mut P,
+    frame: &Frame,
+    marks: Marks,
+    to: Location,
+    around: &Surroundings<'_>,
+) -> Result<PortIndex, Unsendable> {
+    let usual = if around.snapshot.vtep.address.is_ipv6() { usual::<true, P> } else { usual::<false, P> };
+    usual(packet, frame, marks, to, around).map_or_else(|| unusual(packet, frame, marks, to, around), Ok)
+}
+
+/// Makes a packet the usual frame that goes out of an access member: one that gets a tag or none, and needs neither
+/// padding nor a look at what it carries. Counts it as sent by the bridge, and gives the member's port. None, and nothing
+/// done, for any other frame, which is for [`for_member`].
 #[inline(always)]
-pub fn to_member<P: PacketBuffer>(
-    mut packet: P,
-    place: FramePlace,
-    addresses: Addresses,
+fn for_member_usual<P: PacketBuffer>(
+    packet: &mut P,
+    frame: &Frame,
     marks: Marks,
     index: MemberIndex,
     around: &Surroundings<'_>,
-    egress: &mut impl Egress<P>,
-) -> Result<(), DropReason> {
-    let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
+) -> Option<PortIndex> {
+    let (place, addresses) = (frame.place, frame.addresses());
+    let member = around.snapshot.members.get(index.0 as usize)?;
     match member.tags() {
         MemberTags::One(tag) if member.takes_directly(place.length()) => {
-            let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
-            write_tagged_front(front, addresses, tag.with_priority(marks.priority));
+            write_tagged_front(place.exchange(packet)?, addresses, tag.with_priority(marks.priority));
         }
-        MemberTags::Untagged if member.takes_directly(place.length()) && has_no_tag(&packet, place) => {
-            addresses.write(place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?);
+        MemberTags::Untagged if member.takes_directly(place.length()) && has_no_tag(packet, place) => {
+            addresses.write(place.exchange(packet)?);
         }
-        _ => return to_member_unusual(packet, place, addresses, marks, index, around, egress),
+        _ => return None,
     }
-    hand_over(packet, place, member, around, egress);
-    Ok(())
+    Some(depart(place, member, around))
 }
 
 /// The frame has no tag of its own.
@@ -72,58 +124,52 @@ fn has_no_tag<P: PacketBuffer>(packet: &P, place: FramePlace) -> bool {
     place.front_behind_addresses(packet).is_some_and(|ethertype| !is_vlan_ethertype(u16::from_be_bytes(*ethertype)))
 }
 
-/// Sends any frame out of an access member. Of a frame that needs a tag or none, and nothing else, it does the same as
-/// [`to_member`].
-#[cold]
+/// Makes a packet the frame that goes out of an access member, padded to the Ethernet minimum (conformance row V11), and
+/// counts it as sent by the bridge. Gives the member's port. Of a frame that [`for_member_usual`] takes, it does the same.
+///
+/// # Errors
+/// The reason why it is dropped.
 #[inline(never)]
-fn to_member_unusual<P: PacketBuffer>(
-    mut packet: P,
+pub fn for_member<P: PacketBuffer>(
+    packet: &mut P,
     place: FramePlace,
     addresses: Addresses,
     marks: Marks,
     index: MemberIndex,
     around: &Surroundings<'_>,
-    egress: &mut impl Egress<P>,
-) -> Result<(), DropReason> {
+) -> Result<PortIndex, DropReason> {
     let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
     if place.length() > ETHERNET_HEADER + usize::from(member.mtu()) {
-        check_access_mtu(layer3_length(&packet, place), member)?;
+        check_access_mtu(layer3_length(packet, place), member)?;
     }
-    let place = pad(&mut packet, place, around)?;
+    let place = pad(packet, place, around)?;
     match member.tags() {
         MemberTags::One(tag) => {
-            let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
+            let front = place.exchange(packet).ok_or(DropReason::NoHeadroom)?;
             write_tagged_front(front, addresses, tag.with_priority(marks.priority));
         }
         MemberTags::Untagged => {
-            check_own_tag(place.behind_addresses(&packet).unwrap_or_default(), index, member, around)?;
-            place.extract(&mut packet, addresses).ok_or(DropReason::NoHeadroom)?;
+            check_own_tag(place.behind_addresses(packet).unwrap_or_default(), index, member, around)?;
+            place.extract(packet, addresses).ok_or(DropReason::NoHeadroom)?;
         }
         MemberTags::Guarded(tag) => {
-            check_own_tag(place.behind_addresses(&packet).unwrap_or_default(), index, member, around)?;
-            let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
+            check_own_tag(place.behind_addresses(packet).unwrap_or_default(), index, member, around)?;
+            let front = place.exchange(packet).ok_or(DropReason::NoHeadroom)?;
             write_tagged_front(front, addresses, tag.with_priority(marks.priority));
         }
         MemberTags::Two(outer, inner) => {
-            let front = place.exchange(&mut packet).ok_or(DropReason::NoHeadroom)?;
+            let front = place.exchange(packet).ok_or(DropReason::NoHeadroom)?;
             write_double_tagged_front(front, addresses, (outer, inner), marks.priority);
         }
     }
-    hand_over(packet, place, member, around, egress);
-    Ok(())
+    Ok(depart(place, member, around))
 }
 
-/// Gives a member's port a packet that is ready, and counts the frame that was at this place in it.
+/// Counts a frame that was at this place in its packet as sent by its bridge, and gives the member's port.
 #[inline(always)]
-fn hand_over<P: PacketBuffer>(
-    packet: P,
-    place: FramePlace,
-    member: &Member,
-    around: &Surroundings<'_>,
-    egress: &mut impl Egress<P>,
-) {
+fn depart(place: FramePlace, member: &Member, around: &Surroundings<'_>) -> PortIndex {
     around.telemetry.bridge(member.bridge()).access_sent().count(place.length());
-    egress.transmit(member.port(), packet);
+    member.port()
 }
 
 /// Writes the front of a tagged frame: its addresses, and the tag (IEEE 802.1Q, 9.6).
@@ -258,80 +304,79 @@ pub(super) fn direct(
     Ok(next_hop.port())
 }
 
-/// Sends a frame of a bridge to a remote VTEP.
+/// Makes a packet what goes to a remote VTEP of this family of the usual frame: one that fits, where the way is one next
+/// hop. Counts it as sent, and gives the uplink. None, and nothing done, for any other frame, which is for
+/// [`for_tunnel`].
+#[inline(always)]
+fn for_tunnel_usual<const IPV6: bool, P: PacketBuffer>(
+    packet: &mut P,
+    frame: &Frame,
+    marks: Marks,
+    index: TunnelIndex,
+    around: &Surroundings<'_>,
+) -> Option<PortIndex> {
+    let vtep = &around.snapshot.vtep;
+    let way = around.snapshot.next_hops.get(usize::from(index.0))?;
+    let (bridge, length) = (frame.bridge(), frame.place.length());
+    let outer = around.snapshot.encapsulations.get(usize::from(bridge.0))?;
+    let front = |flow| Front { outer, flow, addresses: frame.addresses(), length };
+    if IPV6 {
+        let header = way.direct_header::<true, OUTER_IPV6>(length)?;
+        let front = front(Flow::of_placed(packet, frame, vtep));
+        let behind = (!vtep.zero_checksum_ipv6).then(|| sum_of_frame(packet, frame));
+        front.write_ipv6(frame.place.exchange(packet)?, header, way, behind);
+    } else {
+        let header = way.direct_header::<false, OUTER_IPV4>(length)?;
+        let front = front(Flow::of_placed(packet, frame, vtep));
+        front.write_ipv4(frame.place.exchange(packet)?, header, way);
+    }
+    marks.write_outer(packet);
+    count_sent(bridge, index, length, around);
+    Some(way.port())
+}
+
+/// Makes a packet what goes to a remote VTEP of a frame of a bridge, and counts it as sent. Gives the uplink. Of a frame
+/// that [`for_tunnel_usual`] takes, it does the same.
 ///
 /// # Errors
-/// Why it was not sent.
-#[inline(always)]
-pub fn to_tunnel<P: PacketBuffer>(
-    packet: P,
+/// Why it does not go there.
+fn for_tunnel<P: PacketBuffer>(
+    packet: &mut P,
     frame: &Frame,
     marks: Marks,
     index: TunnelIndex,
     around: &Surroundings<'_>,
-    egress: &mut impl Egress<P>,
-) -> Result<(), Undelivered<P>> {
-    match around.snapshot.next_hops.get(usize::from(index.0)) {
-        Some(way) if way.takes_directly(frame.place.length()) => {
-            Ok(send(packet, (frame, marks), index, way, |_, _| Ok(way.port()), around, egress)?)
-        }
-        _ => to_tunnel_unusual(packet, frame, marks, index, around, egress),
-    }
-}
-
-/// Sends any frame of a bridge to a remote VTEP. Of a frame that its way takes directly, it does the same as
-/// [`to_tunnel`].
-#[cold]
-#[inline(never)]
-fn to_tunnel_unusual<P: PacketBuffer>(
-    packet: P,
-    frame: &Frame,
-    marks: Marks,
-    index: TunnelIndex,
-    around: &Surroundings<'_>,
-    egress: &mut impl Egress<P>,
-) -> Result<(), Undelivered<P>> {
-    let way = match way_to(index, frame.place.length(), around) {
+) -> Result<PortIndex, Unsendable> {
+    let vtep = &around.snapshot.vtep;
+    let (bridge, length) = (frame.bridge(), frame.place.length());
+    let way = match way_to(index, length, around) {
         Ok(way) => way,
-        Err(DropReason::TooBigForTunnel) => return Err(too_big(packet, index, around)),
+        Err(DropReason::TooBigForTunnel) => return Err(too_big(index, around)),
         Err(reason) => return Err(reason.into()),
     };
-    let port = |packet: &mut P, flow| {
-        if around.snapshot.vtep.full_checksum_ipv4 && !way.is_ipv6() {
-            let behind = sum_behind(packet, OUTER_IPV4);
-            write_ipv4_udp_checksum(packet.head_mut(), behind);
-        }
-        direct(way, flow, packet.head_mut(), around)
-    };
-    Ok(send(packet, (frame, marks), index, way, port, around, egress)?)
+    let outer = around.snapshot.encapsulations.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
+    let flow = encapsulate(packet, frame, way, outer, vtep).ok_or(DropReason::NoHeadroom)?;
+    marks.write_outer(packet);
+    if vtep.full_checksum_ipv4 && !way.is_ipv6() {
+        let behind = sum_behind(packet, OUTER_IPV4);
+        write_ipv4_udp_checksum(packet.head_mut(), behind);
+    }
+    let port = direct(way, flow, packet.head_mut(), around)?;
+    count_sent(bridge, index, length, around);
+    Ok(port)
 }
 
-/// Puts the headers of its way in front of a frame, and sends it out of the uplink that `port` says of the packet and its
-/// flow.
+/// Counts a frame of so many bytes as sent by its bridge to a remote VTEP.
 #[inline(always)]
-fn send<P: PacketBuffer>(
-    mut packet: P,
-    (frame, marks): (&Frame, Marks),
-    index: TunnelIndex,
-    way: &NextHop,
-    port: impl FnOnce(&mut P, Flow) -> Result<PortIndex, DropReason>,
-    around: &Surroundings<'_>,
-    egress: &mut impl Egress<P>,
-) -> Result<(), DropReason> {
-    let (bridge, length) = (frame.bridge(), frame.place.length());
-    let outer = around.snapshot.encapsulations.get(usize::from(bridge.0)).ok_or(DropReason::UnknownVni)?;
-    let flow = encapsulate(&mut packet, frame, way, outer, &around.snapshot.vtep).ok_or(DropReason::NoHeadroom)?;
-    marks.write_outer(&mut packet);
-    let port = port(&mut packet, flow)?;
+fn count_sent(bridge: BridgeIndex, index: TunnelIndex, length: usize, around: &Surroundings<'_>) {
     around.telemetry.bridge(bridge).tunnel_sent().count(length);
     around.telemetry.remote(index).sent().count(length);
-    egress.transmit(port, packet);
-    Ok(())
 }
 
 #[cold]
-fn too_big<P>(packet: P, index: TunnelIndex, around: &Surroundings<'_>) -> Undelivered<P> {
+fn too_big(index: TunnelIndex, around: &Surroundings<'_>) -> Unsendable {
     around.telemetry.too_big(index).increment();
     let way = around.snapshot.next_hops.get(usize::from(index.0));
-    Undelivered::TooBig { packet, max_frame: way.map_or(0, NextHop::max_frame) }
+    // As it is in the way itself.
+    Unsendable::TooBig(way.map_or(0, NextHop::max_frame) as u16)
 }

@@ -5,8 +5,10 @@ use super::framing::{ADDRESSES, Addresses};
 use super::packet::PacketBuffer;
 use crate::tables::snapshot::{Encapsulation, LocalVtep};
 use crate::tables::tunnel::{Header, NextHop, OUTER_IPV4, OUTER_IPV6};
+use crate::wire::MacAddr;
 use crate::wire::checksum::Checksum;
 use crate::wire::ethernet::ETHERNET_HEADER;
+use crate::wire::field::{put_at, to_word, word_at};
 use crate::wire::flow_hash::InnerFlow;
 use crate::wire::ip::PROTOCOL_UDP;
 use crate::wire::ipv4::IPV4_HEADER;
@@ -30,6 +32,14 @@ impl Flow {
     #[must_use]
     pub fn of(frame: &[u8], vtep: &LocalVtep) -> Self {
         Self::new(InnerFlow::of(frame), vtep)
+    }
+
+    /// Reads a frame where it is in its packet, whose head reaches behind the addresses.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_placed<P: PacketBuffer>(packet: &P, frame: &Frame, vtep: &LocalVtep) -> Self {
+        let plain = frame.place.front_behind_addresses(packet).and_then(InnerFlow::of_plain_ipv4);
+        Self::new(plain.unwrap_or_else(|| inner_of_any(packet, frame)), vtep)
     }
 
     /// The same flow with this DSCP outside, if there is one, in place of that by its inner one.
@@ -60,6 +70,15 @@ impl Flow {
     }
 }
 
+/// Out of line, so that plain IPv4 has the registers.
+#[cold]
+#[inline(never)]
+fn inner_of_any<P: PacketBuffer>(packet: &P, frame: &Frame) -> InnerFlow {
+    let addresses = frame.addresses();
+    let [destination, source] = [addresses.destination(), addresses.source()].map(MacAddr::from_word);
+    InnerFlow::of_any(destination, source, frame.place.behind_addresses(packet).unwrap_or_default())
+}
+
 /// Outer headers, and behind them the frame's addresses.
 pub const FRONT_IPV4: usize = OUTER_IPV4 + ADDRESSES;
 /// Outer headers, and behind them the frame's addresses.
@@ -79,17 +98,25 @@ pub struct Front<'a> {
 }
 
 impl Front<'_> {
-    /// Writes the IPv4 form.
+    /// Writes the IPv4 form: each word of it once, for it is the writing that this costs.
     #[inline(always)]
     pub fn write_ipv4(&self, front: &mut [u8; FRONT_IPV4], header: &[u8; OUTER_IPV4], way: &NextHop) {
-        let (outer, addresses) = front.split_at_mut(OUTER_IPV4);
-        if let (Some(outer), Some(addresses)) = (outer.first_chunk_mut(), addresses.first_chunk_mut()) {
-            *outer = *header;
-            self.addresses.write(addresses);
-            let udp_length = (OUTER_IPV4 - ETHERNET_HEADER - IPV4_HEADER + self.length) as u16;
-            write_ipv4(outer, way, self.flow, udp_length + IPV4_HEADER as u16);
-            write_udp_vxlan(outer, ETHERNET_HEADER + IPV4_HEADER, self.outer, self.flow, udp_length);
-        }
+        const IP: usize = ETHERNET_HEADER;
+        let udp_length = (OUTER_IPV4 - IP - IPV4_HEADER + self.length) as u16;
+        let total_length = udp_length + IPV4_HEADER as u16;
+        let traffic_class = self.flow.traffic_class;
+        let sum = u32::from(way.partial_sum()) + u32::from(traffic_class) + u32::from(total_length);
+        let (folded, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
+        let checksum = !(folded + u16::from(carry));
+        put_at::<0, 8, _>(front, word_at::<0, _>(header).to_le_bytes());
+        put_at::<8, 8, _>(front, word_at::<8, _>(header).to_le_bytes());
+        let first = word_at::<IP, _>(header) | u64::from(traffic_class) << 8 | to_word(total_length) << 16;
+        put_at::<IP, 8, _>(front, first.to_le_bytes());
+        put_at::<{ IP + 8 }, 8, _>(front, (word_at::<{ IP + 8 }, _>(header) | to_word(checksum) << 16).to_le_bytes());
+        // The destination; what is behind it is written over.
+        put_at::<{ IP + 16 }, 8, _>(front, word_at::<{ IP + 16 }, _>(header).to_le_bytes());
+        self.write_udp_vxlan::<{ IP + IPV4_HEADER }, { IP + IPV4_HEADER + UDP_HEADER }, _>(front, udp_length);
+        self.write_addresses(front);
     }
 
     /// Writes the IPv6 form, with a UDP checksum where the sum of everything behind the outer headers is given (RFC 8200,
@@ -103,17 +130,35 @@ impl Front<'_> {
         behind: Option<Checksum>,
     ) {
         const UDP: usize = ETHERNET_HEADER + IPV6_HEADER;
-        let (outer, addresses) = front.split_at_mut(OUTER_IPV6);
-        if let (Some(outer), Some(addresses)) = (outer.first_chunk_mut(), addresses.first_chunk_mut()) {
+        let (outer, _) = front.split_at_mut(OUTER_IPV6);
+        if let Some(outer) = outer.first_chunk_mut() {
             *outer = *header;
+        }
+        let udp_length = (OUTER_IPV6 - ETHERNET_HEADER - IPV6_HEADER + self.length) as u16;
+        let Flow { traffic_class, hash, .. } = self.flow;
+        let first = 6 << 28 | u32::from(traffic_class) << 20 | (hash & 0x000f_ffff);
+        put_at::<ETHERNET_HEADER, 4, _>(front, first.to_be_bytes());
+        put_at::<{ ETHERNET_HEADER + 4 }, 2, _>(front, udp_length.to_be_bytes());
+        self.write_udp_vxlan::<UDP, { UDP + UDP_HEADER }, _>(front, udp_length);
+        self.write_addresses(front);
+        if let Some(behind) = behind {
+            let checksum = self.udp_checksum(way.partial_sum(), behind, udp_length);
+            put_at::<{ UDP + 6 }, 2, _>(front, checksum.to_be_bytes());
+        }
+    }
+
+    /// Writes UDP, without a checksum, and VXLAN.
+    #[inline(always)]
+    fn write_udp_vxlan<const UDP: usize, const VXLAN: usize, const N: usize>(&self, front: &mut [u8; N], length: u16) {
+        put_at::<UDP, 8, _>(front, self.outer.udp_header(self.flow.source_port, length).to_le_bytes());
+        put_at::<VXLAN, VXLAN_HEADER, _>(front, self.outer.vxlan);
+    }
+
+    /// Writes the frame's addresses, which are the last bytes.
+    #[inline(always)]
+    fn write_addresses(&self, front: &mut [u8]) {
+        if let Some(addresses) = front.last_chunk_mut() {
             self.addresses.write(addresses);
-            let udp_length = (OUTER_IPV6 - ETHERNET_HEADER - IPV6_HEADER + self.length) as u16;
-            write_ipv6(outer, self.flow, udp_length);
-            write_udp_vxlan(outer, UDP, self.outer, self.flow, udp_length);
-            if let Some(behind) = behind {
-                let checksum = self.udp_checksum(way.partial_sum(), behind, udp_length);
-                outer[UDP + 6..UDP + 8].copy_from_slice(&checksum.to_be_bytes());
-            }
         }
     }
 
@@ -126,39 +171,11 @@ impl Front<'_> {
         sum.add_u16(!behind.finish());
         sum.add_u16(pseudo);
         // The length is in the pseudo-header as well as in the header.
-        for word in [length, length, self.flow.source_port, self.outer.udp_port] {
-            sum.add_u16(word);
-        }
+        sum.add_u16(length);
+        sum.add_bytes(&self.outer.udp_header(self.flow.source_port, length).to_le_bytes());
         sum.add_bytes(&self.outer.vxlan);
         sum.finish_udp()
     }
-}
-
-#[inline]
-fn write_ipv4(front: &mut [u8; OUTER_IPV4], way: &NextHop, flow: Flow, total_length: u16) {
-    const IP: usize = ETHERNET_HEADER;
-    front[IP + 1] = flow.traffic_class;
-    front[IP + 2..IP + 4].copy_from_slice(&total_length.to_be_bytes());
-    let sum = u32::from(way.partial_sum()) + u32::from(flow.traffic_class) + u32::from(total_length);
-    let (folded, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
-    front[IP + 10..IP + 12].copy_from_slice(&(!(folded + u16::from(carry))).to_be_bytes());
-}
-
-#[inline]
-fn write_ipv6(front: &mut [u8; OUTER_IPV6], flow: Flow, payload_length: u16) {
-    const IP: usize = ETHERNET_HEADER;
-    let first = 6 << 28 | u32::from(flow.traffic_class) << 20 | (flow.hash & 0x000f_ffff);
-    front[IP..IP + 4].copy_from_slice(&first.to_be_bytes());
-    front[IP + 4..IP + 6].copy_from_slice(&payload_length.to_be_bytes());
-}
-
-#[inline]
-fn write_udp_vxlan<const N: usize>(front: &mut [u8; N], udp: usize, outer: &Encapsulation, flow: Flow, length: u16) {
-    let ports = u32::from(flow.source_port) << 16 | u32::from(outer.udp_port);
-    front[udp..udp + 4].copy_from_slice(&ports.to_be_bytes());
-    front[udp + 4..udp + 6].copy_from_slice(&length.to_be_bytes());
-    let vxlan = udp + UDP_HEADER;
-    front[vxlan..vxlan + VXLAN_HEADER].copy_from_slice(&outer.vxlan);
 }
 
 /// Writes the UDP checksum of an encapsulated packet over IPv4 (RFC 768). `behind` is the sum of everything behind the
@@ -178,7 +195,6 @@ pub fn write_ipv4_udp_checksum(front: &mut [u8], behind: Checksum) {
 }
 
 /// Puts the outer headers in front of a frame, and gives its flow. None where there is no headroom.
-#[inline(always)]
 #[must_use]
 pub fn encapsulate<P: PacketBuffer>(
     packet: &mut P,
@@ -187,51 +203,25 @@ pub fn encapsulate<P: PacketBuffer>(
     outer: &Encapsulation,
     vtep: &LocalVtep,
 ) -> Option<Flow> {
-    match frame.place.front_behind_addresses(packet).and_then(InnerFlow::of_plain_ipv4) {
-        Some(inner) => put_on(packet, frame, way, outer, Flow::new(inner, vtep), vtep),
-        None => encapsulate_any(packet, frame, way, outer, vtep),
-    }
-}
-
-/// What makes the flow of any other frame may lie anywhere in it, its addresses included.
-#[cold]
-#[inline(never)]
-fn encapsulate_any<P: PacketBuffer>(
-    packet: &mut P,
-    frame: &Frame,
-    way: &NextHop,
-    outer: &Encapsulation,
-    vtep: &LocalVtep,
-) -> Option<Flow> {
-    let place = frame.place.extract(packet, frame.addresses())?;
-    let flow = Flow::of(packet.head(), vtep);
-    put_on(packet, &frame.placed(place), way, outer, flow, vtep)
-}
-
-#[inline(always)]
-fn put_on<P: PacketBuffer>(
-    packet: &mut P,
-    frame: &Frame,
-    way: &NextHop,
-    outer: &Encapsulation,
-    flow: Flow,
-    vtep: &LocalVtep,
-) -> Option<Flow> {
     let place = frame.place;
+    let flow = Flow::of_placed(packet, frame, vtep);
     let front = Front { outer, flow, addresses: frame.addresses(), length: place.length() };
     match way.header() {
         Header::Ipv4(header) => front.write_ipv4(place.exchange(packet)?, header, way),
         Header::Ipv6(header) => {
-            let behind = (!vtep.zero_checksum_ipv6).then(|| {
-                // The addresses go to the packet's front later, from where they would have to be read again.
-                let mut sum = sum_behind(packet, place.start() + ADDRESSES);
-                frame.addresses().add_to(&mut sum);
-                sum
-            });
+            let behind = (!vtep.zero_checksum_ipv6).then(|| sum_of_frame(packet, frame));
             front.write_ipv6(place.exchange(packet)?, header, way, behind);
         }
     }
     Some(flow)
+}
+
+/// The sum of a frame's bytes. Its addresses are not read from the packet, where they may have been written just now, nor
+/// be in their place.
+pub(super) fn sum_of_frame<P: PacketBuffer>(packet: &P, frame: &Frame) -> Checksum {
+    let mut sum = sum_behind(packet, frame.place.start() + ADDRESSES);
+    frame.addresses().add_to(&mut sum);
+    sum
 }
 
 /// The sum of a packet's bytes behind the first `front`, which are in the first segment.

@@ -6,7 +6,7 @@
 use super::bridging::Frame;
 use super::egress::Egress;
 use super::emit::{
-    self, Undelivered, check_access_mtu, check_own_tag, direct, layer3_length, pad, way_to, write_double_tagged_front,
+    self, check_access_mtu, check_own_tag, direct, layer3_length, pad, way_to, write_double_tagged_front,
     write_tagged_front,
 };
 use super::encapsulate::{Flow, Front, sum_behind, write_ipv4_udp_checksum};
@@ -88,7 +88,7 @@ pub fn flood_to<P: PacketBuffer>(
 /// among them.
 #[inline(always)]
 fn spread<P: PacketBuffer>(
-    packet: P,
+    mut packet: P,
     (frame, marks): (&Frame, Marks),
     destinations: impl Iterator<Item = Location> + Clone,
     to_tunnels: bool,
@@ -100,17 +100,9 @@ fn spread<P: PacketBuffer>(
     let first = all.next().ok_or(DropReason::NoMember)?;
     around.telemetry.event(Event::FloodedFrame);
     if all.next().is_none() {
-        let place = FramePlace::whole(&packet);
-        match first.kind() {
-            LocationKind::Access(member) => emit::to_member(packet, place, addresses, marks, member, around, egress)?,
-            LocationKind::Tunnel(tunnel) => {
-                let sent = emit::to_tunnel(packet, &frame.placed(place), marks, tunnel, around, egress);
-                sent.map_err(|undelivered| match undelivered {
-                    Undelivered::Dropped(reason) => reason,
-                    Undelivered::TooBig { .. } => DropReason::TooBigForTunnel,
-                })?;
-            }
-        }
+        let frame = frame.placed(FramePlace::whole(&packet));
+        let port = emit::either(&mut packet, &frame, marks, first, around)?;
+        egress.transmit(port, packet);
         around.telemetry.event(Event::FloodCopy);
         return Ok(());
     }

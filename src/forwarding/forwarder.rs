@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 use super::bridging::{Admission, Frame, Verdict, decide_unusual, decide_usual};
 use super::discovery::Discoveries;
 use super::egress::Egress;
-use super::emit::{self, Undelivered};
+use super::emit;
 use super::exception::Exceptions;
 use super::flow_sampler::FlowSampler;
 use super::learn_filter::LearnFilter;
@@ -18,8 +18,8 @@ use crate::tables::access_map::AccessMap;
 use crate::tables::fdb::{AgeTick, Fdb};
 use crate::tables::learning::LearnRing;
 use crate::tables::outer_pattern::UplinkPatterns;
-use crate::tables::snapshot::{LinkLocal, Port, PortSide, Remarking};
-use crate::tables::{BindingTable, LocationKind, PortIndex, Snapshot};
+use crate::tables::snapshot::{LinkLocal, Port, PortSide};
+use crate::tables::{BindingTable, Location, LocationKind, PortIndex, Snapshot};
 use crate::telemetry::{DropReason, WorkerTelemetry};
 use crate::wire::ecn::Ecn;
 
@@ -91,7 +91,11 @@ impl Forwarder {
             burst.clear();
             return;
         };
-        burst.iter().for_each(PacketBuffer::prefetch_head);
+        let lengths = burst.iter().map(|packet| {
+            packet.prefetch_head();
+            packet.len() as u64
+        });
+        around.telemetry.port(ingress).received().count_many(lengths.len() as u64, lengths.sum());
         match &port.side {
             PortSide::Uplink(patterns) if patterns.is_ipv6() => {
                 self.admit_from_uplink::<true, P>(port, patterns, burst, around)
@@ -103,22 +107,9 @@ impl Forwarder {
         if self.sampler.is_due(around) {
             self.sampler.sample(burst, &self.frames[..], around);
         }
-        self.send(ingress, port, burst, around, egress);
-    }
-
-    /// Stage 3, of two makes: where no priorities are carried, nothing is asked of any packet.
-    fn send<P: PacketBuffer>(
-        &mut self,
-        ingress: PortIndex,
-        port: &Port,
-        burst: &mut ArrayVec<P, BURST>,
-        around: &Surroundings<'_>,
-        egress: &mut impl Egress<P>,
-    ) {
-        if around.snapshot.remarking.is_none() {
-            self.emit::<false, P>(ingress, port, burst, around, egress);
-        } else {
-            self.emit::<true, P>(ingress, port, burst, around, egress);
+        match self.rewrite(burst, around) {
+            Some(only) => egress.transmit_burst(only, burst),
+            None => self.hand_over(ingress, port, burst, around, egress),
         }
     }
 
@@ -131,8 +122,9 @@ impl Forwarder {
         burst: &mut [P],
         around: &Surroundings<'_>,
     ) {
+        let usual = patterns.usual();
         for (packet, frame) in burst.iter_mut().zip(self.frames.iter_mut()) {
-            match uplink::admit_usual::<IPV6, P>(packet, patterns.usual(), around.snapshot) {
+            match uplink::admit_usual::<IPV6, P>(packet, usual, around.snapshot) {
                 Some((admission, ecn)) => take_admitted(packet, frame, admission, ecn, around),
                 None => {
                     let of_port = (port, patterns);
@@ -183,9 +175,56 @@ impl Forwarder {
         }
     }
 
-    /// Stage 3.
+    /// Stage 3. Gives the port that every packet of the burst goes out of, where there is such a one, which is the usual
+    /// case. Of two makes for each family of the underlay: where no priorities are carried, nothing is asked of any packet.
+    fn rewrite<P: PacketBuffer>(&mut self, burst: &mut [P], around: &Surroundings<'_>) -> Option<PortIndex> {
+        let unmarked = |_: &mut P, _: &Frame| Marks::NONE;
+        let is_ipv6 = around.snapshot.vtep.address.is_ipv6();
+        match around.snapshot.remarking.as_deref() {
+            None if is_ipv6 => self.rewrite_with::<true, P>(burst, unmarked, around),
+            None => self.rewrite_with::<false, P>(burst, unmarked, around),
+            Some(remarking) => {
+                let marks = |packet: &mut P, frame: &Frame| Marks::carry(packet, frame, remarking);
+                if is_ipv6 {
+                    self.rewrite_with::<true, P>(burst, marks, around)
+                } else {
+                    self.rewrite_with::<false, P>(burst, marks, around)
+                }
+            }
+        }
+    }
+
     #[inline(never)]
-    fn emit<const REMARKING: bool, P: PacketBuffer>(
+    fn rewrite_with<const IPV6: bool, P: PacketBuffer>(
+        &mut self,
+        burst: &mut [P],
+        marks: impl Fn(&mut P, &Frame) -> Marks,
+        around: &Surroundings<'_>,
+    ) -> Option<PortIndex> {
+        let mut ports = CommonPort::OF_NONE;
+        let mut frames = self.frames.iter_mut();
+        for packet in burst {
+            let Some(frame) = frames.next() else { break };
+            if let Verdict::Forward(location) = frame.verdict {
+                let marks = marks(packet, frame);
+                let usual = emit::usual::<IPV6, P>(packet, frame, marks, location, around);
+                let usual = usual.map(|port| ports.see(frame, port));
+                if usual.is_none() {
+                    match rewrite_unusual(packet, frame, marks, location, around) {
+                        Some(port) => ports.see(frame, port),
+                        None => ports.see_none(),
+                    }
+                }
+            } else {
+                ports.see_none();
+            }
+        }
+        ports.only()
+    }
+
+    /// Stage 4 of a burst whose packets do not all go out of one port.
+    #[inline(never)]
+    fn hand_over<P: PacketBuffer>(
         &mut self,
         ingress: PortIndex,
         port: &Port,
@@ -195,28 +234,73 @@ impl Forwarder {
     ) {
         let Self { frames, too_big, storms, exceptions, discoveries, .. } = self;
         let mut rare = Rare { entrance: Entrance { index: ingress, port, storms }, too_big, exceptions, discoveries };
-        let remarking = around.snapshot.remarking.as_deref().filter(|_| REMARKING);
-        for (mut packet, frame) in burst.drain(..).zip(frames.iter()) {
-            let Verdict::Forward(location) = frame.verdict else {
-                rare.emit(packet, frame, remarking, around, egress);
-                continue;
-            };
-            let marks = remarking.map_or(Marks::NONE, |remarking| Marks::carry(&mut packet, frame, remarking));
-            let sent = match location.kind() {
-                LocationKind::Access(member) => {
-                    emit::to_member(packet, frame.place, frame.addresses(), marks, member, around, egress)
-                        .map_err(Undelivered::Dropped)
-                }
-                LocationKind::Tunnel(tunnel) => emit::to_tunnel(packet, frame, marks, tunnel, around, egress),
-            };
-            if let Err(undelivered) = sent {
-                rare.give_up(frame, undelivered, around, egress);
+        for (packet, frame) in burst.drain(..).zip(frames.iter()) {
+            match frame.verdict {
+                Verdict::Forward(_) => egress.transmit(frame.egress, packet),
+                _ => rare.emit(packet, frame, around, egress),
             }
         }
     }
 }
 
-/// What stage 3 needs for all but frames that go to one place.
+/// Stage 3 of a frame that goes to one place but is not the usual one. Gives its port, unless it is not sent.
+#[cold]
+#[inline(never)]
+fn rewrite_unusual<P: PacketBuffer>(
+    packet: &mut P,
+    frame: &mut Frame,
+    marks: Marks,
+    location: Location,
+    around: &Surroundings<'_>,
+) -> Option<PortIndex> {
+    let sendable = emit::unusual(packet, frame, marks, location, around);
+    sendable.map_err(|unsendable| frame.verdict = unsendable.into()).ok()
+}
+
+/// The port that all packets of a burst go out of, if they do.
+struct CommonPort {
+    /// That of those before; of the first one, that of none.
+    last: u16,
+    /// There is a packet that goes elsewhere, nowhere, or to several places.
+    is_mixed: bool,
+}
+
+impl CommonPort {
+    /// There is no port with this number.
+    const NONE: u16 = u16::MAX;
+    /// Of no packet yet.
+    const OF_NONE: Self = Self { last: Self::NONE, is_mixed: false };
+
+    /// A frame goes out of this port.
+    #[inline(always)]
+    fn see(&mut self, frame: &mut Frame, port: PortIndex) {
+        frame.egress = port;
+        if port.0 != self.last {
+            self.see_another(port);
+        }
+    }
+
+    /// That of the first packet is another one than before.
+    #[cold]
+    #[inline(never)]
+    fn see_another(&mut self, port: PortIndex) {
+        self.is_mixed |= self.last != Self::NONE;
+        self.last = port.0;
+    }
+
+    /// A packet goes out of no port, or of several.
+    #[cold]
+    #[inline(never)]
+    fn see_none(&mut self) {
+        self.is_mixed = true;
+    }
+
+    fn only(self) -> Option<PortIndex> {
+        (!self.is_mixed && self.last != Self::NONE).then_some(PortIndex(self.last))
+    }
+}
+
+/// What stage 4 needs for all but frames that go to one place.
 struct Rare<'a> {
     entrance: Entrance<'a>,
     too_big: &'a mut TooBigLimiter,
@@ -232,13 +316,13 @@ impl Rare<'_> {
         &mut self,
         mut packet: P,
         frame: &Frame,
-        remarking: Option<&Remarking>,
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) {
         let sent = match frame.verdict {
-            // Stage 2 leaves none undecided, and stage 3 itself sends what goes to one place.
+            // Stage 2 leaves none undecided, and what goes to one place is not for here.
             Verdict::Flood | Verdict::Undecided | Verdict::Forward(_) => {
+                let remarking = around.snapshot.remarking.as_deref();
                 let marks = remarking.map_or(Marks::NONE, |remarking| Marks::carry(&mut packet, frame, remarking));
                 flood_frame(packet, (frame, marks), &mut self.entrance, self.too_big, around, egress)
             }
@@ -248,29 +332,14 @@ impl Rare<'_> {
                 self.exceptions.take(packet, refusal, index, port, around, egress);
                 Ok(())
             }
+            Verdict::TooBig(max_frame) => {
+                tell_sender(packet, frame, max_frame.into(), self.too_big, around, egress);
+                Err(DropReason::TooBigForTunnel)
+            }
             Verdict::Drop(reason) => Err(reason),
         };
         if let Err(reason) = sent {
             around.telemetry.count_drop(reason);
-        }
-    }
-
-    /// Counts a frame that was not sent, and tells its sender where it could have sent a shorter one.
-    #[cold]
-    #[inline(never)]
-    fn give_up<P: PacketBuffer>(
-        &mut self,
-        frame: &Frame,
-        undelivered: Undelivered<P>,
-        around: &Surroundings<'_>,
-        egress: &mut impl Egress<P>,
-    ) {
-        match undelivered {
-            Undelivered::Dropped(reason) => around.telemetry.count_drop(reason),
-            Undelivered::TooBig { packet, max_frame } => {
-                tell_sender(packet, frame, max_frame, self.too_big, around, egress);
-                around.telemetry.count_drop(DropReason::TooBigForTunnel);
-            }
         }
     }
 }

@@ -7,56 +7,77 @@
 use super::packet::PacketBuffer;
 use crate::wire::MacAddr;
 use crate::wire::checksum::Checksum;
-use crate::wire::field::field;
+use crate::wire::field::{field, put_at, word_at};
 
 /// The length of the two addresses at a frame's front, in bytes.
 pub const ADDRESSES: usize = 2 * size_of::<MacAddr>();
 
-/// A frame's MAC addresses. The lower 48 bits of each are as [`MacAddr::to_word`] gives them, the upper ones anything.
+/// A frame's MAC addresses, as they stand at its front: the first byte of each word is the least significant one.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// The station or group the frame is for.
-    pub destination: u64,
-    /// The station that sent it.
-    pub source: u64,
+    /// The first eight bytes: the destination, and two bytes of the source.
+    first: u64,
+    /// The last eight bytes, of which the first two hold anything: the source is behind them.
+    last: u64,
 }
 
 impl Addresses {
+    /// Of no frame.
+    pub const NONE: Self = Self { first: 0, last: 0 };
+
     /// Reads them off a frame's front.
     #[inline(always)]
     #[must_use]
     pub fn of(front: &[u8; ADDRESSES]) -> Self {
-        let (destination, source) = MacAddr::pair_to_words(front);
-        Self { destination, source }
+        Self { first: word_at::<0, _>(front), last: word_at::<{ ADDRESSES - size_of::<u64>() }, _>(front) }
     }
 
-    /// Writes them to a frame's front, as two words.
+    /// Those of a frame that begins with these eight bytes, and has this source, as [`MacAddr::to_word`] gives it but for
+    /// the upper 16 bits, which hold anything.
+    #[inline(always)]
+    pub(super) fn beginning_with(first: u64, source: u64) -> Self {
+        Self { first, last: source << 16 }
+    }
+
+    /// The frame's first eight bytes.
+    #[inline(always)]
+    pub(super) fn first(self) -> u64 {
+        self.first
+    }
+
+    /// The station or group the frame is for, as [`MacAddr::to_word`] gives it but for the upper 16 bits, which hold
+    /// anything.
+    #[inline(always)]
+    #[must_use]
+    pub fn destination(self) -> u64 {
+        self.first
+    }
+
+    /// The station that sent it, as [`MacAddr::to_word`] gives it.
+    #[inline(always)]
+    #[must_use]
+    pub fn source(self) -> u64 {
+        self.last >> 16
+    }
+
+    /// Writes them to a frame's front.
     #[inline(always)]
     pub fn write(self, front: &mut [u8; ADDRESSES]) {
-        let (first, last) = front.split_at_mut(size_of::<u64>());
-        first.copy_from_slice(&self.first_word().to_le_bytes());
-        last.copy_from_slice(&self.last_word().to_le_bytes());
+        put_at::<0, 8, _>(front, self.first.to_le_bytes());
+        put_at::<8, 4, _>(front, self.last_four().to_le_bytes());
     }
 
     /// Adds them to a sum, in whose data they are at an even place.
     #[inline(always)]
     pub fn add_to(self, sum: &mut Checksum) {
-        let first = self.first_word();
-        for word in [first as u32, (first >> 32) as u32, self.last_word()] {
+        for word in [self.first as u32, (self.first >> 32) as u32, self.last_four()] {
             sum.add_u32(word.swap_bytes());
         }
     }
 
-    /// The first eight bytes of the frame, the first one least significant.
     #[inline(always)]
-    fn first_word(self) -> u64 {
-        self.source << 48 | self.destination & 0xffff_ffff_ffff
-    }
-
-    /// The four bytes behind them.
-    #[inline(always)]
-    fn last_word(self) -> u32 {
-        (self.source >> 16) as u32
+    fn last_four(self) -> u32 {
+        (self.last >> 32) as u32
     }
 }
 
@@ -137,5 +158,28 @@ impl FramePlace {
     pub fn extract<P: PacketBuffer>(self, packet: &mut P, addresses: Addresses) -> Option<Self> {
         addresses.write(self.exchange::<ADDRESSES, P>(packet)?);
         Some(Self::whole(packet))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_and_summed_as_they_were_read() {
+        let front: [u8; ADDRESSES] = std::array::from_fn(|at| 0x81 + at as u8);
+        let read = Addresses::of(&front);
+        assert_eq!(MacAddr::from_word(read.destination()).0, front[..6]);
+        assert_eq!(read.source(), MacAddr([0x87, 0x88, 0x89, 0x8a, 0x8b, 0x8c]).to_word());
+        let put_together = Addresses::beginning_with(read.first(), read.source() | 0xffff << 48);
+        for addresses in [read, put_together] {
+            let mut written = [0; ADDRESSES];
+            addresses.write(&mut written);
+            assert_eq!(written, front);
+            let (mut sum, mut expected) = (Checksum::new(), Checksum::new());
+            addresses.add_to(&mut sum);
+            expected.add_bytes(&front);
+            assert_eq!(sum.finish(), expected.finish());
+        }
     }
 }

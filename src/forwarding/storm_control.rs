@@ -102,7 +102,7 @@ fn account(
 fn kind_of(frame: &Frame) -> FloodKind {
     if !frame.is_to_group() {
         FloodKind::UnknownUnicast
-    } else if MacAddr::from_word(frame.addresses().destination) == MacAddr::BROADCAST {
+    } else if MacAddr::from_word(frame.addresses().destination()) == MacAddr::BROADCAST {
         FloodKind::Broadcast
     } else {
         FloodKind::Multicast

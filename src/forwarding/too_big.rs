@@ -57,18 +57,19 @@ impl TooBigLimiter {
         }
         // An answer that finds no buffer is as good as suppressed: the next frame that is too big asks again.
         let (addresses, rest) = answer.split_at(ETHERTYPE_AT.min(answer.len()));
-        let sent = egress.allocate().is_some_and(|mut packet| {
-            packet.grow_back_zeroed(answer.len() + tags.len()) && {
-                let bytes = addresses.iter().chain(tags).chain(rest);
-                packet.head_mut().iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-                let place = FramePlace::whole(&packet);
-                let addresses = packet.head().first_chunk().map(Addresses::of);
-                addresses.is_some_and(|addresses| {
-                    emit::to_member(packet, place, addresses, Marks::NONE, sender, around, egress).is_ok()
-                })
+        let sent = egress.allocate().and_then(|mut packet| {
+            if !packet.grow_back_zeroed(answer.len() + tags.len()) {
+                return None;
             }
+            let bytes = addresses.iter().chain(tags).chain(rest);
+            packet.head_mut().iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            let place = FramePlace::whole(&packet);
+            let addresses = packet.head().first_chunk().map(Addresses::of)?;
+            let port = emit::for_member(&mut packet, place, addresses, Marks::NONE, sender, around).ok()?;
+            egress.transmit(port, packet);
+            Some(())
         });
-        around.telemetry.event(if sent { Event::TooBigSent } else { Event::TooBigSuppressed });
+        around.telemetry.event(if sent.is_some() { Event::TooBigSent } else { Event::TooBigSuppressed });
     }
 }
 

@@ -65,7 +65,7 @@ struct Outer {
 fn inner_header(header: &[u8; ETHERNET_HEADER]) -> (Addresses, u16) {
     let ethertype = u16::from_be_bytes([header[ETHERTYPE_AT], header[ETHERTYPE_AT + 1]]);
     let addresses = header.first_chunk::<ADDRESSES>().map(Addresses::of);
-    (addresses.unwrap_or(Addresses { destination: 0, source: 0 }), ethertype)
+    (addresses.unwrap_or(Addresses::NONE), ethertype)
 }
 
 /// Admits the usual packet from an underlay of this family: valid VXLAN for this gateway, in the form that nearly all
@@ -129,9 +129,12 @@ fn usual<const IPV6: bool, P: PacketBuffer>(packet: &P, pattern: &OuterPattern, 
 fn usual_ipv4<P: PacketBuffer>(packet: &P, front: &[u8; PATTERN], snapshot: &Snapshot) -> Option<Outer> {
     const UDP: usize = ETHERNET_HEADER + IPV4_HEADER;
     const { assert!(OUTER_IPV4 + ETHERNET_HEADER <= PATTERN) };
-    let word = |at: usize| u16::from_be_bytes([front[at], front[at + 1]]);
-    let total_length = u16::try_from(packet.len() - ETHERNET_HEADER).ok()?;
-    if word(ETHERNET_HEADER + 2) != total_length || word(UDP + 4) != total_length - IPV4_HEADER as u16 {
+    // Both lengths at once: that of the IP packet in the upper half, of the UDP datagram in the lower one. The packet is
+    // one segment, which is shorter than 64 KiB, and no shorter than the pattern.
+    let word = |at: usize| u32::from(u16::from_be_bytes([front[at], front[at + 1]]));
+    let lengths = word(ETHERNET_HEADER + 2) << 16 | word(UDP + 4);
+    const AROUND: u32 = (ETHERNET_HEADER as u32) << 16 | UDP as u32;
+    if lengths != (packet.len() as u32).wrapping_mul(1 << 16 | 1).wrapping_sub(AROUND) {
         return None;
     }
     let header = field::<IPV4_HEADER>(front, ETHERNET_HEADER)?;

@@ -18,6 +18,7 @@ use super::underlay_group::UnderlayGroups;
 use super::vni_map::VniMap;
 use super::{BridgeIndex, MemberIndex, PortIndex, TunnelIndex};
 use crate::wire::ethernet::{ETHERNET_HEADER, ETHERNET_MINIMUM};
+use crate::wire::field::to_word;
 use crate::wire::flow_hash::SourcePorts;
 use crate::wire::vxlan::{VXLAN_HEADER, header_of, header_with_group_policy};
 use crate::wire::{MacAddr, VlanId, VlanTag, Vni};
@@ -230,20 +231,31 @@ pub struct Bridge {
 const _: () = assert!(size_of::<Bridge>() == 8);
 
 /// What the outer headers of a bridge's packets have besides what its remote VTEPs and each packet bring.
+///
+/// A power of two in size, so that a shift finds one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(16))]
 pub struct Encapsulation {
     /// The VXLAN header.
     pub vxlan: [u8; VXLAN_HEADER],
-    /// The UDP destination port.
-    pub udp_port: u16,
+    /// The word that the UDP header is, but for what each packet brings: the destination port in its place.
+    udp: u64,
 }
 
 impl Encapsulation {
+    /// The UDP header with this source port and this length, without a checksum, as a word: its first byte is the least
+    /// significant one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn udp_header(&self, source_port: u16, length: u16) -> u64 {
+        self.udp | to_word(source_port) | to_word(length) << 32
+    }
+
     /// With a plain header (RFC 7348, 5), or one that has a group policy ID.
     #[must_use]
     pub fn new(vni: Vni, group_policy: Option<u16>, udp_port: u16) -> Self {
         let vxlan = group_policy.map_or_else(|| header_of(vni), |id| header_with_group_policy(vni, id));
-        Self { vxlan, udp_port }
+        Self { vxlan, udp: to_word(udp_port) << 16 }
     }
 }
 

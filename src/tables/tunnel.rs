@@ -70,15 +70,15 @@ pub struct NextHop {
     /// The sum of the constant 16-bit words of the IPv4 header, or of the constant part of the IPv6 pseudo-header
     /// (addresses and protocol), folded to 16 bits.
     partial_sum: u16,
-    max_frame: u16,
-    /// The same, or 0 where there is more to be done than to put the headers in front and to send the packet out of the
-    /// port, so that one comparison tells what is usual.
-    max_direct_frame: u16,
+    /// What `max_frame` is if the headers are IPv4 and if they are IPv6; 0 where they are not, or where there is more to
+    /// be done than to put them in front and to send the packet out of the port. So one comparison tells what is usual.
+    max_direct_frame: [u16; 2],
     port: PortIndex,
+    header: [u8; OUTER_IPV6],
+    max_frame: u16,
     group: Option<GroupIndex>,
     length: u8,
     ipv6: bool,
-    header: [u8; OUTER_IPV6],
     /// What `max_frame` is where nothing is known of the path behind the next hop.
     own_max_frame: u16,
     /// The port is the way of all frames, with the headers as they are.
@@ -93,7 +93,7 @@ impl NextHop {
     pub const UNKNOWN: Self = Self {
         partial_sum: 0,
         max_frame: 0,
-        max_direct_frame: 0,
+        max_direct_frame: [0; 2],
         port: PortIndex(u16::MAX),
         group: None,
         length: 0,
@@ -147,10 +147,10 @@ impl NextHop {
         let overhead = (length - ETHERNET_HEADER) as u16;
         let max_frame = outer.mtu.saturating_sub(overhead);
         let direct = ipv6 || !outer.checksum_ipv4;
-        let (length, max_direct_frame) = (length as u8, if direct { max_frame } else { 0 });
-        let own_max_frame = max_frame;
-        let group = None;
+        let (length, own_max_frame, group) = (length as u8, max_frame, None);
+        let max_direct_frame = [0; 2];
         Self { partial_sum, max_frame, max_direct_frame, port, group, length, ipv6, header, own_max_frame, direct }
+            .with_direct_frames()
     }
 
     /// The outer headers' share of an IP packet, in bytes.
@@ -169,13 +169,19 @@ impl NextHop {
     pub fn limit(&mut self, path_mtu: Option<u16>) {
         let fits = path_mtu.map_or(u16::MAX, |mtu| mtu.saturating_sub(self.overhead()));
         self.max_frame = self.own_max_frame.min(fits);
-        self.max_direct_frame = if self.direct { self.max_frame } else { 0 };
+        *self = self.clone().with_direct_frames();
+    }
+
+    /// With the longest frames that are sent directly, by all else.
+    fn with_direct_frames(self) -> Self {
+        let longest = |ipv6: bool| if self.direct && self.ipv6 == ipv6 { self.max_frame } else { 0 };
+        Self { max_direct_frame: [longest(false), longest(true)], ..self }
     }
 
     /// The same headers, by the next hops of a group; `self` is the way by one of them.
     #[must_use]
     pub fn spread_over(self, group: GroupIndex) -> Self {
-        Self { group: Some(group), max_direct_frame: 0, direct: false, ..self }
+        Self { group: Some(group), direct: false, ..self }.with_direct_frames()
     }
 
     /// The next hops among which flows are spread, where there are several.
@@ -185,11 +191,13 @@ impl NextHop {
         self.group
     }
 
-    /// True for a frame of this length that goes out of [`NextHop::port`] with the headers as they are.
+    /// The headers of this family, `N` bytes, where a frame of this length goes out of [`NextHop::port`] with just these.
+    /// None where it does not, or where they are of the other family.
     #[inline(always)]
     #[must_use]
-    pub fn takes_directly(&self, length: usize) -> bool {
-        length <= usize::from(self.max_direct_frame)
+    pub fn direct_header<const IPV6: bool, const N: usize>(&self, length: usize) -> Option<&[u8; N]> {
+        const { assert!(N == if IPV6 { OUTER_IPV6 } else { OUTER_IPV4 }) };
+        if length <= usize::from(self.max_direct_frame[usize::from(IPV6)]) { self.header.first_chunk() } else { None }
     }
 
     /// The uplink, where there is no group.
@@ -200,7 +208,6 @@ impl NextHop {
     }
 
     /// The headers.
-    #[inline(always)]
     #[must_use]
     pub fn header(&self) -> Header<'_> {
         match self.header.first_chunk() {

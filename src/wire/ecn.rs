@@ -2,7 +2,7 @@
 //!
 //! Encapsulation is the normal mode (RFC 6040, 4.1): the outer header takes the inner one's ECN field.
 
-use super::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, network_header};
+use super::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, network_header, network_header_behind_addresses};
 use super::field::{field, read_u8};
 use super::ipv4::{self, IPV4_HEADER};
 use super::ipv6::{self, IPV6_HEADER};
@@ -78,7 +78,12 @@ enum InnerIp {
 /// Where a frame's IP header is, behind its tags. `None` for a frame that has none, or not all of it in `frame`.
 #[inline]
 fn inner_ip(frame: &[u8]) -> Option<InnerIp> {
-    let (ethertype, at) = network_header(frame)?;
+    ip_of(frame, network_header(frame)?)
+}
+
+/// The IP header behind this EtherType, at this offset.
+#[inline]
+fn ip_of(frame: &[u8], (ethertype, at): (u16, usize)) -> Option<InnerIp> {
     match (ethertype, read_u8(frame, at)? >> 4) {
         (ETHERTYPE_IPV4, 4) => field::<IPV4_HEADER>(frame, at).map(|_| InnerIp::V4(at)),
         (ETHERTYPE_IPV6, 6) => field::<IPV6_HEADER>(frame, at).map(|_| InnerIp::V6(at)),
@@ -100,6 +105,13 @@ fn dscp_ecn_at(frame: &[u8], ip: InnerIp) -> u8 {
 #[must_use]
 pub fn traffic_class_of(frame: &[u8]) -> u8 {
     inner_ip(frame).map_or(0, |ip| dscp_ecn_at(frame, ip))
+}
+
+/// As [`traffic_class_of`], of a frame from its EtherType on.
+#[must_use]
+pub fn traffic_class_behind_addresses(behind: &[u8]) -> u8 {
+    let ip = network_header_behind_addresses(behind).and_then(|header| ip_of(behind, header));
+    ip.map_or(0, |ip| dscp_ecn_at(behind, ip))
 }
 
 /// Sets the DSCP of the IPv4 or IPv6 packet in an Ethernet frame, behind its tags, and corrects the IPv4 header checksum. A

@@ -1,7 +1,7 @@
 //! Ethernet headers and the VLAN tags behind them (IEEE 802.3, 3.1.1; IEEE 802.1Q, 9).
 
 use super::address::MacAddr;
-use super::field::{field, field_mut, read_u16};
+use super::field::{field_mut, read_u16};
 
 /// The length of an Ethernet header without tags, in bytes.
 pub const ETHERNET_HEADER: usize = 14;
@@ -88,19 +88,27 @@ impl EthernetHeader {
 #[inline]
 #[must_use]
 pub fn network_header(frame: &[u8]) -> Option<(u16, usize)> {
-    let ethertype = u16::from_be_bytes(*field(frame, ETHERTYPE_AT)?);
-    if is_vlan_ethertype(ethertype) { network_header_behind_tags(frame) } else { Some((ethertype, ETHERNET_HEADER)) }
+    let (ethertype, at) = network_header_behind_addresses(frame.get(ETHERTYPE_AT..)?)?;
+    Some((ethertype, ETHERTYPE_AT + at))
 }
 
-fn network_header_behind_tags(frame: &[u8]) -> Option<(u16, usize)> {
-    let mut at = ETHERTYPE_AT;
-    let mut ethertype = read_u16(frame, at)?;
+/// As [`network_header`], of a frame from its EtherType on, which is where the offset counts from.
+#[inline]
+#[must_use]
+pub fn network_header_behind_addresses(behind: &[u8]) -> Option<(u16, usize)> {
+    let ethertype = read_u16(behind, 0)?;
+    if is_vlan_ethertype(ethertype) { network_header_behind_tags(behind) } else { Some((ethertype, 2)) }
+}
+
+fn network_header_behind_tags(behind: &[u8]) -> Option<(u16, usize)> {
+    let mut at = 0;
+    let mut ethertype = read_u16(behind, at)?;
     for _ in 0..MAX_VLAN_TAGS {
         if !is_vlan_ethertype(ethertype) {
             break;
         }
         at += VLAN_TAG;
-        ethertype = read_u16(frame, at)?;
+        ethertype = read_u16(behind, at)?;
     }
     Some((ethertype, at + 2))
 }

@@ -35,6 +35,31 @@ pub fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
     field(bytes, at).copied().map(u32::from_be_bytes)
 }
 
+/// The eight bytes at offset `AT` of a header as one word, the first byte least significant, so that several fields are
+/// read at once.
+#[inline(always)]
+#[must_use]
+pub fn word_at<const AT: usize, const N: usize>(bytes: &[u8; N]) -> u64 {
+    const { assert!(AT + size_of::<u64>() <= N) };
+    let mut word = [0; size_of::<u64>()];
+    word.copy_from_slice(&bytes[AT..AT + size_of::<u64>()]);
+    u64::from_le_bytes(word)
+}
+
+/// Writes bytes at offset `AT` of a header.
+#[inline(always)]
+pub fn put_at<const AT: usize, const W: usize, const N: usize>(bytes: &mut [u8; N], written: [u8; W]) {
+    const { assert!(AT + W <= N) };
+    bytes[AT..AT + W].copy_from_slice(&written);
+}
+
+/// A big-endian 16-bit field as the part of a word that [`word_at`] reads from the field's offset on.
+#[inline(always)]
+#[must_use]
+pub const fn to_word(field: u16) -> u64 {
+    field.swap_bytes() as u64
+}
+
 /// Writes header fields one behind the other into a caller's buffer; every step is `None` where the room ends.
 pub(super) struct FieldWriter<'a> {
     out: &'a mut [u8],

@@ -8,9 +8,10 @@
 //! The function multiplies two 64-bit words to 128 bits and folds the halves: two dependent multiplications for IPv4,
 //! three for IPv6. It is no defence against a tenant who looks for collisions; those only concentrate his own flows.
 
-use super::ecn::traffic_class_of;
-use super::ethernet::{ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, network_header};
-use super::field::{field, read_u32};
+use super::address::MacAddr;
+use super::ecn::traffic_class_behind_addresses;
+use super::ethernet::{ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, network_header_behind_addresses};
+use super::field::field;
 use super::ip::{PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP};
 use super::ipv4::Ipv4Header;
 use super::ipv6::{IPV6_HEADER, Ipv6Header, upper_layer};
@@ -56,6 +57,12 @@ const fn hash_ipv6(words: [u64; 4], protocol: u8, ports: u32) -> u32 {
     finish(fold_multiply(source ^ ((protocol as u64) << 32 | ports as u64), destination ^ KEYS[4]))
 }
 
+/// Four bytes of a packet as they come to be hashed: the first one least significant.
+#[inline(always)]
+fn half_word(bytes: &[u8], at: usize) -> Option<u32> {
+    field(bytes, at).copied().map(u32::from_le_bytes)
+}
+
 #[inline]
 fn ipv6_words(packet: &[u8]) -> Option<[u64; 4]> {
     let word = |at| field::<8>(packet, at).map(|bytes| u64::from_le_bytes(*bytes));
@@ -70,7 +77,7 @@ pub const PLAIN_IPV4: usize = 26;
 pub struct InnerFlow {
     /// The hash of the flow.
     pub hash: u32,
-    /// The octet of DSCP and ECN, as [`traffic_class_of`] gives it.
+    /// The octet of DSCP and ECN, as [`traffic_class_behind_addresses`] gives it.
     pub dscp_ecn: u8,
 }
 
@@ -79,12 +86,19 @@ impl InnerFlow {
     /// bytes hashes to 0.
     #[must_use]
     pub fn of(frame: &[u8]) -> Self {
-        frame
-            .get(ETHERTYPE_AT..)
-            .and_then(|behind| {
-                behind.first_chunk().and_then(Self::of_plain_ipv4).or_else(|| Self::of_plain_ipv6(behind))
-            })
-            .unwrap_or_else(|| Self { hash: flow_hash(frame), dscp_ecn: traffic_class_of(frame) })
+        let Some(header) = EthernetHeader::parse(frame) else { return Self { hash: 0, dscp_ecn: 0 } };
+        let behind = frame.get(ETHERTYPE_AT..).unwrap_or_default();
+        let plain = behind.first_chunk().and_then(Self::of_plain_ipv4);
+        plain.unwrap_or_else(|| Self::of_any(header.destination, header.source, behind))
+    }
+
+    /// The flow that a frame with these addresses belongs to; `behind` are its first bytes from its EtherType on.
+    #[must_use]
+    pub fn of_any(destination: MacAddr, source: MacAddr, behind: &[u8]) -> Self {
+        Self::of_plain_ipv6(behind).unwrap_or_else(|| Self {
+            hash: hash_any(destination, source, behind),
+            dscp_ecn: traffic_class_behind_addresses(behind),
+        })
     }
 
     /// The flow of an untagged IPv4 packet without options that is no fragment: all that makes it lies in fixed places.
@@ -92,13 +106,15 @@ impl InnerFlow {
     #[inline(always)]
     #[must_use]
     pub fn of_plain_ipv4(head: &[u8; PLAIN_IPV4]) -> Option<Self> {
-        let (start, middle) = (read_u32(head, 0)?, read_u32(head, 8)?);
-        // EtherType, version and header length; more fragments, and the fragment's offset.
-        if start >> 8 != u32::from(ETHERTYPE_IPV4) << 8 | 0x45 || middle & 0x3fff_0000 != 0 {
+        // EtherType, version and header length, traffic class; flags and the fragment's offset, TTL, protocol.
+        let (start, middle) = (half_word(head, 0)?, half_word(head, 8)?);
+        const PLAIN: u32 = u32::from_le_bytes([(ETHERTYPE_IPV4 >> 8) as u8, ETHERTYPE_IPV4 as u8, 0x45, 0]);
+        const FRAGMENT: u32 = u32::from_le_bytes([0x3f, 0xff, 0, 0]);
+        if start & 0x00ff_ffff != PLAIN || middle & FRAGMENT != 0 {
             return None;
         }
-        let (dscp_ecn, protocol) = (start as u8, middle as u8);
-        let (addresses, ports) = (field(head, 14)?, read_u32(head, 22)?);
+        let (dscp_ecn, protocol) = ((start >> 24) as u8, (middle >> 24) as u8);
+        let (addresses, ports) = (field(head, 14)?, half_word(head, 22)?);
         let ports = if has_ports(protocol) { ports } else { 0 };
         Some(Self { hash: hash_ipv4(*addresses, protocol, ports), dscp_ecn })
     }
@@ -111,7 +127,7 @@ impl InnerFlow {
             return None;
         }
         let (_, packet) = head.split_at(size_of::<u16>());
-        let hash = hash_ipv6(ipv6_words(packet)?, protocol, read_u32(packet, IPV6_HEADER)?);
+        let hash = hash_ipv6(ipv6_words(packet)?, protocol, half_word(packet, IPV6_HEADER)?);
         Some(Self { hash, dscp_ecn: first << 4 | second >> 4 })
     }
 }
@@ -120,16 +136,23 @@ impl InnerFlow {
 /// 14 bytes hashes to 0.
 #[must_use]
 pub fn flow_hash(frame: &[u8]) -> u32 {
-    let Some((ethertype, at)) = network_header(frame) else {
-        return hash_by_mac(frame, 0);
+    let behind = frame.get(ETHERTYPE_AT..).unwrap_or_default();
+    EthernetHeader::parse(frame).map_or(0, |header| hash_any(header.destination, header.source, behind))
+}
+
+/// The hash of a frame with these addresses, and these bytes from its EtherType on.
+fn hash_any(destination: MacAddr, source: MacAddr, behind: &[u8]) -> u32 {
+    let by_addresses = |ethertype: u16| hash_pair(destination.to_u64(), source.to_u64() << 16 | u64::from(ethertype));
+    let Some((ethertype, at)) = network_header_behind_addresses(behind) else {
+        return by_addresses(0);
     };
-    let packet = frame.get(at..).unwrap_or_default();
+    let packet = behind.get(at..).unwrap_or_default();
     match ethertype {
         ETHERTYPE_IPV4 => hash_ipv4_packet(packet),
         ETHERTYPE_IPV6 => hash_ipv6_packet(packet),
         _ => None,
     }
-    .unwrap_or_else(|| hash_by_mac(frame, ethertype))
+    .unwrap_or_else(|| by_addresses(ethertype))
 }
 
 fn hash_ipv4_packet(packet: &[u8]) -> Option<u32> {
@@ -139,7 +162,7 @@ fn hash_ipv4_packet(packet: &[u8]) -> Option<u32> {
     if header.is_fragment() {
         return Some(hash_ipv4(addresses, 0, 0));
     }
-    let ports = if has_ports(header.protocol) { read_u32(packet, header.header_length) } else { None };
+    let ports = if has_ports(header.protocol) { half_word(packet, header.header_length) } else { None };
     Some(hash_ipv4(addresses, header.protocol, ports.unwrap_or(0)))
 }
 
@@ -151,13 +174,8 @@ fn hash_ipv6_packet(packet: &[u8]) -> Option<u32> {
     let Some(upper) = upper_layer(packet).ok().filter(|upper| upper.fragment.is_none()) else {
         return Some(hash_ipv6(words, 0, 0));
     };
-    let ports = if has_ports(upper.protocol) { read_u32(packet, upper.offset) } else { None };
+    let ports = if has_ports(upper.protocol) { half_word(packet, upper.offset) } else { None };
     Some(hash_ipv6(words, upper.protocol, ports.unwrap_or(0)))
-}
-
-fn hash_by_mac(frame: &[u8], ethertype: u16) -> u32 {
-    EthernetHeader::parse(frame)
-        .map_or(0, |header| hash_pair(header.destination.to_u64(), header.source.to_u64() << 16 | u64::from(ethertype)))
 }
 
 /// The UDP source ports that VXLAN packets have, by their flows (RFC 7348, 5).

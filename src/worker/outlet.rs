@@ -40,15 +40,18 @@ impl Gathering {
     /// Sends what has gathered, which leaves by this port.
     #[inline]
     fn send(&mut self, port: PortIndex, telemetry: &WorkerTelemetry) {
-        let (packets, bytes) = (self.burst.len(), std::mem::take(&mut self.bytes));
-        if packets == 0 {
-            return;
+        let bytes = std::mem::take(&mut self.bytes);
+        if !self.burst.is_empty() {
+            send(&mut self.queue, &mut self.burst, bytes, port, telemetry);
         }
-        let unsent = self.queue.transmit(&mut self.burst);
-        telemetry.port(port).sent().count_many((packets - unsent.packets) as u64, (bytes - unsent.bytes) as u64);
-        if unsent.packets > 0 {
-            telemetry.count_drops(DropReason::TransmitFull, unsent.packets as u64);
-        }
+    }
+
+    /// Sends a burst, behind what has gathered.
+    #[inline]
+    fn send_burst(&mut self, burst: &mut Burst, port: PortIndex, telemetry: &WorkerTelemetry) {
+        self.send(port, telemetry);
+        let bytes = burst.iter().map(PacketBuffer::len).sum();
+        send(&mut self.queue, burst, bytes, port, telemetry);
     }
 
     /// Gathers a packet. Gives it back where the burst is full.
@@ -66,6 +69,17 @@ impl Gathering {
         self.send(port, telemetry);
         self.bytes = packet.len();
         self.burst.push(packet);
+    }
+}
+
+/// Sends a burst of packets, of so many bytes together.
+#[inline(always)]
+fn send(queue: &mut TransmitQueue, burst: &mut Burst, bytes: usize, port: PortIndex, telemetry: &WorkerTelemetry) {
+    let packets = burst.len();
+    let unsent = queue.transmit(burst);
+    telemetry.port(port).sent().count_many((packets - unsent.packets) as u64, (bytes - unsent.bytes) as u64);
+    if unsent.packets > 0 {
+        telemetry.count_drops(DropReason::TransmitFull, unsent.packets as u64);
     }
 }
 
@@ -128,6 +142,14 @@ impl Egress<Mbuf> for Outlets {
                 Err(_) => self.telemetry.count_drop(DropReason::HandoverFull),
             },
             None => self.telemetry.count_drop(DropReason::NoNextHop),
+        }
+    }
+
+    #[inline]
+    fn transmit_burst(&mut self, port: PortIndex, burst: &mut Burst) {
+        match self.ports.get_mut(usize::from(port.0)) {
+            Some(Outlet::Queue(gathering)) => gathering.send_burst(burst, port, &self.telemetry),
+            _ => burst.drain(..).for_each(|packet| self.transmit(port, packet)),
         }
     }
 

@@ -10,7 +10,7 @@ use super::idle::Backoff;
 use super::outlet::{HandoverRing, Outlets};
 use crate::config::model::Idle;
 use crate::dpdk::{Burst, ReceiveQueue, clock};
-use crate::forwarding::{Egress, Forwarder, Moment, PacketBuffer, Surroundings};
+use crate::forwarding::{Egress, Forwarder, Moment, Surroundings};
 use crate::tables::learning::LearnRing;
 use crate::tables::{PortIndex, Reader, Snapshot, Tables};
 use crate::telemetry::{DropReason, WorkerTelemetry};
@@ -120,8 +120,6 @@ impl Worker {
                 continue;
             }
             packets += received;
-            let bytes = burst.iter().map(|packet| packet.len() as u64).sum();
-            self.telemetry.port(port.index).received().count_many(received as u64, bytes);
             let now = Moment { tick: self.tables.age.now(), cycles: clock::cycles() };
             let around = Surroundings {
                 snapshot,

@@ -1,7 +1,7 @@
 //! Stability and spread of the flow hash over each kind of traffic (V4).
 
 use super::*;
-use crate::wire::address::MacAddr;
+use crate::wire::ecn::traffic_class_of;
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_QINQ, ETHERTYPE_VLAN};
 use crate::wire::fixture::{GATEWAY, HOST, ethernet, ipv4, ipv4_header, ipv4_packet, ipv6, tagged};
 use proptest::prelude::*;

@@ -8,7 +8,8 @@ use arrayvec::ArrayVec;
 use rustc_hash::FxHashMap;
 
 use crate::forwarding::bridging::{Frame, Verdict, decide_unusual};
-use crate::forwarding::forwarder::{admit_unusual_from_access, admit_unusual_from_uplink};
+use crate::forwarding::forwarder::{admit_unusual_from_access, admit_unusual_from_uplink, rewrite_unusual};
+use crate::forwarding::remark::Marks;
 use crate::forwarding::{BURST, Egress, Forwarder, HeapPacket, Moment, PacketBuffer, Surroundings, access, uplink};
 use crate::tables::access_map::AccessMap;
 use crate::tables::bindings::{Binding, BindingKey, BindingReport, BindingTable, BindingWriter};
@@ -292,7 +293,7 @@ struct Twin {
 
 /// With this seed, no two stations of the tests begin in the same bucket.
 fn table() -> (Arc<Fdb>, FdbWriter) {
-    Fdb::with_buckets(256, 64, HashSeed::fixed(5), Quiescence::new()).expect("a page of memory")
+    Fdb::with_buckets(256, 1024, HashSeed::fixed(1), Quiescence::new()).expect("a page of memory")
 }
 
 impl Twin {
@@ -442,7 +443,7 @@ fn deep_copy(packet: &HeapPacket) -> HeapPacket {
     HeapPacket::segmented(&packet.to_vec(), &ends).with_receive_checksums(packet.receive_checksums())
 }
 
-/// What the two unusual functions and stage 3 make of one packet. It has one fate: it is sent, answered or dropped under
+/// What the three unusual functions and stage 4 make of one packet. It has one fate: it is sent, answered or dropped under
 /// one reason, unless it is flooded.
 #[track_caller]
 fn go_unusually(
@@ -471,8 +472,15 @@ fn go_unusually(
     if frame.verdict == Verdict::Undecided {
         decide_unusual(&mut frame, burst[0].head(), &mut twin.forwarder.learn_filter, &around);
     }
+    if let Verdict::Forward(location) = frame.verdict {
+        let remarking = snapshot.remarking.as_deref();
+        let marks = remarking.map_or(Marks::NONE, |remarking| Marks::carry(&mut burst[0], &frame, remarking));
+        if let Some(egress) = rewrite_unusual(&mut burst[0], &mut frame, marks, location, &around) {
+            frame.egress = egress;
+        }
+    }
     twin.forwarder.frames[0] = frame;
-    twin.forwarder.send(ingress, port, &mut burst, &around, &mut egress);
+    twin.forwarder.hand_over(ingress, port, &mut burst, &around, &mut egress);
     let sent = egress.0.len() as u64 - (told(twin) - before.1);
     if twin.telemetry.events(Event::FloodedFrame) == before.2 {
         assert_eq!(sent + twin.dropped() - before.0, 1, "one packet has one fate");
