@@ -94,7 +94,7 @@ pub fn run(task: Task) -> Fallible<()> {
     });
     let mut burst = || packets.by_ref().take(BURST).collect::<Option<Burst>>().ok_or("there are no buffers");
     let count = (BURSTS + 1) * BURST;
-    let mut sink = Sink { packets: Vec::with_capacity(count), bursts: Vec::with_capacity(count) };
+    let mut sink = Sink { packets: Vec::with_capacity(count), bursts: Vec::with_capacity(count.div_ceil(BURST)) };
     // The first burst resolves what is resolved once.
     pipeline.forward(setup.ingress, &mut burst()?, &mut sink);
     let mut bursts = (0..BURSTS).map(|_| burst()).collect::<Result<Vec<_>, _>>()?;

@@ -59,7 +59,7 @@ pub struct Discoveries {
     recent: Box<[Recent; RECENT]>,
     hash: RandomState,
     quiet: u64,
-    /// In whose place the questions of the burst are answered, in their order. Stage 3 takes them in the same order, so
+    /// In whose place the questions of the burst are answered, in their order. Stage 4 takes them in the same order, so
     /// that a verdict need not carry what hardly any frame has.
     answers: VecDeque<Proxied>,
 }

@@ -1,4 +1,4 @@
-//! Stage 3 for a frame with many destinations: ingress replication and local flooding.
+//! Stage 4 for a frame with many destinations: ingress replication and local flooding.
 //!
 //! The copies share the payload. The frame is split behind its MAC addresses; each copy is a small buffer with its own
 //! outer headers or access tag and the addresses, chained to the same payload (conformance row B8).

@@ -3,6 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::bridging::{Admission, Frame, Verdict, decide_unusual, decide_usual};
+use super::common_port::CommonPort;
 use super::discovery::Discoveries;
 use super::egress::Egress;
 use super::emit;
@@ -77,8 +78,8 @@ impl Forwarder {
         }
     }
 
-    /// Forwards the packets that the port `ingress` received, and leaves `burst` empty. Every packet is given to
-    /// `egress`, or dropped and counted under one reason.
+    /// Forwards the packets that the port `ingress` received, and leaves `burst` empty. They are counted as received, and
+    /// each is given to `egress`, or dropped and counted under one reason.
     pub fn forward<P: PacketBuffer>(
         &mut self,
         ingress: PortIndex,
@@ -86,16 +87,16 @@ impl Forwarder {
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) {
-        let Some(port) = around.snapshot.ports.get(usize::from(ingress.0)) else {
-            around.telemetry.count_drops(DropReason::UnknownVlan, burst.len() as u64);
-            burst.clear();
-            return;
-        };
         let lengths = burst.iter().map(|packet| {
             packet.prefetch_head();
             packet.len() as u64
         });
         around.telemetry.port(ingress).received().count_many(lengths.len() as u64, lengths.sum());
+        let Some(port) = around.snapshot.ports.get(usize::from(ingress.0)) else {
+            around.telemetry.count_drops(DropReason::UnknownVlan, burst.len() as u64);
+            burst.clear();
+            return;
+        };
         match &port.side {
             PortSide::Uplink(patterns) if patterns.is_ipv6() => {
                 self.admit_from_uplink::<true, P>(port, patterns, burst, around)
@@ -201,17 +202,17 @@ impl Forwarder {
         marks: impl Fn(&mut P, &Frame) -> Marks,
         around: &Surroundings<'_>,
     ) -> Option<PortIndex> {
-        let mut ports = CommonPort::OF_NONE;
+        let mut ports = CommonPort::OF_NO_PACKET;
         let mut frames = self.frames.iter_mut();
         for packet in burst {
             let Some(frame) = frames.next() else { break };
             if let Verdict::Forward(location) = frame.verdict {
                 let marks = marks(packet, frame);
                 let usual = emit::usual::<IPV6, P>(packet, frame, marks, location, around);
-                let usual = usual.map(|port| ports.see(frame, port));
+                let usual = usual.map(|port| depart(frame, port, &mut ports));
                 if usual.is_none() {
                     match rewrite_unusual(packet, frame, marks, location, around) {
-                        Some(port) => ports.see(frame, port),
+                        Some(port) => depart(frame, port, &mut ports),
                         None => ports.see_none(),
                     }
                 }
@@ -243,6 +244,13 @@ impl Forwarder {
     }
 }
 
+/// Notes the port that a frame goes out of.
+#[inline(always)]
+fn depart(frame: &mut Frame, port: PortIndex, ports: &mut CommonPort) {
+    frame.egress = port;
+    ports.see(port);
+}
+
 /// Stage 3 of a frame that goes to one place but is not the usual one. Gives its port, unless it is not sent.
 #[cold]
 #[inline(never)]
@@ -255,49 +263,6 @@ fn rewrite_unusual<P: PacketBuffer>(
 ) -> Option<PortIndex> {
     let sendable = emit::unusual(packet, frame, marks, location, around);
     sendable.map_err(|unsendable| frame.verdict = unsendable.into()).ok()
-}
-
-/// The port that all packets of a burst go out of, if they do.
-struct CommonPort {
-    /// That of those before; of the first one, that of none.
-    last: u16,
-    /// There is a packet that goes elsewhere, nowhere, or to several places.
-    is_mixed: bool,
-}
-
-impl CommonPort {
-    /// There is no port with this number.
-    const NONE: u16 = u16::MAX;
-    /// Of no packet yet.
-    const OF_NONE: Self = Self { last: Self::NONE, is_mixed: false };
-
-    /// A frame goes out of this port.
-    #[inline(always)]
-    fn see(&mut self, frame: &mut Frame, port: PortIndex) {
-        frame.egress = port;
-        if port.0 != self.last {
-            self.see_another(port);
-        }
-    }
-
-    /// That of the first packet is another one than before.
-    #[cold]
-    #[inline(never)]
-    fn see_another(&mut self, port: PortIndex) {
-        self.is_mixed |= self.last != Self::NONE;
-        self.last = port.0;
-    }
-
-    /// A packet goes out of no port, or of several.
-    #[cold]
-    #[inline(never)]
-    fn see_none(&mut self) {
-        self.is_mixed = true;
-    }
-
-    fn only(self) -> Option<PortIndex> {
-        (!self.is_mixed && self.last != Self::NONE).then_some(PortIndex(self.last))
-    }
 }
 
 /// What stage 4 needs for all but frames that go to one place.

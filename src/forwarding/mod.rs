@@ -24,6 +24,7 @@
 pub mod access;
 pub mod bridging;
 pub mod classify;
+pub mod common_port;
 pub mod discovery;
 pub mod egress;
 pub mod emit;

@@ -1,8 +1,8 @@
 //! Priorities from where a packet has them to where it shall have them: between the tag that a frame came with, its outer
 //! headers and its own IP header.
 //!
-//! Stage 3 reads them off the packet as it arrived, for the tag or the outer headers are still in front of the frame. It
-//! does so only where the snapshot says that any are carried.
+//! Stage 3, and for a flood stage 4, reads them off the packet as it arrived, for the tag or the outer headers are still in
+//! front of the frame. It does so only where the snapshot says that any are carried.
 
 use super::bridging::Frame;
 use super::packet::PacketBuffer;

@@ -59,9 +59,7 @@ fn largest_frame(frame: &Frame, around: &Surroundings<'_>) -> Option<usize> {
         way.map(|way| way.max_frame())
     };
     match (frame.source.kind(), frame.verdict) {
-        // Stage 3 has seen none yet.
-        (_, Verdict::TooBig(_)) => None,
-        (_, Verdict::Drop(_) | Verdict::Refuse(_) | Verdict::Answer) => None,
+        (_, Verdict::Drop(_) | Verdict::Refuse(_) | Verdict::Answer | Verdict::TooBig(_)) => None,
         (LocationKind::Tunnel(tunnel), _) => of(tunnel),
         (LocationKind::Access(_), Verdict::Forward(to)) => match to.kind() {
             LocationKind::Tunnel(tunnel) => of(tunnel),

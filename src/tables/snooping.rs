@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ahash::RandomState;
 use arc_swap::{ArcSwap, Guard};
 
 use super::{BridgeIndex, Location};
@@ -75,7 +76,7 @@ pub struct FamilyTable {
     pub report_to: Box<[Location]>,
     /// Where frames for each group go, routers among it. Groups are the choice of whoever joins them, so they are hashed
     /// with a secret.
-    pub groups: HashMap<IpAddr, Box<[Location]>>,
+    pub groups: HashMap<IpAddr, Box<[Location]>, RandomState>,
     /// Where who wants a group is, and until when that is believed; for people.
     pub members: Vec<(IpAddr, Location, Instant)>,
     /// Where routers are, whether one is the querier, and until when that is believed; for people.

@@ -73,12 +73,11 @@ pub struct NextHop {
     /// What `max_frame` is if the headers are IPv4 and if they are IPv6; 0 where they are not, or where there is more to
     /// be done than to put them in front and to send the packet out of the port. So one comparison tells what is usual.
     max_direct_frame: [u16; 2],
-    port: PortIndex,
-    header: [u8; OUTER_IPV6],
     max_frame: u16,
+    port: PortIndex,
     group: Option<GroupIndex>,
+    header: [u8; OUTER_IPV6],
     length: u8,
-    ipv6: bool,
     /// What `max_frame` is where nothing is known of the path behind the next hop.
     own_max_frame: u16,
     /// The port is the way of all frames, with the headers as they are.
@@ -97,7 +96,6 @@ impl NextHop {
         port: PortIndex(u16::MAX),
         group: None,
         length: 0,
-        ipv6: false,
         header: [0; OUTER_IPV6],
         own_max_frame: 0,
         direct: false,
@@ -149,7 +147,7 @@ impl NextHop {
         let direct = ipv6 || !outer.checksum_ipv4;
         let (length, own_max_frame, group) = (length as u8, max_frame, None);
         let max_direct_frame = [0; 2];
-        Self { partial_sum, max_frame, max_direct_frame, port, group, length, ipv6, header, own_max_frame, direct }
+        Self { partial_sum, max_frame, max_direct_frame, port, group, length, header, own_max_frame, direct }
             .with_direct_frames()
     }
 
@@ -174,7 +172,7 @@ impl NextHop {
 
     /// With the longest frames that are sent directly, by all else.
     fn with_direct_frames(self) -> Self {
-        let longest = |ipv6: bool| if self.direct && self.ipv6 == ipv6 { self.max_frame } else { 0 };
+        let longest = |ipv6: bool| if self.direct && self.is_ipv6() == ipv6 { self.max_frame } else { 0 };
         Self { max_direct_frame: [longest(false), longest(true)], ..self }
     }
 
@@ -211,7 +209,7 @@ impl NextHop {
     #[must_use]
     pub fn header(&self) -> Header<'_> {
         match self.header.first_chunk() {
-            Some(header) if !self.ipv6 => Header::Ipv4(header),
+            Some(header) if !self.is_ipv6() => Header::Ipv4(header),
             _ => Header::Ipv6(&self.header),
         }
     }
@@ -220,7 +218,7 @@ impl NextHop {
     #[inline]
     #[must_use]
     pub fn is_ipv6(&self) -> bool {
-        self.ipv6
+        self.header[ETHERNET_HEADER] >> 4 == 6
     }
 
     /// The sum of what is constant and under a checksum: of the IPv4 header, or of the IPv6 pseudo-header.
@@ -228,13 +226,6 @@ impl NextHop {
     #[must_use]
     pub fn partial_sum(&self) -> u16 {
         self.partial_sum
-    }
-
-    /// The length of the headers: [`OUTER_IPV4`] or [`OUTER_IPV6`].
-    #[inline]
-    #[must_use]
-    pub fn length(&self) -> usize {
-        usize::from(self.length)
     }
 
     /// The longest Ethernet frame that fits the way after encapsulation, in bytes.

@@ -28,13 +28,6 @@ pub fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
     field(bytes, at).copied().map(u16::from_be_bytes)
 }
 
-/// The big-endian 32-bit integer at offset `at`.
-#[inline]
-#[must_use]
-pub fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
-    field(bytes, at).copied().map(u32::from_be_bytes)
-}
-
 /// The eight bytes at offset `AT` of a header as one word, the first byte least significant, so that several fields are
 /// read at once.
 #[inline(always)]
@@ -93,7 +86,6 @@ mod tests {
         let bytes = [1, 2, 3, 4, 5];
         assert_eq!((read_u8(&bytes, 4), read_u8(&bytes, 5)), (Some(5), None));
         assert_eq!((read_u16(&bytes, 3), read_u16(&bytes, 4)), (Some(0x0405), None));
-        assert_eq!((read_u32(&bytes, 1), read_u32(&bytes, 2)), (Some(0x0203_0405), None));
         assert_eq!(read_u16(&bytes, usize::MAX), None);
         assert_eq!(field::<3>(&bytes, 2), Some(&[3, 4, 5]));
     }

@@ -1,4 +1,4 @@
-//! The usual ways of stages 1 and 2 say what the unusual ones say: of every packet near the usual one, and in any burst.
+//! The usual ways of stages 1 to 3 say what the unusual ones say: of every packet near the usual one, and in any burst.
 
 mod world;
 

@@ -37,14 +37,17 @@ impl HashSeed {
         }
     }
 
-    /// Two rounds of multiplying by a secret odd number, with the upper half folded onto the lower one between them. The
-    /// upper half of the last product is the first of the two buckets: it depends on every bit of the key. One round alone
-    /// would put stations that are numbered one after the other into few buckets with some seeds.
+    /// Rounds of multiplying by a secret odd number. The first one is wide, with the halves folded together, so that the bridge
+    /// counts, which is in the upper bits of the key, as well as the address. By that alone, stations that are numbered one
+    /// after the other would be in few buckets with some seeds; the first of the two buckets is the upper half of a second
+    /// product, the other one that of a third, which is hardly ever asked for.
     #[inline(always)]
     pub(super) const fn hash(self, key: FdbKey) -> (u32, u32) {
-        let product = key.to_word().wrapping_mul(self.factors[0]);
-        let product = (product ^ product >> 32).wrapping_mul(self.factors[1]);
-        ((product >> 32) as u32, product as u32)
+        let [first, second] = self.factors;
+        let wide = key.to_word() as u128 * first as u128;
+        let product = (wide as u64 ^ (wide >> 64) as u64).wrapping_mul(second);
+        let again = (product ^ product >> 32).wrapping_mul(first);
+        ((product >> 32) as u32, (again >> 32) as u32)
     }
 }
 
@@ -55,17 +58,20 @@ mod tests {
     use crate::wire::MacAddr;
 
     /// The share of keys, in percent, that find no place in the first bucket of theirs, with as many buckets as the table of
-    /// so many entries has.
+    /// so many entries has; or, if that is more, in the second one if all were there.
     fn overflowing(seed: u64, keys: impl Iterator<Item = FdbKey>, buckets: usize) -> usize {
-        let mut filled = vec![0_usize; buckets];
-        let (mut all, mut over) = (0, 0);
+        let mut filled = vec![[0_usize; 2]; buckets];
+        let (mut all, mut over) = (0, [0; 2]);
         for key in keys {
-            let bucket = &mut filled[HashSeed::fixed(seed).hash(key).0 as usize & (buckets - 1)];
-            *bucket += 1;
+            let (first, second) = HashSeed::fixed(seed).hash(key);
             all += 1;
-            over += usize::from(*bucket > 4);
+            for (choice, hash) in [first, second].into_iter().enumerate() {
+                let bucket = &mut filled[hash as usize & (buckets - 1)][choice];
+                *bucket += 1;
+                over[choice] += usize::from(*bucket > 4);
+            }
         }
-        over * 100 / all
+        over[0].max(over[1]) * 100 / all
     }
 
     #[test]
@@ -79,6 +85,9 @@ mod tests {
                 let over = overflowing(seed, (0..60_000).map(|number| key(1, number * step)), BUCKETS);
                 assert!(over <= 3, "seed {seed:#x}: {over} % of 60,000, {step} apart, in one bridge");
             }
+            let one_in_all = (0..60_000).map(|bridge| key(bridge, 1));
+            let over = overflowing(seed, one_in_all, BUCKETS);
+            assert!(over <= 3, "seed {seed:#x}: {over} % of one in each of 60,000 bridges");
             let in_bridges = (0..500).flat_map(|bridge| (0..64).map(move |number| key(bridge, number)));
             let over = overflowing(seed, in_bridges, BUCKETS);
             assert!(over <= 1, "seed {seed:#x}: {over} % of 64 in each of 500 bridges");
