@@ -5,6 +5,11 @@ use std::io;
 
 const COUNT: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
 const FREE: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+/// Whoever writes here has the kernel move memory together.
+const COMPACT: &str = "/proc/sys/vm/compact_memory";
+
+/// How often memory is moved together for pages that the kernel did not find.
+const TRIES: u32 = 3;
 
 /// Pages that were reserved beyond what there was; given back when dropped.
 pub struct Reservation {
@@ -24,12 +29,19 @@ impl Reservation {
         let (before, free) = (read(COUNT)?, read(FREE)?);
         let reservation = Self { before };
         let missing = u64::from(mib.div_ceil(2)).saturating_sub(free);
-        if missing > 0 {
+        if missing == 0 {
+            return Ok(reservation);
+        }
+        for tries in 0.. {
             fs::write(COUNT, (before + missing).to_string())?;
-            let got = read(COUNT)? - before;
-            if got < missing {
+            let got = read(COUNT)?.saturating_sub(before);
+            if got >= missing {
+                break;
+            } else if tries == TRIES {
                 return Err(io::Error::other(format!("the kernel gave {got} of {missing} pages of 2 MiB")));
             }
+            // Free memory lies in small pieces, as it does after a build.
+            fs::write(COMPACT, "1")?;
         }
         Ok(reservation)
     }

@@ -125,7 +125,7 @@ fn has_no_tag<P: PacketBuffer>(packet: &P, place: FramePlace) -> bool {
 }
 
 /// Makes a packet the frame that goes out of an access member, padded to the Ethernet minimum (conformance row V11), and
-/// counts it as sent by the bridge. Gives the member's port. Of a frame that [`for_member_usual`] takes, it does the same.
+/// counts it as sent by the bridge. Gives the member's port. Of a usual frame, it does the same as [`usual`].
 ///
 /// # Errors
 /// The reason why it is dropped.
