@@ -111,7 +111,7 @@ fn answers(bytes: &[u8]) {
     if let Some(length) = v6(38).and_then(|ip| icmpv6::echo_reply_in_place(&mut frame, bytes.len(), OWN_MAC, ip)) {
         assert!(length <= frame.len());
     }
-    if let Some(answer) = v6(62).and_then(|ip| nd::advertisement(bytes, OWN_MAC, ip)) {
+    if let Some(answer) = v6(62).and_then(|ip| nd::advertisement(bytes, OWN_MAC, ip, nd::TargetFlags::OVERRIDE)) {
         assert_eq!(icmpv6_residue(&answer), Some(0));
     }
 }
