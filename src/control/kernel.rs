@@ -19,7 +19,7 @@ use super::publishing::Publisher;
 use super::underlay::{Care, Underlay, Uplink, Ways};
 use crate::config::Config;
 use crate::netlink::{
-    Change, Dumped, Dumper, Event, Listener, Mirror, Piece, Routing, SocketError, Source, Table, Told,
+    Change, Dumped, Dumper, Event, Listener, Mirror, Piece, Resynced, Routing, SocketError, Source, Table, Told,
 };
 use crate::telemetry::{ControlTelemetry, KernelTable, RemoteState};
 
@@ -317,8 +317,10 @@ impl Kernel {
     fn end_resync(&mut self) {
         let now = Instant::now();
         self.resync = None;
-        let changes = self.mirror.end_resync();
-        debug!(gone = changes.len(), duration = ?(now - self.resynced), "resync completed");
+        let Resynced { changes, in_doubt } = self.mirror.end_resync();
+        debug!(gone = changes.len(), in_doubt, duration = ?(now - self.resynced), "resync completed");
+        // Whatever it was that the dumps did not name is looked for once more, and soon.
+        self.doubt |= in_doubt > 0;
         for change in changes {
             note(change, &self.mirror, (&mut self.underlay, &mut self.adoption, &mut self.telling), now);
         }

@@ -83,6 +83,19 @@ pub enum Event {
     Rules,
 }
 
+impl Event {
+    /// The link that something is on; that something is a link itself, or on none, is not said.
+    #[must_use]
+    pub fn link(&self) -> Option<u32> {
+        match self {
+            Self::Address { link, .. } | Self::Neighbour { link, .. } => Some(*link),
+            Self::Tunnelled { device, .. } => Some(*device),
+            Self::Bridged { bridge, .. } => Some(*bridge),
+            Self::Link(_) | Self::LinkGone(_) | Self::NextHop { .. } | Self::Route(_) | Self::Rules => None,
+        }
+    }
+}
+
 /// What is known of a neighbour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Neighbour {

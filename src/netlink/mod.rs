@@ -38,7 +38,7 @@ pub use executor::{Executor, Outcome};
 pub use followers::{Follower, followers};
 pub use link::{Link, Vxlan};
 pub use listener::{Listener, Received, Told};
-pub use mirror::{Change, Entries, Mirror, Place, Source};
+pub use mirror::{Change, Entries, Mirror, Place, Resynced, Source};
 pub use nexthop::NextHop;
 pub use order::{Order, PROTOCOL};
 pub use prefix::Prefix;

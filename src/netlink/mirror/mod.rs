@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use rustc_hash::FxHashMap;
 
 pub use self::fdb::{Entries, Place};
-use self::tracked::{Resync, Tracked};
+use self::tracked::{Resync, Swept, Tracked};
 use super::event::{Bridged, Destination, Event, Neighbour, Origin};
 use super::link::Link;
 use super::nexthop::NextHop;
@@ -73,37 +73,46 @@ struct Tunnelled {
     origin: Origin,
 }
 
+/// What came of a resync.
+#[derive(Debug)]
+pub struct Resynced {
+    /// What changed.
+    pub changes: Vec<Change>,
+    /// How many entries no dump named, and may be there all the same: the next resync decides.
+    pub in_doubt: usize,
+}
+
 impl Mirror {
     /// A resync begins: dumps of everything follow.
     pub fn begin_resync(&mut self) {
         self.resync.begin();
     }
 
-    /// All dumps are complete: what neither they nor an event named since the beginning goes. Gives what changed by
-    /// that.
-    pub fn end_resync(&mut self) -> Vec<Change> {
-        let resync = self.resync;
+    /// All dumps are complete: what neither they nor an event named since the beginning goes, that of the kernel's FDBs and
+    /// neighbours when the next resync does not name it either.
+    pub fn end_resync(&mut self) -> Resynced {
+        let (resync, mut in_doubt) = (self.resync, 0);
         let links: Vec<u32> = self.links.sweep(resync).into_iter().map(|(index, _)| index).collect();
         let mut changes: Vec<Change> = links.iter().map(|index| Change::Link(*index)).collect();
         changes.extend(self.addresses.sweep(resync).into_iter().map(|((_, address), ())| Change::Address(address)));
-        let neighbours = self.neighbours.sweep(resync).into_iter();
+        let neighbours = take(self.neighbours.sweep_missed_twice(resync), &mut in_doubt);
         changes.extend(neighbours.map(|((link, address), _)| Change::Neighbour(link, address)));
         changes.extend(self.next_hops.sweep(resync).into_iter().map(|(id, _)| Change::NextHop(id)));
-        for ((device, mac), station) in self.stations.sweep(resync) {
+        for ((device, mac), station) in take(self.stations.sweep_missed_twice(resync), &mut in_doubt) {
             self.uses(Some(station.destination), None);
             changes.push(Change::Tunnelled(device, mac));
         }
-        for ((device, mac, destination), _) in self.floods.sweep(resync) {
+        for ((device, mac, destination), _) in take(self.floods.sweep_missed_twice(resync), &mut in_doubt) {
             self.uses(Some(destination), None);
             changes.push(Change::Tunnelled(device, mac));
         }
-        let bridged = self.bridged.sweep(resync).into_iter();
+        let bridged = take(self.bridged.sweep_missed_twice(resync), &mut in_doubt);
         changes.extend(bridged.map(|((bridge, mac, _), _)| Change::Bridged(bridge, mac)));
         for link in links {
             self.forget(link);
         }
         self.resync.end();
-        changes
+        Resynced { changes, in_doubt }
     }
 
     /// A resync could not be completed: nothing is swept.
@@ -114,6 +123,10 @@ impl Mirror {
     /// Takes in a message. Gives what changed by it.
     pub fn apply(&mut self, event: Event, source: Source) -> Option<Change> {
         let resync = self.resync;
+        // A piece of a dump may have been on its way when its link went.
+        if source == Source::Dump && event.link().is_some_and(|link| self.links.is_told_gone(&link, resync)) {
+            return None;
+        }
         match event {
             Event::Link(link) => {
                 let index = link.index;
@@ -252,6 +265,12 @@ impl Mirror {
             }
         }
     }
+}
+
+/// What went by a sweep; how many are in doubt is added.
+fn take<K, V>(swept: Swept<K, V>, in_doubt: &mut usize) -> impl Iterator<Item = (K, V)> {
+    *in_doubt += swept.in_doubt;
+    swept.gone.into_iter()
 }
 
 /// Tells a table what a message says. A dump never says that something is gone.
