@@ -42,6 +42,8 @@ pub struct Bindings {
     /// What the config says, and whether all of it is in the table.
     fixed: FxHashMap<BindingKey, Binding>,
     all_fixed: bool,
+    /// The table may lack what the kernel says: it had no room for it, or another config had no place for it.
+    lacks_remote: bool,
     /// That there is no room was logged.
     full: bool,
     /// The bucket where the sweep goes on.
@@ -86,6 +88,7 @@ impl Bindings {
             ageing: None,
             fixed: FxHashMap::default(),
             all_fixed: true,
+            lacks_remote: false,
             full: false,
             sweep_at: 0,
             told: HashSet::new(),
@@ -179,6 +182,18 @@ impl Bindings {
         }
     }
 
+    /// What the kernel has said for a while, and the table may not have.
+    pub fn kernel_repeats(&mut self, key: BindingKey, station: (MacAddr, TargetFlags), now: AgeTick) {
+        if self.table().lookup(key).is_none() {
+            self.kernel_says(key, Some(station), now);
+        }
+    }
+
+    /// True, once, where the kernel's bindings are to be repeated: some may be lacking, and there is some room for them.
+    pub fn take_lack(&mut self) -> bool {
+        !self.full && std::mem::take(&mut self.lacks_remote)
+    }
+
     /// Takes what the workers reported: at most a ring's worth from each, but not what arrives meanwhile.
     ///
     /// A worker reports a new station before it reports its bindings. So what is taken here is to be applied when the
@@ -245,6 +260,7 @@ impl Bindings {
                 true
             }
             Err(error) => {
+                self.lacks_remote |= binding.source == BindingSource::Kernel;
                 self.telemetry.bindings.event(BindingEvent::RefusedByLimit);
                 if !std::mem::replace(&mut self.full, true) {
                     let max_bindings = self.table().max_bindings();
@@ -282,6 +298,8 @@ impl Bindings {
 
     /// Forgets the bindings that a new snapshot has no place for.
     pub fn flush(&mut self, against: Against<'_>) {
+        // There may be a place now for what the snapshot before had none for.
+        self.lacks_remote = true;
         self.look_at(0..self.table().bucket_count(), u16::MAX, against);
     }
 

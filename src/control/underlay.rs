@@ -184,6 +184,10 @@ impl Underlay {
 
     /// All routes are to be asked for anew.
     pub fn doubt_all(&mut self, now: Instant) {
+        // Many links that change at once ask for this each: none of those that are in doubt is asked for twice.
+        if self.doubtful.len() == self.remotes.len() {
+            return;
+        }
         let all: Vec<IpAddr> = self.remotes.keys().copied().collect();
         self.doubt(all, now);
     }
@@ -259,7 +263,7 @@ impl Underlay {
         let users = &self.users;
         self.cared_for.retain(|key, _| {
             let stays = users.contains_key(key);
-            if !stays && mirror.neighbour(key.0, key.1).is_some_and(|known| known.managed) {
+            if !stays {
                 cares.push(Care::Release(key.0, key.1));
             }
             stays

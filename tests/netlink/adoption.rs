@@ -170,6 +170,14 @@ impl Desk {
         self.gateway.round();
     }
 
+    /// A station is heard behind a remote VTEP.
+    pub fn hear_behind(&mut self, remote: IpAddr, station: u8) {
+        let tunnel = self.gateway.running().load().registry.tunnel(remote).expect("it is known");
+        let key = self.key(mac(station)).expect("the bridge is there");
+        assert!(self.ring.send(LearnEvent { key, location: Location::tunnel(tunnel) }));
+        self.gateway.round();
+    }
+
     fn hear_one(&self, station: MacAddr) {
         let key = self.key(station).expect("the bridge is there");
         let vlan = AccessVlan::Tagged(VlanId::new(10).expect("a VLAN"));
@@ -372,11 +380,7 @@ fn nothing_is_learned_from_remote_vteps_where_the_kernel_says_what_is_behind_the
         ip(DEVICE);
         run("bridge", "fdb append 00:00:00:00:00:00 dev vx100 dst 192.0.2.2");
         let mut desk = Desk::new(config("kernel", ""));
-        let remote: IpAddr = [192, 0, 2, 2].into();
-        let tunnel = desk.gateway.running().load().registry.tunnel(remote).expect("it is known");
-        let key = desk.key(mac(5)).expect("the bridge is there");
-        assert!(desk.ring.send(LearnEvent { key, location: Location::tunnel(tunnel) }));
-        desk.gateway.round();
+        desk.hear_behind([192, 0, 2, 2].into(), 5);
         assert_eq!(desk.place(mac(5)), None);
     });
 }

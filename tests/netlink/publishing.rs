@@ -343,6 +343,54 @@ fn addresses_of_remote_stations_are_taken_from_the_kernel_and_given_back() {
 }
 
 #[test]
+fn remote_addresses_that_had_no_room_or_no_place_are_known_once_there_is_one() {
+    in_namespace(|| {
+        let few = "[fdb]\nmax_bindings = 8";
+        let mut desk = desk(few);
+        made(&mut desk);
+        let address = |last: u8| -> IpAddr { [10, 1, 0, last].into() };
+        let remote = |verb: &str, last: u8| match verb {
+            "del" => run("ip", &format!("neigh del 10.1.0.{last} dev vtbr100")),
+            _ => run(
+                "ip",
+                &format!(
+                    "neigh replace 10.1.0.{last} lladdr 02:00:00:00:00:{last:02x} dev vtbr100 nud noarp extern_learn"
+                ),
+            ),
+        };
+        let known = |desk: &Desk| (1..=10).filter(|last| desk.binding(address(*last)).is_some()).count();
+        (1..=9).for_each(|last| remote("replace", last));
+        desk.until("the table is full", |desk| known(desk) == 8);
+        let left_out = (1..=9).find(|last| desk.binding(address(*last)).is_none()).expect("one has no room");
+        let others = (1..=9).filter(|last| *last != left_out);
+        others.take(3).for_each(|last| remote("del", last));
+        desk.until("the one that had no room is there", |desk| desk.binding(address(left_out)).is_some());
+        assert_eq!(known(&desk), 6);
+        // With learning switched off they go, and with it they come back.
+        desk.gateway.apply(config("kernel", &format!("learning = false\n{few}"))).expect("it is applied");
+        desk.until("none is left", |desk| known(desk) == 0);
+        desk.gateway.apply(config("kernel", few)).expect("it is applied");
+        desk.until("all are back", |desk| known(desk) == 6);
+    });
+}
+
+#[test]
+fn a_station_that_was_learned_behind_a_remote_vtep_is_published_when_it_moves_here_under_the_kernels_control() {
+    in_namespace(|| {
+        let remotes = "remotes = [\"192.0.2.7\"]";
+        let executor = Executor::start().expect("a thread");
+        let mut desk = Desk::with_orders(config("static", remotes), executor);
+        desk.hear_behind([192, 0, 2, 7].into(), 1);
+        assert_eq!(desk.place(mac(1)).as_deref(), Some("192.0.2.7"));
+        desk.gateway.apply(config("kernel", remotes)).expect("it is applied");
+        made(&mut desk);
+        desk.hear(1);
+        assert_eq!(desk.place(mac(1)).as_deref(), Some("access"));
+        until_bridged(&mut desk, 1, Some("vtac100"));
+    });
+}
+
+#[test]
 fn ten_thousand_stations_are_published_and_withdrawn() {
     in_namespace(|| {
         let mut desk = desk("");

@@ -184,6 +184,7 @@ impl Devices {
         let mut orders = Vec::new();
         self.look_after_tap(mirror, adopted, now, &mut orders);
         let tap = self.tap(mirror).map(|tap| tap.index);
+        self.attempts.retain(|(vni, _), _| self.wanted.contains_key(vni) || found.contains_key(vni));
         let vnis: BTreeSet<Vni> = self.wanted.keys().chain(found.keys()).copied().collect();
         for vni in vnis {
             if orders.len() >= ORDERS {
@@ -332,11 +333,6 @@ impl Devices {
                 let attempt = self.attempts.remove(&(vni, kind)).unwrap_or_default();
                 let attempt = self.give(attempt, lacking, &name(kind, vni), now, orders);
                 self.attempts.insert((vni, kind), attempt);
-            }
-        }
-        if !wanted && found == Found::default() {
-            for kind in Kind::ALL {
-                self.attempts.remove(&(vni, kind));
             }
         }
     }

@@ -267,6 +267,20 @@ fn what_was_removed_is_made_again_but_not_over_and_over() {
 }
 
 #[test]
+fn a_bridge_that_comes_back_gets_its_devices_at_once() {
+    let mut bench = Bench::new("control = \"kernel\"");
+    let makes = |orders: &[Order]| orders.iter().filter(|order| matches!(order, Order::MakeVxlan { .. })).count();
+    for _ in 0..3 {
+        bench.devices.set_bridges(&config("control = \"kernel\""));
+        assert_eq!(makes(&bench.settle()), 1, "what was made for a bridge that has gone is no attempt");
+        bench.devices.set_bridges(&config(""));
+        bench.settle();
+        assert!(bench.link("vtvx100").is_none());
+        bench.settle();
+    }
+}
+
+#[test]
 fn a_tap_that_was_removed_is_made_again_with_its_ports() {
     let mut bench = Bench::new("control = \"kernel\"");
     bench.settle();

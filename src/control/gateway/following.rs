@@ -157,9 +157,7 @@ impl Gateway {
             match station {
                 Some((mac, flags)) => {
                     let router = flags.is_some_and(|flags| flags.has(TargetFlags::ROUTER));
-                    if let Err(error) = publisher.bind(bridge.vni, key.address, mac, router) {
-                        debug!(%error, address = %key.address, "the address of a station is not told the kernel");
-                    }
+                    publisher.bind(bridge.vni, key.address, mac, router);
                 }
                 None => publisher.unbind(bridge.vni, key.address),
             }
@@ -170,13 +168,21 @@ impl Gateway {
     pub(super) fn take_remote_bindings(&mut self, now: AgeTick) {
         let Some(kernel) = &mut self.kernel else { return };
         let running = self.running.load();
+        if self.bindings.take_lack() {
+            kernel.publisher_mut().repeat_remote_bindings();
+        }
         for _ in 0..STATIONS {
             let Some(remote) = kernel.publisher_mut().next_remote_binding() else { return };
-            let RemoteBinding { vni, address, mac, router } = remote;
+            let RemoteBinding { vni, address, mac, router, news } = remote;
             let Some(bridge) = running.registry.bridge(vni) else { continue };
             // The kernel does not tell the Override flag, which all but anycast addresses have.
             let flags = if router { TargetFlags::ROUTER } else { TargetFlags::default() }.and(TargetFlags::OVERRIDE);
-            self.bindings.kernel_says(BindingKey { bridge, address }, mac.map(|mac| (mac, flags)), now);
+            let key = BindingKey { bridge, address };
+            match mac {
+                Some(mac) if news => self.bindings.kernel_says(key, Some((mac, flags)), now),
+                Some(mac) => self.bindings.kernel_repeats(key, (mac, flags), now),
+                None => self.bindings.kernel_says(key, None, now),
+            }
         }
     }
 

@@ -45,6 +45,8 @@ impl Learning {
             return;
         }
         self.writer.set(key, value);
+        // From a remote VTEP, where a bridge was given to the kernel's control with what it had learned.
+        self.note_local(key, Some(known), Some(value));
         self.occupancy.remove(key.bridge(), before);
         self.occupancy.add(key.bridge(), location);
         self.note_move(event, known, value, snapshot, now);

@@ -5,20 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
-use thiserror::Error;
-
 use super::agenda::Agenda;
 use super::{Shadow, TRIES};
 use crate::netlink::{Mirror, Neighbour, Order, PROTOCOL};
 use crate::wire::{MacAddr, Vni};
-
-/// The most bindings in all bridges together.
-pub const MAX_BINDINGS: usize = 1 << 20;
-
-/// There are [`MAX_BINDINGS`] bindings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("there are {MAX_BINDINGS} addresses of stations; no more are kept")]
-pub struct BindingsFull;
 
 /// The IP address of a station behind a remote VTEP has come, changed or gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +21,8 @@ pub struct RemoteBinding {
     pub mac: Option<MacAddr>,
     /// The station is a router.
     pub router: bool,
+    /// False where it was said before, and is repeated for who has forgotten it.
+    pub news: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +36,8 @@ struct Binding {
     refused: u8,
 }
 
-/// What is bound here, and what the control plane says is bound elsewhere.
+/// What is bound here, as much as there is room for in the table of bindings, and what the control plane says is bound
+/// elsewhere.
 #[derive(Debug, Default)]
 pub(super) struct Bindings {
     bound: BTreeMap<(Vni, IpAddr), Binding>,
@@ -54,22 +47,21 @@ pub(super) struct Bindings {
     published: BTreeMap<Vni, usize>,
     /// Stations, and whether they are routers.
     remote: BTreeMap<(Vni, IpAddr), (MacAddr, bool)>,
-    remote_news: BTreeSet<(Vni, IpAddr)>,
+    /// What is to be said of these, and whether it is news.
+    remote_news: BTreeMap<(Vni, IpAddr), bool>,
 }
 
 impl Bindings {
-    pub(super) fn bind(&mut self, vni: Vni, address: IpAddr, mac: MacAddr, router: bool) -> Result<(), BindingsFull> {
+    pub(super) fn bind(&mut self, vni: Vni, address: IpAddr, mac: MacAddr, router: bool) {
         let key = (vni, address);
         match self.bound.get(&key) {
-            Some(known) if (known.mac, known.router) == (mac, router) => return Ok(()),
+            Some(known) if (known.mac, known.router) == (mac, router) => return,
             Some(_) => self.unbind(vni, address),
-            None if self.bound.len() >= MAX_BINDINGS => return Err(BindingsFull),
             None => {}
         }
         self.bound.insert(key, Binding { mac, router, news: true, published: false, refused: 0 });
         self.of_station.insert((vni, mac, address));
         self.agenda.add(key);
-        Ok(())
     }
 
     pub(super) fn unbind(&mut self, vni: Vni, address: IpAddr) {
@@ -143,21 +135,27 @@ impl Bindings {
             None => self.remote.remove(&(vni, address)),
         };
         if before != station {
-            self.remote_news.insert((vni, address));
+            self.remote_news.insert((vni, address), true);
         }
     }
 
     pub(super) fn repeat_remote(&mut self, vni: Vni, address: IpAddr) {
         if self.remote.contains_key(&(vni, address)) {
-            self.remote_news.insert((vni, address));
+            self.remote_news.insert((vni, address), true);
+        }
+    }
+
+    pub(super) fn repeat_all_remote(&mut self) {
+        for key in self.remote.keys() {
+            self.remote_news.entry(*key).or_insert(false);
         }
     }
 
     pub(super) fn next_remote(&mut self) -> Option<RemoteBinding> {
-        let (vni, address) = self.remote_news.pop_first()?;
+        let ((vni, address), news) = self.remote_news.pop_first()?;
         let station = self.remote.get(&(vni, address));
         let (mac, router) = (station.map(|(mac, _)| *mac), station.is_some_and(|(_, router)| *router));
-        Some(RemoteBinding { vni, address, mac, router })
+        Some(RemoteBinding { vni, address, mac, router, news })
     }
 
     /// Appends the next orders, up to so many. `is_published` says whether the kernel has a station.

@@ -25,7 +25,7 @@ use rustc_hash::FxHashMap;
 
 use self::agenda::Agenda;
 use self::bindings::Bindings;
-pub use self::bindings::{BindingsFull, MAX_BINDINGS, RemoteBinding};
+pub use self::bindings::RemoteBinding;
 use crate::netlink::{Change, Mirror, Order, Outcome};
 use crate::wire::{MacAddr, Vni};
 
@@ -326,12 +326,9 @@ impl Publisher {
 
     /// The station with this MAC address, behind an access port of the bridge, has this IP address. The kernel is told
     /// as long as it has the station as it was told; of an IPv6 address also whether the station is a router. Replaces what
-    /// was said of the address; the same once more is no news.
-    ///
-    /// # Errors
-    /// [`BindingsFull`].
-    pub fn bind(&mut self, vni: Vni, address: IpAddr, mac: MacAddr, router: bool) -> Result<(), BindingsFull> {
-        self.bindings.bind(vni, address, mac, router)
+    /// was said of the address; the same once more is no news. Nothing is refused: who calls this has a bounded table.
+    pub fn bind(&mut self, vni: Vni, address: IpAddr, mac: MacAddr, router: bool) {
+        self.bindings.bind(vni, address, mac, router);
     }
 
     /// The address is not bound any more.
@@ -342,6 +339,11 @@ impl Publisher {
     /// What is said of an address behind a remote VTEP counts as news, if anything is.
     pub fn repeat_remote_binding(&mut self, vni: Vni, address: IpAddr) {
         self.bindings.repeat_remote(vni, address);
+    }
+
+    /// All that is said of addresses behind remote VTEPs is said again, and is no news.
+    pub fn repeat_remote_bindings(&mut self) {
+        self.bindings.repeat_all_remote();
     }
 
     /// The next binding behind a remote VTEP that has come, changed or gone: the control plane's entries among the

@@ -233,12 +233,12 @@ fn what_the_kernel_refuses_is_tried_a_few_times() {
 #[test]
 fn an_address_is_told_as_long_as_its_station_is() {
     let mut bench = Bench::new();
-    bench.publisher.bind(vni(), ip(), MAC, false).expect("there is room");
+    bench.publisher.bind(vni(), ip(), MAC, false);
     assert_eq!(bench.carried_out(), [], "its station is not known");
     let mut bench = bench.published_with(bind());
     bench.neighbour(ours());
     assert_eq!((bench.carried_out(), bench.publisher.binding_count()), (vec![], 1));
-    bench.publisher.bind(vni(), ip(), MAC, false).expect("there is room");
+    bench.publisher.bind(vni(), ip(), MAC, false);
     assert_eq!(bench.carried_out(), [], "the same is no news");
     bench.publisher.station_went(vni(), MAC);
     assert_eq!(bench.carried_out(), [take(), unbind()]);
@@ -268,18 +268,19 @@ impl Bench {
 #[test]
 fn remote_addresses_are_given_and_take_over_what_is_bound() {
     let mut bench = Bench::new().published();
-    bench.publisher.bind(vni(), ip(), MAC, false).expect("there is room");
+    bench.publisher.bind(vni(), ip(), MAC, false);
     assert_eq!(bench.carried_out(), [bind()]);
     bench.neighbour(ours());
     assert_eq!(bench.publisher.next_remote_binding(), None);
     bench.neighbour(zebras(9));
-    let remote = RemoteBinding { vni: vni(), address: ip(), mac: Some(MacAddr([2, 0, 0, 0, 0, 9])), router: false };
+    let remote =
+        RemoteBinding { vni: vni(), address: ip(), mac: Some(MacAddr([2, 0, 0, 0, 0, 9])), router: false, news: true };
     assert_eq!(bench.publisher.next_remote_binding(), Some(remote));
     assert_eq!(bench.carried_out(), [], "it is not fought for");
     bench.publisher.unbind(vni(), ip());
     assert_eq!(bench.carried_out(), [], "zebra's stays");
     // It is bound anew: that is news.
-    bench.publisher.bind(vni(), ip(), MAC, false).expect("there is room");
+    bench.publisher.bind(vni(), ip(), MAC, false);
     assert_eq!(bench.carried_out(), [bind()]);
     bench.neighbour(ours());
     assert_eq!(bench.publisher.next_remote_binding(), Some(RemoteBinding { mac: None, ..remote }));
@@ -294,7 +295,7 @@ fn neighbours_that_a_crash_has_left_are_removed_and_others_are_not() {
     let mut bench = Bench::new().published();
     let operators = Some(Neighbour { protocol: 0, ..ours().expect("it is one") });
     bench.neighbour(operators);
-    bench.publisher.bind(vni(), ip(), MAC, false).expect("there is room");
+    bench.publisher.bind(vni(), ip(), MAC, false);
     assert_eq!(bench.carried_out(), []);
 }
 
@@ -308,7 +309,7 @@ fn a_bridge_that_is_gone_takes_its_remote_addresses_along() {
     bench.publisher.set_shadows(BTreeMap::new(), &bench.mirror);
     assert_eq!(
         bench.publisher.next_remote_binding(),
-        Some(RemoteBinding { vni: vni(), address: ip(), mac: None, router: false })
+        Some(RemoteBinding { vni: vni(), address: ip(), mac: None, router: false, news: true })
     );
 }
 
@@ -318,13 +319,13 @@ fn the_neighbours_of_a_device_in_no_bridge_are_remote_addresses_and_it_is_told_n
     bench.publisher.set_shadows([(vni(), Shadow::alone(DEVICE))].into(), &bench.mirror);
     let flannels = Neighbour { protocol: 0, ..ours().expect("it is one") };
     bench.tell(Event::Neighbour { link: DEVICE, address: ip(), neighbour: Some(flannels) });
-    let remote = RemoteBinding { vni: vni(), address: ip(), mac: Some(MAC), router: false };
+    let remote = RemoteBinding { vni: vni(), address: ip(), mac: Some(MAC), router: false, news: true };
     assert_eq!(bench.publisher.next_remote_binding(), Some(remote));
     // What is behind access ports has nobody to be told to.
     let here: IpAddr = [10, 1, 0, 2].into();
     bench.publisher.station_came(vni(), MAC, false);
-    bench.publisher.bind(vni(), here, MAC, false).expect("there is room");
-    bench.publisher.bind(vni(), ip(), MAC, false).expect("there is room");
+    bench.publisher.bind(vni(), here, MAC, false);
+    bench.publisher.bind(vni(), ip(), MAC, false);
     assert_eq!(bench.carried_out(), []);
     bench.tell(Event::Neighbour { link: DEVICE, address: ip(), neighbour: None });
     assert_eq!(bench.publisher.next_remote_binding(), Some(RemoteBinding { mac: None, ..remote }));

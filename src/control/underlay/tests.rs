@@ -222,4 +222,10 @@ fn next_hops_are_cared_for_until_nothing_goes_through_them() {
     assert_eq!(care(&mut bench, 0), [Care::Release(UPLINK, router(2))]);
     assert_eq!(care(&mut bench, 5), []);
     assert_eq!(bench.underlay.cared_for().count(), 0);
+    // So is one of which the kernel has not said yet that it keeps it, or did and was not heard.
+    bench.neighbour(2, FAILED, false);
+    bench.answer(&[(2, 1)]);
+    assert_eq!(care(&mut bench, 0), resolve);
+    bench.answer(&[]);
+    assert_eq!(care(&mut bench, 0), [Care::Release(UPLINK, router(2))]);
 }
