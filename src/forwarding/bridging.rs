@@ -199,9 +199,15 @@ fn is_here(value: FdbValue, frame: &Frame, around: &Surroundings<'_>) -> bool {
 }
 
 /// Learns from any frame's source, counts the frame as received by its bridge, and decides where it goes. `head` is its
-/// packet's first segment, as it arrived. Of a frame that [`decide_usual`] decides on, it says the same.
+/// packet's first segment, as it arrived. Of a frame that [`decide_usual`] decides on, it says the same. Without a filter,
+/// nothing is learned.
 #[inline(never)]
-pub fn decide_unusual(frame: &mut Frame, head: &[u8], learn_filter: &mut LearnFilter, around: &Surroundings<'_>) {
+pub fn decide_unusual(
+    frame: &mut Frame,
+    head: &[u8],
+    learn_filter: Option<&mut LearnFilter>,
+    around: &Surroundings<'_>,
+) {
     let known = around.fdb.lookup(&frame.source_probe);
     if !known.is_some_and(|value| is_here(value, frame, around))
         && let Err(refusal) = meet_source(frame, head, known, learn_filter, around)
@@ -284,7 +290,7 @@ fn meet_source(
     frame: &Frame,
     head: &[u8],
     known: Option<FdbValue>,
-    learn_filter: &mut LearnFilter,
+    learn_filter: Option<&mut LearnFilter>,
     around: &Surroundings<'_>,
 ) -> Result<(), Refusal> {
     let key = frame.source_probe.key();
@@ -293,7 +299,7 @@ fn meet_source(
     }
     check_group(frame, head, around)?;
     if let Some(value) = known.filter(|value| value.location() == frame.source) {
-        if around.fdb.refresh(&frame.source_probe, value, around.now.tick) {
+        if learn_filter.is_some() && around.fdb.refresh(&frame.source_probe, value, around.now.tick) {
             around.telemetry.event(Event::AgeRefreshed);
         }
         return Ok(());
@@ -311,11 +317,12 @@ fn meet_source(
         Some(value) if value.is_pinned() => return Err(DropReason::PinnedElsewhere.into()),
         Some(value) if value.is_static() => around.telemetry.event(Event::StaticConflict),
         Some(value) if value.is_frozen() => around.telemetry.event(Event::FrozenConflict),
-        _ if learnable => {
-            let event = LearnEvent { key, location: frame.source };
-            around.telemetry.event(learn_filter.report(event, known, around.now.cycles, around.learn));
+        _ => {
+            if let Some(filter) = learn_filter.filter(|_| learnable) {
+                let event = LearnEvent { key, location: frame.source };
+                around.telemetry.event(filter.report(event, known, around.now.cycles, around.learn));
+            }
         }
-        _ => {}
     }
     Ok(())
 }

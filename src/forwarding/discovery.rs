@@ -91,9 +91,9 @@ impl Discoveries {
         if wanted == Neighbours::default() || !discovery::is_discovery(behind) {
             return;
         }
-        decide_unusual(frame, packet.head(), learn_filter, around);
+        decide_unusual(frame, packet.head(), Some(learn_filter), around);
         // What is refused teaches nothing, and what is in several segments is none.
-        if matches!(frame.verdict, Verdict::Drop(_)) || packet.head().len() != packet.len() {
+        if matches!(frame.verdict, Verdict::Drop(_) | Verdict::Refuse(_)) || packet.head().len() != packet.len() {
             return;
         }
         let Discovery { claim, question } = read(frame.addresses(), behind);

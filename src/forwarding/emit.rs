@@ -138,7 +138,8 @@ pub fn for_member<P: PacketBuffer>(
     index: MemberIndex,
     around: &Surroundings<'_>,
 ) -> Result<PortIndex, DropReason> {
-    let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
+    let member = around.snapshot.members.get(index.0 as usize).filter(|member| member.mtu() > 0);
+    let member = member.ok_or(DropReason::NoMember)?;
     if place.length() > ETHERNET_HEADER + usize::from(member.mtu()) {
         check_access_mtu(layer3_length(packet, place), member)?;
     }

@@ -175,7 +175,8 @@ impl<P: PacketBuffer> Payload<P> {
         around: &Surroundings<'_>,
         egress: &mut impl Egress<P>,
     ) -> Result<(), DropReason> {
-        let member = around.snapshot.members.get(index.0 as usize).ok_or(DropReason::NoMember)?;
+        let member = around.snapshot.members.get(index.0 as usize).filter(|member| member.mtu() > 0);
+        let member = member.ok_or(DropReason::NoMember)?;
         check_access_mtu(self.layer3_length, member)?;
         if !matches!(member.tags(), MemberTags::One(_)) {
             check_own_tag(self.shared.head(), index, member, around)?;

@@ -172,7 +172,7 @@ impl Forwarder {
             }
         }
         for (packet, frame) in unusual {
-            decide_unusual(frame, packet.head(), &mut self.learn_filter, around);
+            decide_unusual(frame, packet.head(), Some(&mut self.learn_filter), around);
         }
     }
 
@@ -358,9 +358,13 @@ fn admit_unusual_from_uplink<P: PacketBuffer>(
     around: &Surroundings<'_>,
 ) {
     match uplink::admit_unusual(packet, port, around.snapshot, around.telemetry, around.learn) {
-        Ok(admission) => {
+        Ok((admission, teaches)) => {
             frame.admit(&admission, around.fdb);
-            segment_size::clamp(packet, frame, learn_filter, around);
+            segment_size::clamp(packet, frame, teaches.then_some(learn_filter), around);
+            // Stage 2 would learn.
+            if !teaches && matches!(frame.verdict, Verdict::Undecided) {
+                decide_unusual(frame, packet.head(), None, around);
+            }
         }
         Err(refusal) => frame.verdict = Verdict::Refuse(refusal),
     }
@@ -378,7 +382,7 @@ fn admit_unusual_from_access<P: PacketBuffer>(
     match access::admit_unusual(packet, vlans, link_local, around.snapshot) {
         Ok(admission) => {
             frame.admit(&admission, around.fdb);
-            segment_size::clamp(packet, frame, learn_filter, around);
+            segment_size::clamp(packet, frame, Some(learn_filter), around);
             discoveries.meet(packet, frame, learn_filter, around);
         }
         Err(refusal) => frame.verdict = refusal.into(),

@@ -6,6 +6,7 @@ use super::forwarder::Surroundings;
 use super::packet::PacketBuffer;
 use crate::tables::snapshot::Port;
 use crate::telemetry::{DropReason, Event};
+use crate::wire::ethernet::ETHERNET_MINIMUM;
 use crate::wire::nd::{self, TargetFlags};
 use crate::wire::{arp, icmp, icmpv6};
 
@@ -26,6 +27,11 @@ pub fn answer<P: PacketBuffer>(packet: &mut P, port: &Port, around: &Surrounding
     };
     if !packet.truncate(length) {
         return Err(DropReason::Truncated);
+    }
+    // Not every device pads what is shorter than a frame may be (IEEE 802.3, 4A.2.3.2.4).
+    let missing = ETHERNET_MINIMUM.saturating_sub(length);
+    if missing > 0 && !packet.grow_back_zeroed(missing) {
+        return Err(DropReason::NoHeadroom);
     }
     around.telemetry.event(event);
     Ok(())

@@ -34,7 +34,7 @@ struct Segment {
 pub fn clamp<P: PacketBuffer>(
     packet: &mut P,
     frame: &mut Frame,
-    learn_filter: &mut LearnFilter,
+    learn_filter: Option<&mut LearnFilter>,
     around: &Surroundings<'_>,
 ) {
     let domain = around.snapshot.domains.get(usize::from(frame.bridge().0));

@@ -53,6 +53,8 @@ struct Outer {
     vni: Vni,
     /// Asked for of no usual packet.
     group_policy: Option<u16>,
+    /// The same.
+    forbids_learning: bool,
     /// Where the inner frame is in the packet, which ends with it.
     place: FramePlace,
     addresses: Addresses,
@@ -86,7 +88,7 @@ pub fn admit_usual<const IPV6: bool, P: PacketBuffer>(
 }
 
 /// Admits any packet that `port` received: if it is VXLAN for this gateway, of a known VNI, what is behind its outer
-/// headers is the bridged frame.
+/// headers is the bridged frame. False beside it where the sender does not want its source address to be learned.
 ///
 /// # Errors
 /// The reason why it is not bridged.
@@ -97,14 +99,16 @@ pub fn admit_unusual<P: PacketBuffer>(
     snapshot: &Snapshot,
     telemetry: &WorkerTelemetry,
     learn: &LearnRing,
-) -> Result<Admission, Refusal> {
+) -> Result<(Admission, bool), Refusal> {
     let (outer, sender) = validate(packet, port, snapshot)?;
     check_front(packet, outer.place)?;
+    // Where group policies mean nothing, the flag is one of the reserved bits, and ignored (RFC 7348, 5).
+    let teaches = !(outer.forbids_learning && snapshot.group_policies.contains_key(&outer.vni));
     let admission = open(packet, outer, snapshot, telemetry)?;
     if outer.source == UNKNOWN_TUNNEL {
         discover(sender, admission.bridge, snapshot, learn);
     }
-    Ok(admission)
+    Ok((admission, teaches))
 }
 
 /// Reports a VTEP that is not known and sends to a bridge that is to learn who does (RFC 7348, 4.2).
@@ -148,6 +152,7 @@ fn usual_ipv4<P: PacketBuffer>(packet: &P, front: &[u8; PATTERN], snapshot: &Sna
         ecn: Ecn::from_dscp_ecn(front[ETHERNET_HEADER + 1]),
         vni: vxlan::vni_of(field(front, UDP + UDP_HEADER)?),
         group_policy: None,
+        forbids_learning: false,
         place: FramePlace::without(OUTER_IPV4 as u16, packet),
         addresses,
         ethertype,
@@ -176,6 +181,7 @@ fn usual_ipv6<P: PacketBuffer>(packet: &P, snapshot: &Snapshot) -> Option<Outer>
         ecn: Ecn::from_dscp_ecn(front[ETHERNET_HEADER] << 4 | front[ETHERNET_HEADER + 1] >> 4),
         vni: vxlan::vni_of(header),
         group_policy: None,
+        forbids_learning: false,
         place: FramePlace::without(OUTER_IPV6 as u16, packet),
         addresses,
         ethertype,
@@ -221,6 +227,7 @@ fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -
         validate_to_group(packet, &ethernet, port, snapshot)?
     };
     let (vni, group_policy) = (vxlan::vni_of(&header), vxlan::group_policy_of(&header));
+    let forbids_learning = vxlan::forbids_learning(&header);
     let inner = field(packet.head(), frame.start).map(inner_header);
     let (addresses, ethertype) = inner.ok_or_else(|| short(packet, frame.start + ETHERNET_HEADER))?;
     if !packet.truncate(frame.end) {
@@ -228,7 +235,8 @@ fn validate<P: PacketBuffer>(packet: &mut P, port: &Port, snapshot: &Snapshot) -
     }
     // IPv4 or IPv6 headers with all their options, UDP and VXLAN are far shorter than 64 KiB.
     let place = FramePlace::without(frame.start as u16, packet);
-    Ok((Outer { source: ip.source, ecn: ip.ecn, vni, group_policy, place, addresses, ethertype }, ip.sender))
+    let OuterIp { source, ecn, sender, .. } = ip;
+    Ok((Outer { source, ecn, vni, group_policy, forbids_learning, place, addresses, ethertype }, sender))
 }
 
 /// Validates a packet to another MAC address than the port's: VXLAN to one of the port's groups is the gateway's, if it
@@ -340,7 +348,7 @@ fn open<P: PacketBuffer>(
     snapshot: &Snapshot,
     telemetry: &WorkerTelemetry,
 ) -> Result<Admission, DropReason> {
-    let Outer { source, ecn, vni, group_policy, place, addresses, ethertype } = outer;
+    let Outer { source, ecn, vni, group_policy, place, addresses, ethertype, .. } = outer;
     let bridge = snapshot.vnis.get_any(vni).map_or_else(|| bridge_by_group_policy(vni, group_policy, snapshot), Ok)?;
     if source == UNKNOWN_TUNNEL && snapshot.policy(bridge).source_check {
         return Err(DropReason::UnknownRemote);

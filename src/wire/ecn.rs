@@ -62,6 +62,7 @@ pub const fn decapsulate(inner: Ecn, outer: Ecn) -> EcnOutcome {
         (Ecn::NotEct, Ecn::Ce) => EcnOutcome::Drop,
         (Ecn::NotEct, Ecn::Ect0 | Ecn::Ect1) => EcnOutcome::DeliverWithWarning(Ecn::NotEct),
         (Ecn::Ce, Ecn::Ect1) => EcnOutcome::DeliverWithWarning(Ecn::Ce),
+        (Ecn::Ect1, Ecn::Ect0) => EcnOutcome::DeliverWithWarning(Ecn::Ect1),
         (Ecn::Ce, _) | (_, Ecn::Ce) => EcnOutcome::Deliver(Ecn::Ce),
         (Ecn::Ect0, Ecn::Ect0) => EcnOutcome::Deliver(Ecn::Ect0),
         (Ecn::Ect0 | Ecn::Ect1, _) => EcnOutcome::Deliver(Ecn::Ect1),
@@ -169,7 +170,7 @@ mod tests {
     const TABLE: [[EcnOutcome; 4]; 4] = [
         [Deliver(Ecn::NotEct), DeliverWithWarning(Ecn::NotEct), DeliverWithWarning(Ecn::NotEct), Drop],
         [Deliver(Ecn::Ect0), Deliver(Ecn::Ect0), Deliver(Ecn::Ect1), Deliver(Ecn::Ce)],
-        [Deliver(Ecn::Ect1), Deliver(Ecn::Ect1), Deliver(Ecn::Ect1), Deliver(Ecn::Ce)],
+        [Deliver(Ecn::Ect1), DeliverWithWarning(Ecn::Ect1), Deliver(Ecn::Ect1), Deliver(Ecn::Ce)],
         [Deliver(Ecn::Ce), Deliver(Ecn::Ce), DeliverWithWarning(Ecn::Ce), Deliver(Ecn::Ce)],
     ];
     const DSCP: u8 = 46 << 2;

@@ -10,8 +10,10 @@ pub const VXLAN_HEADER: usize = 8;
 pub const VXLAN_FLAG_VNI: u8 = 0x08;
 /// The G flag within the flags octet: there is a group policy ID.
 const FLAG_GROUP_POLICY: u8 = 0x80;
-/// The D and A flags within the octet behind: do not learn, policy applied.
-const GROUP_POLICY_FLAGS: u8 = 0x48;
+/// The D flag within the octet behind: do not learn.
+const FLAG_DO_NOT_LEARN: u8 = 0x40;
+/// That and the A flag: policy applied.
+const GROUP_POLICY_FLAGS: u8 = FLAG_DO_NOT_LEARN | 0x08;
 
 /// True where the I flag is set; without it the packet is to be dropped.
 #[inline]
@@ -55,6 +57,12 @@ pub const fn header_with_group_policy(vni: Vni, group_policy: u16) -> [u8; VXLAN
 #[must_use]
 pub const fn group_policy_of(header: &[u8; VXLAN_HEADER]) -> Option<u16> {
     if header[0] & FLAG_GROUP_POLICY == 0 { None } else { Some(u16::from_be_bytes([header[2], header[3]])) }
+}
+
+/// True where the header has a group policy, and with it the D flag: the source address behind it is not to be learned.
+#[must_use]
+pub const fn forbids_learning(header: &[u8; VXLAN_HEADER]) -> bool {
+    header[0] & FLAG_GROUP_POLICY != 0 && header[1] & FLAG_DO_NOT_LEARN != 0
 }
 
 /// True where what is reserved also with a group policy ID is zero.
@@ -106,6 +114,7 @@ mod tests {
             header[bit / 8] ^= 1 << (bit % 8);
             let means_something = matches!(bit, 3 | 7 | 11 | 14 | 16..32 | 32..56);
             assert_eq!(reserved_with_group_policy_is_zero(&header), means_something, "bit {bit}");
+            assert_eq!(forbids_learning(&header), bit == 14, "bit {bit}");
         }
     }
 

@@ -15,13 +15,7 @@ impl HashSeed {
     /// A seed from the system's random numbers.
     #[must_use]
     pub fn random() -> Self {
-        let state = RandomState::new();
-        let word = |salt: u64| {
-            let mut hasher = state.build_hasher();
-            hasher.write_u64(salt);
-            hasher.finish()
-        };
-        Self { factors: [word(0) | 1, word(1) | 1] }
+        Self { factors: secret_factors() }
     }
 
     /// The same seed each time: for tests that need to know where entries are.
@@ -49,6 +43,17 @@ impl HashSeed {
         let again = (product ^ product >> 32).wrapping_mul(first);
         ((product >> 32) as u32, (again >> 32) as u32)
     }
+}
+
+/// Two odd numbers that nobody knows, from the system's random numbers, to hash by what others choose.
+#[must_use]
+pub fn secret_factors() -> [u64; 2] {
+    let state = RandomState::new();
+    [0_u64, 1].map(|salt| {
+        let mut hasher = state.build_hasher();
+        hasher.write_u64(salt);
+        hasher.finish() | 1
+    })
 }
 
 #[cfg(all(test, not(vtepd_loom)))]

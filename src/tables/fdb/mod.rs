@@ -122,7 +122,7 @@ use super::quiescence::Quiescence;
 use super::sync::{AtomicU64, Ordering};
 
 pub use self::entry::{AgeTick, FdbKey, FdbValue};
-pub use self::hash::HashSeed;
+pub use self::hash::{HashSeed, secret_factors};
 pub use self::mapping::Mapping;
 pub use self::writer::{FdbWriter, InsertError, Inserted};
 

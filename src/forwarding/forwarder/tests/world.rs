@@ -470,7 +470,7 @@ fn go_unusually(
         }
     }
     if frame.verdict == Verdict::Undecided {
-        decide_unusual(&mut frame, burst[0].head(), &mut twin.forwarder.learn_filter, &around);
+        decide_unusual(&mut frame, burst[0].head(), Some(&mut twin.forwarder.learn_filter), &around);
     }
     if let Verdict::Forward(location) = frame.verdict {
         let remarking = snapshot.remarking.as_deref();
