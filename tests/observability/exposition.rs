@@ -72,11 +72,30 @@ fn a_scrape_keeps_the_rules_of_open_metrics() {
                 let allowed: &[&str] = match types[family] {
                     "counter" => &["_total"],
                     "info" => &["_info"],
-                    "summary" => &["", "_count", "_sum"],
+                    "histogram" => &["_bucket", "_count", "_sum"],
                     _ => &[""],
                 };
                 assert!(allowed.contains(&suffix), "{line}");
             }
         }
+    }
+}
+
+#[test]
+fn buckets_of_a_histogram_count_what_is_in_those_before_and_the_last_one_all() {
+    let text = scrape(Gateway::busy());
+    let samples = |suffix: &'static str| {
+        let prefix = format!("vtepd_worker_burst_duration_seconds_{suffix}{{");
+        text.lines().filter_map(move |line| line.strip_prefix(&prefix)?.rsplit_once("} ")).collect::<Vec<_>>()
+    };
+    for (worker, all) in samples("count") {
+        let of_worker = |(series, count): (&str, &str)| {
+            let bound = series.strip_prefix(worker)?.strip_prefix(",le=\"")?.strip_suffix('"')?.parse::<f64>().ok()?;
+            Some((bound, count.parse::<u64>().expect("a count")))
+        };
+        let buckets: Vec<(f64, u64)> = samples("bucket").into_iter().filter_map(of_worker).collect();
+        assert_eq!(buckets.len(), 17, "{worker}");
+        assert!(buckets.is_sorted(), "{buckets:?}");
+        assert_eq!(buckets.last(), Some(&(f64::INFINITY, all.parse().expect("a count"))));
     }
 }

@@ -41,15 +41,23 @@ const LABELS: [(&str, &str); 23] = [
     ("worker", "the worker's number, from 0, in the order of `[workers] cores`"),
     ("thread", "its name, as `top -H` has it, too"),
     ("core", "the core it is pinned to"),
-    ("result", "`applied` or `refused`; of resyncs `completed` or `given_up`"),
-    ("source", "who says it: `learned` from the station itself, or the `kernel`"),
+    (
+        "result",
+        "`applied` or `refused`; of resyncs `completed` or `given_up`; of what the kernel is told `published`, `withdrawn` or \
+         `refused`",
+    ),
+    (
+        "source",
+        "who says it: `learned` from the station itself, the `kernel`, or `static`: a `[[binding]]` of the config",
+    ),
     ("state", "see [remote VTEPs](#remote-vteps)"),
     ("table", "see [tables of the kernel](#tables-of-the-kernel)"),
     ("class", "what it is, see [classes](#classes-of-packets-for-the-kernel)"),
     ("outcome", "`passed`: handed over; `limited` and `full`: dropped as `punt_limited` and `punt_full`"),
     (
         "cause",
-        "`not_taken`: the interface is down or gone; `vxlan`: it is or may be VXLAN; `too_long`: longer than the MTU",
+        "`not_taken`: the interface is down or gone; `vxlan`: it is or may be VXLAN; `too_long`: longer than the MTU; \
+         `not_link_local`: through an access port to what is no link-local group",
     ),
 ];
 
@@ -107,7 +115,10 @@ fn page() -> String {
     for (label, meaning) in LABELS {
         let _ = writeln!(page, "| `{label}` | {meaning} |");
     }
-    page.push_str("| `quantile` | the share of bursts that took no longer |\n");
+    page.push_str(
+        "| `le` | the seconds that the bursts counted took at most, within 3 %: of the last five minutes, 99 in 100 took \
+         `histogram_quantile(0.99, sum by (le) (rate(vtepd_worker_burst_duration_seconds_bucket[5m])))` |\n",
+    );
     let mut table = |title: &str, words: &str, rows: Vec<(&str, &str)>| {
         let _ = write!(page, "\n## {title}\n\n{words}\n\n| name | meaning |\n|---|---|\n");
         for (name, help) in rows {
@@ -159,7 +170,7 @@ fn the_reference_page_is_that_of_the_scrape() {
 
 #[test]
 fn every_label_of_the_scrape_is_explained_and_no_other() {
-    let explained = LABELS.iter().map(|(label, _)| (*label).to_owned()).chain(["quantile".to_owned()]);
+    let explained = LABELS.iter().map(|(label, _)| (*label).to_owned()).chain(["le".to_owned()]);
     let used: BTreeSet<String> = families().into_iter().flat_map(|family| family.labels).collect();
     assert_eq!(explained.collect::<BTreeSet<_>>(), used);
 }

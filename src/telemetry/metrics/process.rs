@@ -54,7 +54,7 @@ pub(super) fn encode_control(families: &mut Families<'_>, control: &ControlTelem
     let bindings = &control.bindings;
     families.gauges(
         "vtepd_bindings",
-        "MAC+IP bindings, by who says them: the station itself, or the kernel.",
+        "MAC+IP bindings, by who says them: the station itself, the kernel, or the config.",
         BindingSource::ALL.iter().map(|source| (labels([("source", source.name())]), bindings.count(*source).get())),
     )?;
     families.gauge("vtepd_bindings_capacity", "MAC+IP bindings there may be.", bindings.capacity.get())?;
