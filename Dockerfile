@@ -5,8 +5,7 @@
 #       --device /dev/net/tun -v /dev/hugepages:/dev/hugepages -v ./gateway.toml:/etc/vtepd/vtepd.toml:ro vtepd
 #
 # and for NICs on vfio-pci also --device /dev/vfio, for AF_XDP also --cap-add SYS_ADMIN. SYS_NICE is for DPDK's memory
-# policy. With hugepages, the config needs eal_arguments = ["--huge-unlink"], so that a container that is killed leaves
-# none behind.
+# policy. No file of a hugepage is left behind, also where the container is killed.
 
 FROM debian:bookworm-slim AS build
 WORKDIR /src

@@ -106,8 +106,8 @@ pub enum Kind {
     NamesOrTables(usize, usize),
     /// A list of up to so many IP addresses.
     IpAddresses(usize),
-    /// A list of up to so many whole numbers up to a bound.
-    Integers(usize, u64),
+    /// A list of up to so many whole numbers between two bounds, both included.
+    Integers(usize, u64, u64),
 }
 
 /// A kind of priority.
@@ -210,8 +210,8 @@ impl fmt::Display for Kind {
                 write!(out, "a list of up to {most} strings of 1 to {longest} characters or tables of keys")
             }
             Self::IpAddresses(most) => write!(out, "a list of up to {most} IPv4 or IPv6 addresses"),
-            Self::Integers(most, largest) => {
-                write!(out, "a list of up to {most} numbers from 0 to {largest}")
+            Self::Integers(most, least, largest) => {
+                write!(out, "a list of up to {most} numbers from {least} to {largest}")
             }
         }
     }

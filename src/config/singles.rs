@@ -39,7 +39,7 @@ impl VtepDraft {
             .value();
         let udp_port = reader.get::<u16>("udp_port", findings).located();
         let others = reader.get::<Vec<Located<u16>>>("other_udp_ports", findings);
-        let others = others.checked(|ports| ports.value.iter().try_for_each(port_is_one), findings).value();
+        let others = others.value();
         let source_ports = reader.get::<Numbers>("source_ports", findings).value();
         let udp_ports = udp_port.into_iter().chain(others.iter().flatten().copied()).collect();
         let udp_checksum_ipv4 = reader.get::<Cow<'_, str>>("udp_checksum_ipv4", findings);
@@ -116,13 +116,6 @@ fn is_further(
 
 fn checksum_of(word: &str) -> UdpChecksum {
     if word == "zero" { UdpChecksum::Zero } else { UdpChecksum::Full }
-}
-
-fn port_is_one(port: &Located<u16>) -> Result<(), Diagnostic> {
-    if port.value > 0 {
-        return Ok(());
-    }
-    Err(Diagnostic::error(port.span, "0 is no UDP port").label("no port").remedy("choose a number from 1 to 65535"))
 }
 
 /// `[dpdk]`.

@@ -128,7 +128,7 @@ pub(super) fn convert<'t>(
         Kind::Texts(most, longest) => (most, Kind::Text(longest)),
         Kind::NamesOrTables(most, longest) => (most, Kind::NameOrTable(longest)),
         Kind::IpAddresses(most) => (most, Kind::IpAddress),
-        Kind::Integers(most, largest) => (most, Kind::Integer(0, largest)),
+        Kind::Integers(most, least, largest) => (most, Kind::Integer(least, largest)),
         Kind::PriorityMap(from, to) if matches!(value.get_ref(), DeValue::Table(_)) => {
             let span = place(base, value.span());
             let DeValue::Table(entries) = value.into_inner() else { return None };

@@ -56,7 +56,7 @@ pub static VTEP: Section = Section {
         ),
         key(
             "other_udp_ports",
-            Kind::Integers(MAX_UDP_PORTS - 1, 65_535),
+            Kind::Integers(MAX_UDP_PORTS - 1, 1, 65_535),
             Absent::Default(Default::Empty),
             "[8472]",
             "Further UDP destination ports at which VXLAN is accepted, for all bridges. With `udp_port`, and those that \
@@ -138,7 +138,7 @@ pub static DPDK: Section = Section {
         key("memory_mib", Kind::Integer(64, 1_048_576), integer(512), "512", "Memory given to DPDK, in MiB."),
         key(
             "packet_buffers",
-            Kind::Integer(1024, 16_777_216),
+            Kind::Integer(1024, 16_777_215),
             integer(16_384),
             "16384",
             "How many packet buffers there are. Every descriptor of every receive and transmit queue can hold one.",
@@ -164,7 +164,7 @@ pub static WORKERS: Section = Section {
     keys: &[
         key(
             "cores",
-            Kind::Integers(128, MAX_CORE),
+            Kind::Integers(128, 0, MAX_CORE),
             Required,
             "[1]",
             "The cores the workers are pinned to, one worker each; at least one, none twice. That a core exists is \
@@ -288,10 +288,12 @@ pub static PORT: Section = Section {
               device = \"net_tap4,iface=ac3\"\nrole = \"access\"\ntpid = \"0x88a8\"\n",
 };
 
-const BROADCAST_OF_PORT: &str = "Storm control: how many broadcasts the port takes in one second, in packets or in bits \
-    of their frames. What comes beyond is dropped as `storm_broadcast`. The workers that receive from the port share it.";
+const BROADCAST_OF_PORT: &str = "Storm control: how many broadcasts the port takes in one second, in packets (1 to \
+    1000000000 pps) or in bits of their frames (1000 bit/s to 1000 Gbit/s, a whole number of bit/s, kbit/s, Mbit/s or \
+    Gbit/s). What comes beyond is dropped as `storm_broadcast`. The workers that receive from the port share it.";
 const BROADCAST_OF_BRIDGE: &str = "Storm control: how many broadcasts each of the bridges takes in one second by all ports \
-    together, in packets or in bits of their frames. What comes beyond is dropped as `storm_broadcast`. The workers that \
+    together, in packets (1 to 1000000000 pps) or in bits of their frames (1000 bit/s to 1000 Gbit/s, a whole number of \
+    bit/s, kbit/s, Mbit/s or Gbit/s). What comes beyond is dropped as `storm_broadcast`. The workers that \
     receive from its ports share it.";
 
 /// `[[bridge]]`.
@@ -327,11 +329,12 @@ pub static BRIDGE: Section = Section {
         ),
         key(
             "accept_group_policies",
-            Kind::Integers(64, 65_535),
+            Kind::Integers(64, 0, 65_535),
             Means("any, or none"),
             "[100, 101]",
             "The group policy IDs (VXLAN-GBP) of which the bridge takes packets from remote VTEPs. Others, and those without \
-             one, are dropped and counted as `group_policy`.",
+             one, are dropped and counted as `group_policy`. Where a packet has the D flag, its source is not learned; the A \
+             flag changes nothing.",
         ),
         key(
             "vlan",
@@ -365,14 +368,21 @@ pub static BRIDGE: Section = Section {
             "The remote VTEPs that broadcast, unknown unicast and multicast frames are sent to, one copy each. None \
              twice, none the gateway itself, all of the family of `vtep.address`.",
         ),
-        key("learning", Kind::Boolean, boolean(true), "true", "Learn where source addresses are."),
+        key(
+            "learning",
+            Kind::Boolean,
+            boolean(true),
+            "true",
+            "Learn where source addresses are, and which IP addresses stations have.",
+        ),
         key(
             "source_check",
             Kind::Boolean,
             Means("`true`, and with a `group` `false`"),
             "true",
             "Accept VXLAN packets only from the bridge's own remote VTEPs. The VTEPs of a `group` are not known in advance: \
-             where this is `false`, whoever sends to the bridge becomes a remote VTEP that stations are learned behind.",
+             with one, where this is `false`, whoever sends to the bridge becomes a remote VTEP that stations are learned \
+             behind. Without a `group`, who is not known is then heard, and not learned from.",
         ),
         key(
             "group",
