@@ -71,7 +71,8 @@ pub fn run(options: &Latency) -> Fallible<()> {
     let case = Case { set: options.set, frames: Frames::Short, underlay: Underlay::Ipv4, direction: Direction::Both };
     let traffic = case.traffic(options.seed);
     traffic.captures(&testbed::traffic_folder())?;
-    let reserved = if options.no_huge { None } else { crate::reserve(testbed::memory_mib(&traffic, 1)) };
+    let memory = testbed::memory_mib(options.set.numbers().flows, 1);
+    let reserved = if options.no_huge { None } else { crate::reserve(memory) };
     let means = Means {
         core: crate::core_under_test(options.core)?,
         seed: options.seed,

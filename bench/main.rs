@@ -12,6 +12,7 @@ mod latency;
 mod meanwhile;
 mod measure;
 mod measurement;
+mod newcomers;
 mod open_vswitch;
 mod plot;
 mod preemption;
@@ -204,7 +205,7 @@ fn run_scenarios(mut scenarios: Vec<Scenario>, core: Option<usize>, milliseconds
         scenarios = Scenario::value_variants().to_vec();
     }
     let mut means = Means { core: core_under_test(core)?, seed: 1, milliseconds, hugepages: false };
-    let reserved = reserve(scenarios::memory_mib(&scenarios, &means));
+    let reserved = reserve(scenarios::memory_mib(&scenarios));
     means.hugepages = reserved.is_some();
     scenarios::run_apart(&scenarios, &means)
 }
@@ -224,9 +225,13 @@ fn compare(mut run: Run) -> Fallible<()> {
         eprintln!("no Open vSwitch with DPDK here (dpdk-config/install rival): measured without it");
         run.variants.retain(|variant| *variant != Variant::Ovs);
     }
-    let memory = cases.iter().map(|case| testbed::memory_mib(&case.traffic(run.seed), 1)).max().unwrap_or(0);
+    let memory = cases.iter().map(|case| testbed::memory_mib(case.set.numbers().flows, 1)).max().unwrap_or(0);
     let rival = if run.variants.contains(&Variant::Ovs) { open_vswitch::MEMORY_MIB } else { 0 };
     let reserved = if run.no_huge { None } else { reserve(memory + rival) };
+    if reserved.is_none() && run.variants.contains(&Variant::Ovs) {
+        eprintln!("without hugepages Open vSwitch with DPDK does not start: measured without it");
+        run.variants.retain(|variant| *variant != Variant::Ovs);
+    }
     let core = core_under_test(run.core)?;
     let means = Means { core, seed: run.seed, milliseconds: run.milliseconds, hugepages: reserved.is_some() };
     let mut report = Report { machine: Machine::here(), cases: Vec::new() };

@@ -39,8 +39,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The unit of a share.
 const OF_BEFORE: &str = "% of before";
-/// The share of its rate that known traffic is to keep, in percent.
-const KEPT: f64 = 90.0;
+/// The share of its rate that traffic is to keep, in percent.
+pub const KEPT: f64 = 90.0;
 
 /// Rates in millions of packets a second of the worker's processor time: the median over windows.
 #[derive(Clone, Copy)]
@@ -146,9 +146,7 @@ impl Meanwhile {
         self.await_entries(full)?;
         let seconds = began.elapsed().as_secs_f64();
         self.note("learned", f64::from(NEWCOMERS) / 1e6 / seconds, "million per second").aim = Some(Aim::AtLeast(1.0));
-        let share = rates.known / before * 100.0;
-        self.note("known traffic beside 1.1 M/s of new sources", share, OF_BEFORE).aim = Some(Aim::AtLeast(KEPT));
-        self.note("all traffic with 1.1 M/s of new sources", rates.all / before * 100.0, OF_BEFORE);
+        self.note_shares("1.1 M/s of new sources", rates, before);
         let share = rates.known / regular.known * 100.0;
         self.note("known traffic, new sources against known ones", share, "%").aim = Some(Aim::AtLeast(KEPT));
         let lost = self.event(Event::LearnLost) - lost;

@@ -19,9 +19,9 @@ use crate::traffic::{Captures, Population, Station, Traffic, UPLINK_MAC, Underla
 pub const UPLINK: PortIndex = PortIndex(0);
 /// The second port.
 pub const ACCESS: PortIndex = PortIndex(1);
-/// What fits a 1500-byte frame and outer headers.
 /// How long what is learned is kept.
 const AGEING: Duration = Duration::from_secs(300);
+/// What fits a 1500-byte frame and outer headers.
 const MTU: u16 = 1600;
 /// Buffers besides those that hold the captures: bursts, caches, what control sends.
 const SPARE_BUFFERS: u32 = 16383;
@@ -44,15 +44,15 @@ pub fn traffic_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench/traffic")
 }
 
-/// The buffers for captures that each of `workers` receives.
-fn buffers(traffic: &Traffic, workers: usize) -> u32 {
-    2 * traffic.set.numbers().flows * workers as u32 + SPARE_BUFFERS
+/// The buffers for captures of so many flows that each of `workers` receives.
+fn buffers(flows: u32, workers: usize) -> u32 {
+    2 * flows * workers as u32 + SPARE_BUFFERS
 }
 
-/// The memory DPDK needs for a measurement, in MiB.
-pub fn memory_mib(traffic: &Traffic, workers: usize) -> u32 {
+/// The memory DPDK needs for a measurement with so many flows in each direction, in MiB.
+pub fn memory_mib(flows: u32, workers: usize) -> u32 {
     // Rings of pointers to the captured packets, of the next power of two, count with the buffers.
-    ((u64::from(buffers(traffic, workers)) * BUFFER_BYTES) >> 20) as u32 + 128
+    ((u64::from(buffers(flows, workers)) * BUFFER_BYTES) >> 20) as u32 + 128
 }
 
 /// The config of a gateway for this traffic, as a file would give it.
@@ -120,8 +120,8 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
         dpdk: model::Dpdk {
             hugepages: true,
             file_prefix: format!("vtepd-bench-{}", std::process::id()),
-            memory_mib: memory_mib(traffic, cores.len()),
-            packet_buffers: buffers(traffic, cores.len()),
+            memory_mib: memory_mib(population.numbers().flows, cores.len()),
+            packet_buffers: buffers(population.numbers().flows, cores.len()),
             eal_arguments: Vec::new(),
         },
         workers: model::Workers { cores: cores.to_vec(), idle: Idle::Poll },
@@ -130,7 +130,7 @@ pub fn config(traffic: &Traffic, population: &Population, captures: &Captures, c
             port("trunk0", device(1, &captures.access), PortRole::Access),
         ],
         bridges,
-        neighbours: (0..traffic.set.numbers().remotes).map(neighbour).collect(),
+        neighbours: (0..population.numbers().remotes).map(neighbour).collect(),
         qos: model::Qos::default(),
         fdb: model::Fdb {
             max_entries: (population.station_count() as u32).next_power_of_two(),

@@ -178,7 +178,12 @@ pub struct Population {
 impl Population {
     /// The population of a set, the same for the same seed.
     pub fn new(set: Set, seed: u64) -> Self {
-        let numbers = set.numbers();
+        Self::with_flows(set, seed, set.numbers().flows)
+    }
+
+    /// The same population, with another number of flows in each direction.
+    pub fn with_flows(set: Set, seed: u64, flows: u32) -> Self {
+        let numbers = Numbers { flows, ..set.numbers() };
         let share = REMOTES_PER_BRIDGE.min(numbers.remotes);
         let bridge = |number: u32| Bridge {
             // Over the whole of the VNI space.
@@ -187,6 +192,11 @@ impl Population {
             remotes: (0..share).map(|place| (number * share + place) % numbers.remotes).collect(),
         };
         Self { numbers, seed, bridges: (0..numbers.bridges).map(bridge).collect() }
+    }
+
+    /// How much there is of everything.
+    pub const fn numbers(&self) -> &Numbers {
+        &self.numbers
     }
 
     /// Stations of one bridge on each side.
@@ -255,6 +265,33 @@ pub struct Captures {
     pub uplink: PathBuf,
 }
 
+impl Captures {
+    /// Capture files of this name in `folder`, of frames that arrive at the access port and packets that arrive at the
+    /// uplink; made where they are not there.
+    ///
+    /// # Errors
+    /// Where they cannot be written.
+    pub fn in_folder(folder: &Path, stem: &str, packets: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> io::Result<Self> {
+        let captures = Self {
+            access: folder.join(format!("{stem}-access.pcap")),
+            uplink: folder.join(format!("{stem}-uplink.pcap")),
+        };
+        if captures.access.exists() && captures.uplink.exists() {
+            return Ok(captures);
+        }
+        fs::create_dir_all(folder)?;
+        let mut access = Capture::create(&captures.access)?;
+        let mut uplink = Capture::create(&captures.uplink)?;
+        for (frame, packet) in packets {
+            access.write(&frame)?;
+            uplink.write(&packet)?;
+        }
+        access.finish(&captures.access)?;
+        uplink.finish(&captures.uplink)?;
+        Ok(captures)
+    }
+}
+
 impl Traffic {
     /// The capture files in `folder`; made where they are not there.
     ///
@@ -268,26 +305,7 @@ impl Traffic {
             name_of(&self.underlay),
             self.seed
         );
-        let captures = Captures {
-            access: folder.join(format!("{stem}-access.pcap")),
-            uplink: folder.join(format!("{stem}-uplink.pcap")),
-        };
-        if !captures.access.exists() || !captures.uplink.exists() {
-            fs::create_dir_all(folder)?;
-            self.write(&captures)?;
-        }
-        Ok(captures)
-    }
-
-    fn write(&self, captures: &Captures) -> io::Result<()> {
-        let mut access = Capture::create(&captures.access)?;
-        let mut uplink = Capture::create(&captures.uplink)?;
-        for (frame, packet) in self.packets(&Population::new(self.set, self.seed)) {
-            access.write(&frame)?;
-            uplink.write(&packet)?;
-        }
-        access.finish(&captures.access)?;
-        uplink.finish(&captures.uplink)
+        Captures::in_folder(folder, &stem, self.packets(&Population::new(self.set, self.seed)))
     }
 
     /// The frames that arrive at the access port, each with the packet that arrives at the uplink in its place.
@@ -300,6 +318,16 @@ impl Traffic {
         &'a self,
         population: &'a Population,
     ) -> impl Iterator<Item = (Vec<u8>, Vec<u8>, u32)> + 'a {
+        self.packets_spoken_by(population, |_, station| station)
+    }
+
+    /// [`Traffic::packets_of_bridges`], where packets that arrive at the uplink are from whom `speaker` says, of the
+    /// number of a flow and the station behind a remote VTEP that it has.
+    pub fn packets_spoken_by<'a>(
+        &'a self,
+        population: &'a Population,
+        speaker: impl Fn(u32, Station) -> Station + 'a,
+    ) -> impl Iterator<Item = (Vec<u8>, Vec<u8>, u32)> + 'a {
         let mut order: Vec<u32> = (0..population.numbers.flows).collect();
         let mut random = Random(self.seed);
         for last in (1..order.len()).rev() {
@@ -310,8 +338,9 @@ impl Traffic {
             let bridge = population.bridges.get(local.bridge as usize)?;
             let length = self.frames.length(number);
             let frame = tagged(&inner(local.mac, remote.mac, number, length - TAG), bridge.vlan);
-            let answer = inner(remote.mac, local.mac, number, length - TAG);
-            let packet = self.encapsulated(&answer, bridge.vni, remote.remote.unwrap_or(0), random.next());
+            let speaker = speaker(number, remote);
+            let answer = inner(speaker.mac, local.mac, number, length - TAG);
+            let packet = self.encapsulated(&answer, bridge.vni, speaker.remote.unwrap_or(0), random.next());
             Some((frame, packet, local.bridge))
         })
     }
