@@ -1,9 +1,10 @@
 //! Bridges whose remote side the kernel says: the FDB of the vxlan device with their VNI, whoever made it.
 //!
 //! A bridge adopts a device by the name that the config has, which must have its VNI, or else by its VNI. If there are
-//! several, the one with the gateway's own address and UDP port comes first. What the device has of flood lists and remote VTEPs shapes the snapshot; stations go into the FDB one by one.
-//! Nothing here does I/O: changes of the mirror come in, and what follows from them is asked for.
+//! several, the one with the gateway's own address and UDP port comes first. What the device has of flood lists and remote
+//! VTEPs shapes the snapshot; stations go into the FDB one by one. Nothing here does I/O: changes of the mirror come in, and what follows from them is asked for.
 
+mod rounds;
 #[cfg(test)]
 mod tests;
 
@@ -103,8 +104,13 @@ pub struct Adoption {
     waiting: HashMap<(Vni, MacAddr), bool>,
     /// Devices may have come, gone or changed.
     devices_changed: bool,
-    /// Next-hop objects that stations go by have changed, so any station may be elsewhere.
+    /// What the config says of all of them has changed, so any station may be elsewhere.
     all_changed: bool,
+    /// Next-hop objects that stations or flood lists go by and that have changed, each with the last of these that was
+    /// looked at again.
+    rerouted: BTreeMap<u32, Option<(u32, MacAddr)>>,
+    /// All entries are to be brought up to date, with the last station of which that has been asked for.
+    repeating: Option<Option<(Vni, MacAddr)>>,
     /// When flood lists or remote VTEPs have changed, the first time and the last.
     shape_changed: Option<(Instant, Instant)>,
 }
@@ -130,6 +136,8 @@ impl Adoption {
             waiting: HashMap::new(),
             devices_changed: false,
             all_changed: false,
+            rerouted: BTreeMap::new(),
+            repeating: None,
             shape_changed: None,
         }
     }
@@ -155,7 +163,7 @@ impl Adoption {
     pub fn note(&mut self, change: Change, mirror: &Mirror, now: Instant) {
         match change {
             Change::Link(_) => self.devices_changed = true,
-            Change::NextHop(id) => self.all_changed |= mirror.serves_stations(id),
+            Change::NextHop(id) => self.rerouted.extend(mirror.used_with(id).map(|used| (used, None))),
             Change::Tunnelled(device, mac) => {
                 if let Some(vni) = self.vnis.get(&device) {
                     self.look(*vni, device, mac, mirror, now);
@@ -172,8 +180,16 @@ impl Adoption {
         }
     }
 
-    /// Adopts devices that have come, and lets go of those that have gone.
-    pub fn settle(&mut self, mirror: &Mirror, now: Instant) {
+    /// Adopts devices that have come, and lets go of those that have gone; then goes on with what takes many rounds where there
+    /// are many stations. True where there is more of that.
+    pub fn settle(&mut self, mirror: &Mirror, now: Instant) -> bool {
+        self.settle_devices(mirror, now);
+        self.reroute_on(mirror, now);
+        self.repeat_on();
+        !self.rerouted.is_empty() || self.repeating.is_some()
+    }
+
+    fn settle_devices(&mut self, mirror: &Mirror, now: Instant) {
         if !std::mem::take(&mut self.devices_changed) && !self.all_changed {
             return;
         }
@@ -245,14 +261,6 @@ impl Adoption {
                 place.insert(news);
                 self.due.push_back((vni, mac));
             }
-        }
-    }
-
-    /// Every station's entry is to be looked at again, without news.
-    pub fn repeat(&mut self) {
-        let all: Vec<(Vni, MacAddr)> = self.stations.keys().copied().collect();
-        for (vni, mac) in all {
-            self.is_due(vni, mac, false);
         }
     }
 

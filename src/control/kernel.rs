@@ -11,15 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use tracing::{debug, info, warn};
 
 use self::telling::Telling;
 use super::adoption::Adoption;
 use super::publishing::Publisher;
-use super::underlay::{Care, Underlay, Uplink, Ways};
+use super::underlay::{Underlay, Uplink, Ways};
 use crate::config::Config;
 use crate::netlink::{
-    Change, Dumped, Dumper, Event, Listener, Mirror, Piece, Resynced, Routing, SocketError, Source, Table, Told,
+    Change, Dumped, Dumper, Event, Executor, Listener, Mirror, Order, Outcome, Piece, Resynced, Routing, SocketError,
+    Source, Table, Told,
 };
 use crate::telemetry::{ControlTelemetry, KernelTable, RemoteState};
 
@@ -37,6 +39,8 @@ const SLOWLY: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_secs(1);
 /// How often a table is asked for again that changed while it was dumped.
 const TRIES: u32 = 5;
+/// How long the end waits for next hops to be released.
+const RELEASE: Duration = Duration::from_secs(5);
 /// How often next hops are looked after when nothing changes.
 const LOOK_AFTER: Duration = Duration::from_millis(250);
 
@@ -48,6 +52,8 @@ pub struct Kernel {
     listener: Listener,
     dumps: Dumper,
     routing: Routing,
+    /// Has next hops resolved, for which the kernel may take its time: longer than it takes another to remove its links.
+    next_hops: Executor,
     mirror: Mirror,
     underlay: Underlay,
     adoption: Adoption,
@@ -107,6 +113,7 @@ impl Kernel {
             listener,
             dumps: Dumper::start()?,
             routing: Routing::open()?,
+            next_hops: Executor::start(Executor::NEXT_HOPS_THREAD)?,
             mirror: Mirror::default(),
             underlay: Underlay::new(uplinks),
             adoption: Adoption::new(),
@@ -195,7 +202,7 @@ impl Kernel {
             round.busy = true;
         } else {
             self.adoption_waits = false;
-            self.adoption.settle(&self.mirror, now);
+            round.busy |= self.adoption.settle(&self.mirror, now);
             round.busy |= self.tell(now);
         }
         if self.underlay.is_due(now) {
@@ -240,6 +247,12 @@ impl Kernel {
             }
         }
         taken
+    }
+
+    /// The heartbeat of the thread that has next hops resolved.
+    #[must_use]
+    pub fn next_hops_heartbeat(&self) -> Arc<AtomicU64> {
+        self.next_hops.heartbeat()
     }
 
     /// The heartbeat of the thread that reads the kernel's tables.
@@ -374,15 +387,17 @@ impl Kernel {
         Round { busy: false, ways_changed: !settled.ways.is_empty(), states_changed: settled.states }
     }
 
+    /// Has the kernel look after next hops. Where it is still busy with the last ones, that waits.
     fn look_after(&mut self) {
-        for care in self.underlay.care(&self.mirror, Instant::now()) {
-            let outcome = match care {
-                Care::Resolve(link, address) => self.routing.resolve(link, address),
-                Care::Release(link, address) => self.routing.release(link, address),
-            };
-            if let Err(error) = outcome {
-                debug!(?care, %error, "the kernel does not look after a next hop");
-            }
+        while let Some(outcomes) = self.next_hops.next() {
+            outcomes.iter().for_each(note_care);
+        }
+        if !self.next_hops.has_room() {
+            return;
+        }
+        let orders = self.underlay.care(&self.mirror, Instant::now());
+        if !orders.is_empty() && self.next_hops.give(orders).is_err() {
+            debug!("the thread that has next hops resolved has ended");
         }
     }
 
@@ -404,14 +419,21 @@ impl Kernel {
     }
 }
 
+/// What became of a next hop's care. That one which is to be released is there no more, nor its link perhaps, is no fault.
+fn note_care(outcome: &Outcome) {
+    let is_gone =
+        matches!(outcome, Outcome { order: Order::Release { .. }, result: Err(Errno::ENOENT | Errno::ENODEV) });
+    if let (Err(error), false) = (outcome.result, is_gone) {
+        debug!(order = ?outcome.order, %error, "the kernel does not look after a next hop");
+    }
+}
+
 impl Drop for Kernel {
     /// Next hops are no longer this process's concern.
     fn drop(&mut self) {
-        for (link, address) in self.underlay.cared_for().collect::<Vec<_>>() {
-            if let Err(error) = self.routing.release(link, address) {
-                debug!(link, %address, %error, "a next hop is left in the kernel's care");
-            }
-        }
+        let release = |(link, address)| Order::Release { link, address };
+        let orders = self.underlay.cared_for().map(release).collect();
+        self.next_hops.finish(orders, RELEASE).iter().for_each(note_care);
     }
 }
 

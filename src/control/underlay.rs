@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::slots::{SLOTS, slots};
-use crate::netlink::{Change, Gateway, Mirror, Route};
+use crate::netlink::{Change, Gateway, Mirror, Order, Route};
 use crate::tables::PortIndex;
 use crate::telemetry::RemoteState;
 use crate::wire::MacAddr;
@@ -82,15 +82,6 @@ pub struct Uplink {
     pub port: PortIndex,
     /// The interface's name.
     pub interface: String,
-}
-
-/// What the kernel is to do about a neighbour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Care {
-    /// Resolve it, and keep it resolved.
-    Resolve(u32, IpAddr),
-    /// Leave it to itself: no way goes through it any more.
-    Release(u32, IpAddr),
 }
 
 /// A remote VTEP.
@@ -242,8 +233,9 @@ impl Underlay {
         settled
     }
 
-    /// What the kernel is to do about neighbours now.
-    pub fn care(&mut self, mirror: &Mirror, now: Instant) -> Vec<Care> {
+    /// What the kernel is to do about neighbours now: resolve those that ways go through and keep them resolved, and leave
+    /// those to themselves that no way goes through any more.
+    pub fn care(&mut self, mirror: &Mirror, now: Instant) -> Vec<Order> {
         let mut cares = Vec::new();
         for (link, address) in self.users.keys().filter(|(link, _)| self.ports.contains_key(link)) {
             if !mirror.link(*link).is_some_and(|link| link.carries()) {
@@ -257,14 +249,14 @@ impl Underlay {
             let asked = self.cared_for.get(&(*link, *address));
             if !kept && asked.is_none_or(|asked| now.saturating_duration_since(*asked) >= PROBE) {
                 self.cared_for.insert((*link, *address), now);
-                cares.push(Care::Resolve(*link, *address));
+                cares.push(Order::Resolve { link: *link, address: *address });
             }
         }
         let users = &self.users;
         self.cared_for.retain(|key, _| {
             let stays = users.contains_key(key);
             if !stays {
-                cares.push(Care::Release(key.0, key.1));
+                cares.push(Order::Release { link: key.0, address: key.1 });
             }
             stays
         });

@@ -198,7 +198,7 @@ fn follow_kernel(
     let uplink = |uplink: &PortInterface| Uplink { port: uplink.port(), interface: uplink.interface().to_owned() };
     let uplinks: Vec<Uplink> = uplinks.map(uplink).collect();
     let follow = || {
-        let (listener, executor) = (Listener::start()?, Executor::start()?);
+        let (listener, executor) = (Listener::start()?, Executor::start(Executor::THREAD)?);
         let mut threads = vec![
             ThreadHandle { name: Listener::THREAD, heartbeat: listener.heartbeat(), longest_wait: Duration::ZERO },
             ThreadHandle { name: Executor::THREAD, heartbeat: executor.heartbeat(), longest_wait: KERNEL_WAIT },
@@ -207,6 +207,12 @@ fn follow_kernel(
         kernel.give_orders_to(executor);
         let dumps = kernel.dumps_heartbeat();
         threads.push(ThreadHandle { name: Dumper::THREAD, heartbeat: dumps, longest_wait: KERNEL_WAIT });
+        let next_hops = kernel.next_hops_heartbeat();
+        threads.push(ThreadHandle {
+            name: Executor::NEXT_HOPS_THREAD,
+            heartbeat: next_hops,
+            longest_wait: KERNEL_WAIT,
+        });
         Ok((kernel, threads))
     };
     match follow() {

@@ -46,14 +46,16 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// The thread's name.
+    /// The name of the thread that makes devices and tells the kernel of stations.
     pub const THREAD: &str = "vtepd-kernel";
+    /// The name of the thread that has next hops resolved.
+    pub const NEXT_HOPS_THREAD: &str = "vtepd-nexthops";
 
-    /// Starts the thread, for the network namespace of the calling one.
+    /// Starts the thread under a name of at most 15 bytes, for the network namespace of the calling one.
     ///
     /// # Errors
     /// [`SocketError`] where the kernel gives no socket, or the system no thread.
-    pub fn start() -> Result<Self, SocketError> {
+    pub fn start(name: &'static str) -> Result<Self, SocketError> {
         let socket = Socket::open(0)?;
         socket.set_receive_buffer(RECEIVE_BUFFER)?;
         socket.set_patience(ANSWER)?;
@@ -62,7 +64,7 @@ impl Executor {
         let (done, outcomes) = channel::bounded(BATCHES + 1);
         let heartbeat = Arc::<AtomicU64>::default();
         let crew = Crew { socket, taps: HashMap::new(), heartbeat: Arc::clone(&heartbeat) };
-        let thread = thread::Builder::new().name(Self::THREAD.to_owned()).spawn(move || crew.run(&waiting, &done))?;
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || crew.run(&waiting, &done))?;
         Ok(Self { orders: Some(orders), outcomes, heartbeat, thread: Some(thread) })
     }
 

@@ -5,8 +5,8 @@
 //! reads and changes links, and on kernels of 6.1 also lists them, only while nobody else changes them, so that whoever
 //! asks waits as long as another process removes a thousand. A [`Listener`] is subscribed to what changes; its thread
 //! does nothing but read and queue, for the kernel drops what a slow reader leaves lying. [`Dumps`] asks for everything
-//! there is, and takes it in pieces: a [`Dumper`] has a thread of its own do that. [`Routing`] asks and tells one thing at
-//! a time, and has its answer when the request is sent. An [`Executor`] has a thread of its own carry out
+//! there is, and takes it in pieces: a [`Dumper`] has a thread of its own do that. [`Routing`] asks for one route at a
+//! time, for which the kernel makes nobody wait, and has its answer when the request is sent. An [`Executor`] has a thread of its own carry out
 //! [orders](Order), many at once. A [`Mirror`] takes in what the first two bring: it may come in any interleaving, for in
 //! a [resync](Mirror::begin_resync) an event
 //! outweighs a dump.

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use super::abi::{
     self, ACKNOWLEDGE, CREATE, EXCLUSIVE, IFF_UP, IFLA_ADDRESS, IFLA_GROUP, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
     IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER, IFLA_VXLAN_ID, IFLA_VXLAN_LEARNING, IFLA_VXLAN_LOCAL,
-    IFLA_VXLAN_LOCAL6, IFLA_VXLAN_PORT, LinkHeader, NDA_DST, NDA_IFINDEX, NDA_LLADDR, NDA_NH_ID, NDA_PORT,
-    NDA_PROTOCOL, NDA_VNI, NTF_EXT_LEARNED, NTF_MASTER, NTF_ROUTER, NTF_SELF, NTF_STICKY, NUD_NOARP, NUD_PERMANENT,
-    NUD_REACHABLE, NeighbourHeader, QueueingHeader, REPLACE, REQUEST, Request,
+    IFLA_VXLAN_LOCAL6, IFLA_VXLAN_PORT, LinkHeader, NDA_DST, NDA_FLAGS_EXT, NDA_IFINDEX, NDA_LLADDR, NDA_NH_ID,
+    NDA_PORT, NDA_PROTOCOL, NDA_VNI, NTF_EXT_LEARNED, NTF_EXT_MANAGED, NTF_MASTER, NTF_ROUTER, NTF_SELF, NTF_STICKY,
+    NUD_NOARP, NUD_PERMANENT, NUD_REACHABLE, NeighbourHeader, QueueingHeader, REPLACE, REQUEST, Request,
 };
 use super::event::Destination;
 use crate::wire::{MacAddr, Vni};
@@ -20,6 +20,8 @@ const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_MACVLAN_MODE: u16 = 1;
 /// `MACVLAN_MODE_PRIVATE`: macvlans of one link do not hear each other.
 const MACVLAN_MODE_PRIVATE: u32 = 1;
+/// `NTF_USE`: as if the kernel had a packet for the neighbour.
+const NTF_USE: u8 = 0x01;
 const TCA_KIND: u16 = 1;
 const TC_H_ROOT: u32 = 0xffff_ffff;
 
@@ -154,6 +156,21 @@ pub enum Order {
         /// It is a router. The kernel keeps that of an IPv6 neighbour only.
         router: bool,
     },
+    /// Have the kernel resolve a neighbour now and, where it can (from Linux 5.16 on), keep it resolved from then on
+    /// (`ip neigh replace ADDRESS dev LINK managed`). On an older kernel this has to be repeated.
+    Resolve {
+        /// The link.
+        link: u32,
+        /// Its IP address.
+        address: IpAddr,
+    },
+    /// Leave a neighbour to itself again. One that is not there is none to leave: that fails.
+    Release {
+        /// The link.
+        link: u32,
+        /// Its IP address.
+        address: IpAddr,
+    },
     /// Have a link forget a neighbour.
     TakeNeighbour {
         /// The link.
@@ -238,6 +255,8 @@ impl Order {
             | Self::TakeStation { .. }
             | Self::TakeRemote { .. }
             | Self::PutNeighbour { .. }
+            | Self::Resolve { .. }
+            | Self::Release { .. }
             | Self::TakeNeighbour { .. } => self.neighbour_message(sequence)?,
         })
     }
@@ -267,6 +286,14 @@ impl Order {
                     .with_address(NDA_DST, *address)
                     .with(NDA_LLADDR, &mac.0)
                     .with(NDA_PROTOCOL, &[PROTOCOL])
+            }
+            Self::Resolve { link, address } => put(header(abi::family(*address), *link, 0, NTF_USE))
+                .with_address(NDA_DST, *address)
+                .with(NDA_FLAGS_EXT, &NTF_EXT_MANAGED.to_ne_bytes()),
+            Self::Release { link, address } => {
+                let header = header(abi::family(*address), *link, 0, NTF_USE);
+                Request::new(abi::NEW_NEIGHBOUR, REQUEST | ACKNOWLEDGE | REPLACE, sequence, &header)
+                    .with_address(NDA_DST, *address)
             }
             Self::TakeNeighbour { link, address } => {
                 take(header(abi::family(*address), *link, 0, 0)).with_address(NDA_DST, *address)

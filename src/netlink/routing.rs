@@ -1,14 +1,11 @@
-//! Questions to the kernel's routing, and what it is told of neighbours.
+//! Questions to the kernel's routing, which it answers without waiting for who changes links.
 
 use std::io;
 use std::net::IpAddr;
 
 use nix::errno::Errno;
 
-use super::abi::{
-    self, ACKNOWLEDGE, CREATE, Malformed, NDA_DST, NDA_FLAGS_EXT, NTF_EXT_MANAGED, REPLACE, REQUEST, RTA_DST, Request,
-    RouteHeader, address, attributes, number, split,
-};
+use super::abi::{self, Malformed, REQUEST, RTA_DST, Request, RouteHeader, address, attributes, number, split};
 use super::socket::{ANSWER, Content, Socket, SocketError};
 
 const RTM_F_FIB_MATCH: u32 = 0x2000;
@@ -22,7 +19,6 @@ const RTAX_MTU: u16 = 2;
 const RTN_UNICAST: u8 = 1;
 const RTNH_F_DEAD: u8 = 1;
 const RTNH_F_LINKDOWN: u8 = 16;
-const NTF_USE: u8 = 0x01;
 
 /// The route that packets to an address take.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,44 +78,6 @@ impl Routing {
             Err(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ESRCH | Errno::EACCES | Errno::EINVAL) => Ok(None),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Has the kernel resolve a neighbour now and, where it can (from Linux 5.16 on), keep it resolved from then on
-    /// (`ip neigh replace ADDRESS dev LINK managed`). On an older kernel this has to be repeated.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn resolve(&mut self, link: u32, address: IpAddr) -> io::Result<()> {
-        Ok(self.neighbour(link, address, CREATE | REPLACE, true)?)
-    }
-
-    /// Leaves a neighbour to itself again.
-    ///
-    /// # Errors
-    /// What the kernel says; that there is no such neighbour is none.
-    pub fn release(&mut self, link: u32, address: IpAddr) -> io::Result<()> {
-        match self.neighbour(link, address, REPLACE, false) {
-            Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
-            outcome => Ok(outcome?),
-        }
-    }
-
-    fn neighbour(&mut self, link: u32, address: IpAddr, flags: u16, managed: bool) -> Result<(), Errno> {
-        let sequence = self.0.next_sequence();
-        let header = abi::NeighbourHeader {
-            family: abi::family(address),
-            index: link,
-            flags: NTF_USE,
-            ..abi::NeighbourHeader::default()
-        };
-        let mut request = Request::new(abi::NEW_NEIGHBOUR, REQUEST | ACKNOWLEDGE | flags, sequence, &header)
-            .with_address(NDA_DST, address);
-        if managed {
-            request = request.with(NDA_FLAGS_EXT, &NTF_EXT_MANAGED.to_ne_bytes());
-        }
-        self.0.send(&request.finish())?;
-        self.answer(sequence, |_, _| None::<()>)?;
-        Ok(())
     }
 
     /// What `read` makes of the answer to a request, or nothing where the answer is only that it was carried out.

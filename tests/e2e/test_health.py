@@ -17,7 +17,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
 
 # How long each may stand still before it is said (5 s; what waits for the kernel 15 s), and looked at each second.
-NOTICED_SECONDS = {"vtepd-netlink": 10, "vtepd-exception": 10, "vtepd-kernel": 20, "vtepd-survey": 20}
+NOTICED_SECONDS = {"vtepd-netlink": 10, "vtepd-exception": 10, "vtepd-kernel": 20, "vtepd-nexthops": 20, "vtepd-survey": 20}
 
 
 @pytest.fixture(scope="module", name="overlay")

@@ -13,7 +13,7 @@ use crate::namespace::{in_namespace, ip, mac, run};
 
 /// A gateway that makes devices and publishes.
 fn desk(rest: &str) -> Desk {
-    Desk::with_orders(config("kernel", rest), Executor::start().expect("a thread"))
+    Desk::with_orders(config("kernel", rest), Executor::start(Executor::THREAD).expect("a thread"))
 }
 
 /// What a command prints.
@@ -378,7 +378,7 @@ fn remote_addresses_that_had_no_room_or_no_place_are_known_once_there_is_one() {
 fn a_station_that_was_learned_behind_a_remote_vtep_is_published_when_it_moves_here_under_the_kernels_control() {
     in_namespace(|| {
         let remotes = "remotes = [\"192.0.2.7\"]";
-        let executor = Executor::start().expect("a thread");
+        let executor = Executor::start(Executor::THREAD).expect("a thread");
         let mut desk = Desk::with_orders(config("static", remotes), executor);
         desk.hear_behind([192, 0, 2, 7].into(), 1);
         assert_eq!(desk.place(mac(1)).as_deref(), Some("192.0.2.7"));

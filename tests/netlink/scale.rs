@@ -63,7 +63,7 @@ fn devices(vnis: u32) {
         !links.lines().any(|line| line.trim_start().starts_with("vt"))
     };
     for what in ["made", "taken over", "made again"] {
-        let mut desk = Desk::with_orders(config(vnis, "kernel"), Executor::start().expect("a thread"));
+        let mut desk = Desk::with_orders(config(vnis, "kernel"), Executor::start(Executor::THREAD).expect("a thread"));
         rounds(&mut desk, &format!("{vnis} bridges {what}"), made);
         let began = Instant::now();
         match what {

@@ -1,5 +1,6 @@
 //! Which device is adopted, and what of it is taken.
 
+use super::rounds::ROUND;
 use super::*;
 use crate::netlink::{Event, Link, NextHop, Origin, Source, Vxlan};
 
@@ -164,11 +165,11 @@ fn a_next_hop_that_only_routes_use_has_no_station_looked_at_again() {
     bench.device(9, PLAIN);
     let object = |last: u8| NextHop { gateway: Some([192, 0, 2, last].into()), ..NextHop::default() };
     let group = NextHop { group: vec![(2, 1), (3, 1)], ..NextHop::default() };
-    // Whether a change of the object has all stations looked at.
+    // Whether a change of the object has a station looked at.
     let matters = |bench: &mut Bench, id: u32, next_hop: NextHop| {
         let change = bench.mirror.apply(Event::NextHop { id, next_hop: Some(next_hop) }, Source::Event);
         bench.adoption.note(change.expect("it is another"), &bench.mirror, bench.now);
-        let matters = bench.adoption.all_changed;
+        let matters = !bench.adoption.rerouted.is_empty();
         bench.adoption.settle(&bench.mirror, bench.now);
         matters
     };
@@ -204,6 +205,51 @@ fn a_next_hop_that_only_routes_use_has_no_station_looked_at_again() {
 }
 
 #[test]
+fn however_many_stations_go_by_a_next_hop_that_changes_a_round_looks_at_some_of_them() {
+    let mut bench = Bench::new();
+    bench.device(9, PLAIN);
+    let object = |last: u8| NextHop { gateway: Some([192, 0, 2, last].into()), ..NextHop::default() };
+    bench.tell(Event::NextHop { id: 2, next_hop: Some(object(2)) });
+    let count = 2 * ROUND + 7;
+    let station = |number: usize| MacAddr::from_u64(0x0200_0000_0000 | number as u64);
+    (0..count).for_each(|number| bench.entry(9, station(number), Destination::NextHop(2), true));
+    let behind = |bench: &Bench, last: u8| {
+        let stations = (0..count).filter_map(|number| bench.adoption.station(vni(100), station(number)));
+        stations.filter(|station| station.remote == IpAddr::from([192, 0, 2, last])).count()
+    };
+    assert_eq!(behind(&bench, 2), count);
+    bench.tell(Event::NextHop { id: 2, next_hop: Some(object(3)) });
+    assert_eq!((behind(&bench, 2), behind(&bench, 3)), (count - ROUND, ROUND));
+    assert!(bench.adoption.settle(&bench.mirror, bench.now), "there are more");
+    // It changes once more meanwhile: all are looked at again.
+    bench.tell(Event::NextHop { id: 2, next_hop: Some(object(4)) });
+    while bench.adoption.settle(&bench.mirror, bench.now) {}
+    assert_eq!(behind(&bench, 4), count);
+    // A group of it changes with it.
+    bench.tell(Event::NextHop { id: 10, next_hop: Some(NextHop { group: vec![(2, 1)], ..NextHop::default() }) });
+    bench.entry(9, station(0), Destination::NextHop(10), true);
+    bench.tell(Event::NextHop { id: 2, next_hop: Some(object(5)) });
+    while bench.adoption.settle(&bench.mirror, bench.now) {}
+    assert_eq!(behind(&bench, 5), count);
+}
+
+#[test]
+fn however_many_stations_are_repeated_a_round_repeats_some_of_them() {
+    let mut bench = Bench::new();
+    bench.device(9, PLAIN);
+    let count = ROUND + 7;
+    let station = |number: usize| MacAddr::from_u64(0x0200_0000_0000 | number as u64);
+    (0..count).for_each(|number| bench.entry(9, station(number), remote(2), true));
+    while bench.adoption.next_due().is_some() {}
+    bench.adoption.repeat();
+    assert!(bench.adoption.settle(&bench.mirror, bench.now), "there are more");
+    assert_eq!(bench.adoption.waiting(), ROUND);
+    assert!(!bench.adoption.settle(&bench.mirror, bench.now));
+    let due: BTreeSet<MacAddr> = std::iter::from_fn(|| bench.adoption.next_due()).map(|due| due.mac).collect();
+    assert_eq!(due.len(), count);
+}
+
+#[test]
 fn stations_that_wait_for_a_snapshot_wait_once_however_often_all_are_repeated() {
     let mut bench = Bench::new();
     bench.device(9, PLAIN);
@@ -212,6 +258,7 @@ fn stations_that_wait_for_a_snapshot_wait_once_however_often_all_are_repeated() 
     }
     for _ in 0..5 {
         bench.adoption.repeat();
+        assert!(!bench.adoption.settle(&bench.mirror, bench.now), "ten are few");
         for _ in 0..bench.adoption.waiting() {
             let due = bench.adoption.next_due().expect("it waits");
             assert!(due.news, "that it was put off makes it no older");

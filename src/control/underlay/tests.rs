@@ -206,7 +206,7 @@ fn next_hops_are_cared_for_until_nothing_goes_through_them() {
         bench.now += Duration::from_secs(seconds);
         bench.underlay.care(&bench.mirror, bench.now)
     };
-    let resolve = [Care::Resolve(UPLINK, router(2))];
+    let resolve = [Order::Resolve { link: UPLINK, address: router(2) }];
     assert_eq!(care(&mut bench, 0), resolve);
     assert_eq!(care(&mut bench, 0), [], "it was asked just now");
     assert_eq!(care(&mut bench, 1), resolve, "it does not answer");
@@ -219,7 +219,7 @@ fn next_hops_are_cared_for_until_nothing_goes_through_them() {
     assert_eq!(care(&mut bench, 5), [], "somebody has said what it is");
     bench.neighbour(2, REACHABLE, true);
     bench.answer(&[]);
-    assert_eq!(care(&mut bench, 0), [Care::Release(UPLINK, router(2))]);
+    assert_eq!(care(&mut bench, 0), [Order::Release { link: UPLINK, address: router(2) }]);
     assert_eq!(care(&mut bench, 5), []);
     assert_eq!(bench.underlay.cared_for().count(), 0);
     // So is one of which the kernel has not said yet that it keeps it, or did and was not heard.
@@ -227,5 +227,5 @@ fn next_hops_are_cared_for_until_nothing_goes_through_them() {
     bench.answer(&[(2, 1)]);
     assert_eq!(care(&mut bench, 0), resolve);
     bench.answer(&[]);
-    assert_eq!(care(&mut bench, 0), [Care::Release(UPLINK, router(2))]);
+    assert_eq!(care(&mut bench, 0), [Order::Release { link: UPLINK, address: router(2) }]);
 }

@@ -5,7 +5,9 @@ mod fdb;
 mod tests;
 mod tracked;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::ops::Bound;
 
 use rustc_hash::FxHashMap;
 
@@ -62,8 +64,8 @@ pub struct Mirror {
     floods: Tracked<(u32, MacAddr, Destination), Origin>,
     /// Of bridges.
     bridged: Tracked<(u32, MacAddr, u16), Bridged>,
-    /// How many stations and places of flood lists go by each next-hop object.
-    next_hop_users: FxHashMap<u32, usize>,
+    /// The stations and flood lists (zero) of vxlan devices that go by each next-hop object.
+    next_hop_users: FxHashMap<u32, BTreeSet<(u32, MacAddr)>>,
 }
 
 /// Where a vxlan device has a station.
@@ -99,11 +101,11 @@ impl Mirror {
         changes.extend(neighbours.map(|((link, address), _)| Change::Neighbour(link, address)));
         changes.extend(self.next_hops.sweep(resync).into_iter().map(|(id, _)| Change::NextHop(id)));
         for ((device, mac), station) in take(self.stations.sweep_missed_twice(resync), &mut in_doubt) {
-            self.uses(Some(station.destination), None);
+            self.uses((device, mac), Some(station.destination), None);
             changes.push(Change::Tunnelled(device, mac));
         }
         for ((device, mac, destination), _) in take(self.floods.sweep_missed_twice(resync), &mut in_doubt) {
-            self.uses(Some(destination), None);
+            self.uses((device, mac), Some(destination), None);
             changes.push(Change::Tunnelled(device, mac));
         }
         let bridged = take(self.bridged.sweep_missed_twice(resync), &mut in_doubt);
@@ -155,13 +157,13 @@ impl Mirror {
                     let value = origin.map(|origin| Tunnelled { destination, origin });
                     let before = self.remote_of(device, mac);
                     let changed = update(&mut self.stations, (device, mac), value, source, resync);
-                    self.uses(before, self.remote_of(device, mac));
+                    self.uses((device, mac), before, self.remote_of(device, mac));
                     changed
                 } else {
                     let key = (device, mac, destination);
                     let before = self.floods.get(&key).map(|_| destination);
                     let changed = update(&mut self.floods, key, origin, source, resync);
-                    self.uses(before, self.floods.get(&key).map(|_| destination));
+                    self.uses((device, mac), before, self.floods.get(&key).map(|_| destination));
                     changed
                 };
                 changed.then_some(Change::Tunnelled(device, mac))
@@ -205,14 +207,21 @@ impl Mirror {
         self.next_hops.get(&id)
     }
 
-    /// True where stations or flood lists of vxlan devices go by this next-hop object, or by a group that it is in.
-    #[must_use]
-    pub fn serves_stations(&self, id: u32) -> bool {
-        self.next_hop_users.keys().any(|used| {
-            let group =
-                || self.next_hops.get(used).is_some_and(|used| used.group.iter().any(|(member, _)| *member == id));
-            *used == id || group()
-        })
+    /// The next-hop objects that stations or flood lists of vxlan devices go by and that change with this one: itself, and
+    /// the groups that it is in.
+    pub fn used_with(&self, id: u32) -> impl Iterator<Item = u32> {
+        let has = move |used: &u32| {
+            let group = self.next_hops.get(used).map_or(&[][..], |used| &used.group);
+            *used == id || group.iter().any(|(member, _)| *member == id)
+        };
+        self.next_hop_users.keys().copied().filter(has)
+    }
+
+    /// The stations and flood lists (zero) of vxlan devices that go by a next-hop object, each with its device, in their
+    /// order; those behind one of them, where that is given.
+    pub fn users_of(&self, id: u32, behind: Option<(u32, MacAddr)>) -> impl Iterator<Item = (u32, MacAddr)> {
+        let from = behind.map_or(Bound::Unbounded, Bound::Excluded);
+        self.next_hop_users.get(&id).into_iter().flat_map(move |users| users.range((from, Bound::Unbounded)).copied())
     }
 
     /// True for an address of this machine.
@@ -241,28 +250,29 @@ impl Mirror {
         let Some(next) = link.checked_add(1) else { return };
         self.addresses.forget((link, first)..(next, first));
         self.neighbours.forget((link, first)..(next, first));
-        for (_, station) in self.stations.forget((link, MacAddr::ZERO)..(next, MacAddr::ZERO)) {
-            self.uses(Some(station.destination), None);
+        for (user, station) in self.stations.forget((link, MacAddr::ZERO)..(next, MacAddr::ZERO)) {
+            self.uses(user, Some(station.destination), None);
         }
         let least = Destination::remote(first);
-        for ((_, _, destination), _) in self.floods.forget((link, MacAddr::ZERO, least)..(next, MacAddr::ZERO, least)) {
-            self.uses(Some(destination), None);
+        let floods = self.floods.forget((link, MacAddr::ZERO, least)..(next, MacAddr::ZERO, least));
+        for ((device, mac, destination), _) in floods {
+            self.uses((device, mac), Some(destination), None);
         }
         self.bridged.forget((link, MacAddr::ZERO, 0)..(next, MacAddr::ZERO, 0));
     }
 
-    /// Something of a vxlan device's goes elsewhere now.
-    fn uses(&mut self, before: Option<Destination>, after: Option<Destination>) {
-        if let Some(Destination::NextHop(id)) = after {
-            *self.next_hop_users.entry(id).or_insert(0) += 1;
-        }
+    /// A station or flood list of a vxlan device's goes elsewhere now.
+    fn uses(&mut self, user: (u32, MacAddr), before: Option<Destination>, after: Option<Destination>) {
         if let Some(Destination::NextHop(id)) = before
             && let Some(users) = self.next_hop_users.get_mut(&id)
         {
-            *users -= 1;
-            if *users == 0 {
+            users.remove(&user);
+            if users.is_empty() {
                 self.next_hop_users.remove(&id);
             }
+        }
+        if let Some(Destination::NextHop(id)) = after {
+            self.next_hop_users.entry(id).or_default().insert(user);
         }
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn encode(families: &mut Families<'_>, kernel: &KernelTelemetry) -> f
     )?;
     families.gauge(
         "vtepd_kernel_stations",
-        "Stations behind remote VTEPs that the kernel says, in bridges with `control` \"kernel\".",
+        "Stations behind remote VTEPs that the kernel says, in bridges whose `control` is `kernel`.",
         kernel.stations.get(),
     )?;
     families.gauges(
