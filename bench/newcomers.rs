@@ -23,7 +23,7 @@ use crate::measurement::{Direction, Means, median};
 use crate::rig::{Losses, Rig};
 use crate::scenarios::{Aim, Figure, case, figure};
 use crate::testbed::{self, Fallible, UPLINK};
-use crate::traffic::{Captures, Frames, Population, Set, Station, name_of, neighbour_mac};
+use crate::traffic::{Captures, FORMAT, Frames, Population, Set, Station, name_of, neighbour_mac};
 
 /// Frames that each port brings before it begins anew.
 pub const FLOWS: u32 = 1_000_000;
@@ -104,7 +104,7 @@ impl Newcomers {
             _ => station,
         };
         let packets = traffic.packets_spoken_by(&population, speaker).map(|(frame, packet, _)| (frame, packet));
-        let stem = format!("newcomers-{}-{}", name_of(&set), means.seed);
+        let stem = format!("newcomers-{}-{FLOWS}-{SHARE}-{}-v{FORMAT}", name_of(&set), means.seed);
         let captures = Captures::in_folder(&testbed::traffic_folder(), &stem, packets)?;
         let mut config = testbed::config(&traffic, &population, &captures, &[means.core])?;
         let address = case.underlay.remote(vtep);

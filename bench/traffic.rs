@@ -11,7 +11,7 @@ use vtepd::wire::MacAddr;
 use vtepd::wire::checksum::{Checksum, pseudo_header_ipv6};
 
 /// The format of the files; part of their names, so that a change makes new ones.
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 /// What `net_pcap` calls the first port of a process. It takes no other address.
 pub const UPLINK_MAC: MacAddr = MacAddr([0x02, 0x70, 0x63, 0x61, 0x70, 0x00]);
 /// The UDP port of VXLAN.

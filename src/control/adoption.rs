@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracing::warn;
 
+use self::rounds::Rerouted;
 use super::compile::{KernelBridge, KernelBridges};
 use crate::config::Config;
 use crate::config::model::{Bridge, Control, PortRole, UnderlayGroup};
@@ -106,9 +107,7 @@ pub struct Adoption {
     devices_changed: bool,
     /// What the config says of all of them has changed, so any station may be elsewhere.
     all_changed: bool,
-    /// Next-hop objects that stations or flood lists go by and that have changed, each with the last of these that was
-    /// looked at again.
-    rerouted: BTreeMap<u32, Option<(u32, MacAddr)>>,
+    rerouted: Rerouted,
     /// All entries are to be brought up to date, with the last station of which that has been asked for.
     repeating: Option<Option<(Vni, MacAddr)>>,
     /// When flood lists or remote VTEPs have changed, the first time and the last.
@@ -136,7 +135,7 @@ impl Adoption {
             waiting: HashMap::new(),
             devices_changed: false,
             all_changed: false,
-            rerouted: BTreeMap::new(),
+            rerouted: Rerouted::default(),
             repeating: None,
             shape_changed: None,
         }
@@ -163,7 +162,7 @@ impl Adoption {
     pub fn note(&mut self, change: Change, mirror: &Mirror, now: Instant) {
         match change {
             Change::Link(_) => self.devices_changed = true,
-            Change::NextHop(id) => self.rerouted.extend(mirror.used_with(id).map(|used| (used, None))),
+            Change::NextHop(id) => mirror.used_with(id).for_each(|used| self.rerouted.add(used)),
             Change::Tunnelled(device, mac) => {
                 if let Some(vni) = self.vnis.get(&device) {
                     self.look(*vni, device, mac, mirror, now);

@@ -42,8 +42,10 @@ pub struct Bindings {
     /// What the config says, and whether all of it is in the table.
     fixed: FxHashMap<BindingKey, Binding>,
     all_fixed: bool,
-    /// The table may lack what the kernel says: it had no room for it, or another config had no place for it.
+    /// The table lacks some of what the kernel says: it had no room for it, or no bridge that it is for.
     lacks_remote: bool,
+    /// There may be room for that since, or such a bridge.
+    may_take_more: bool,
     /// That there is no room was logged.
     full: bool,
     /// The bucket where the sweep goes on.
@@ -89,6 +91,7 @@ impl Bindings {
             fixed: FxHashMap::default(),
             all_fixed: true,
             lacks_remote: false,
+            may_take_more: false,
             full: false,
             sweep_at: 0,
             told: HashSet::new(),
@@ -189,9 +192,19 @@ impl Bindings {
         }
     }
 
-    /// True, once, where the kernel's bindings are to be repeated: some may be lacking, and there is some room for them.
+    /// Notes that the kernel said a binding of a bridge that takes none.
+    pub fn left_out(&mut self) {
+        self.lacks_remote = true;
+    }
+
+    /// Notes that another config is in force: bridges may take bindings now that took none.
+    pub fn config_changed(&mut self) {
+        self.may_take_more = true;
+    }
+
+    /// True, once, where the kernel's bindings are to be repeated: some are lacking, and there may be a place for them.
     pub fn take_lack(&mut self) -> bool {
-        !self.full && std::mem::take(&mut self.lacks_remote)
+        std::mem::take(&mut self.may_take_more) && std::mem::take(&mut self.lacks_remote)
     }
 
     /// Takes what the workers reported: at most a ring's worth from each, but not what arrives meanwhile.
@@ -261,8 +274,10 @@ impl Bindings {
             }
             Err(error) => {
                 self.lacks_remote |= binding.source == BindingSource::Kernel;
+                // Seldom the table has room, and the two places of just this address have none.
+                let is_full = self.table().len() >= self.table().max_bindings();
                 self.telemetry.bindings.event(BindingEvent::RefusedByLimit);
-                if !std::mem::replace(&mut self.full, true) {
+                if is_full && !std::mem::replace(&mut self.full, true) {
                     let max_bindings = self.table().max_bindings();
                     warn!(%error, max_bindings, "a MAC+IP binding was not learned; questions for its address flood");
                 }
@@ -278,7 +293,9 @@ impl Bindings {
                 self.note(key, None);
             }
             let (count, most) = (self.table().len(), self.table().max_bindings());
-            self.full &= count >= most - most / 8;
+            if count < most - most / 8 {
+                self.may_take_more |= std::mem::take(&mut self.full);
+            }
         }
     }
 
@@ -298,8 +315,6 @@ impl Bindings {
 
     /// Forgets the bindings that a new snapshot has no place for.
     pub fn flush(&mut self, against: Against<'_>) {
-        // There may be a place now for what the snapshot before had none for.
-        self.lacks_remote = true;
         self.look_at(0..self.table().bucket_count(), u16::MAX, against);
     }
 
@@ -338,6 +353,7 @@ impl Bindings {
                     && (is_kernels || is_behind_access(key.bridge, binding.mac, against.fdb));
                 let aged = !is_kernels && limit != u16::MAX && against.now.since(binding.heard) > limit;
                 if !here || aged {
+                    self.lacks_remote |= is_kernels;
                     self.remove(key);
                     let event = if here { BindingEvent::Aged } else { BindingEvent::Withdrawn };
                     self.telemetry.bindings.event(event);
@@ -366,7 +382,7 @@ fn said(binding: &Binding) -> (MacAddr, Option<TargetFlags>) {
 }
 
 /// True for a bridge that learns bindings.
-fn learns(bridge: BridgeIndex, snapshot: &Snapshot) -> bool {
+pub fn learns(bridge: BridgeIndex, snapshot: &Snapshot) -> bool {
     snapshot.domains.get(usize::from(bridge.0)).is_some_and(|domain| domain.neighbours.learning)
 }
 

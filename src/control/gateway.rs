@@ -188,6 +188,7 @@ impl Gateway {
         self.learning.flush(&replaced, &self.tables.snapshot.load());
         self.publish_stations(&replaced);
         self.flush_bindings();
+        self.bindings.config_changed();
         self.retired.push(replaced);
         let mut changes = StaticChanges::between(&before, &running);
         if self.static_missing {

@@ -65,6 +65,11 @@ pub struct Kernel {
     resynced: Instant,
     /// Something was lost since then.
     doubt: bool,
+    /// What the last one's dumps did not name is to be looked for once more. The one that does so is not followed by
+    /// another: while entries go all the time, each leaves some out.
+    second_look: bool,
+    /// The one that runs, or ran last, is such a second look and nothing else.
+    is_second_look: bool,
     /// Devices and stations were not settled in the last round, for ways had changed.
     adoption_waits: bool,
     looked_after: Instant,
@@ -122,6 +127,8 @@ impl Kernel {
             resync: None,
             resynced: now,
             doubt: false,
+            second_look: false,
+            is_second_look: false,
             adoption_waits: false,
             looked_after: now,
         };
@@ -191,7 +198,7 @@ impl Kernel {
     pub fn round(&mut self, now: Instant) -> Round {
         let events = self.take_in(now);
         let soon = now.saturating_duration_since(self.resynced);
-        if self.resync.is_none() && (soon >= SLOWLY || self.doubt && soon >= SOON) {
+        if self.resync.is_none() && (soon >= SLOWLY || (self.doubt || self.second_look) && soon >= SOON) {
             self.begin_resync(now);
         }
         let resyncing = self.resync_until(Instant::now() + RESYNC_SHARE, Duration::ZERO);
@@ -275,6 +282,8 @@ impl Kernel {
     fn begin_resync(&mut self, now: Instant) {
         self.mirror.begin_resync();
         self.resync = Some(Progress { table: 0, tries: 0 });
+        let second_look = std::mem::take(&mut self.second_look);
+        self.is_second_look = second_look && !self.doubt && now.saturating_duration_since(self.resynced) < SLOWLY;
         (self.resynced, self.doubt) = (now, false);
         self.telemetry.kernel.lag.set(0);
         if let Err(error) = self.ask_for_table() {
@@ -332,13 +341,14 @@ impl Kernel {
         self.resync = None;
         let Resynced { changes, in_doubt } = self.mirror.end_resync();
         debug!(gone = changes.len(), in_doubt, duration = ?(now - self.resynced), "resync completed");
-        // Whatever it was that the dumps did not name is looked for once more, and soon.
-        self.doubt |= in_doubt > 0;
+        self.second_look = in_doubt > 0 && !self.is_second_look;
         for change in changes {
             note(change, &self.mirror, (&mut self.underlay, &mut self.adoption, &mut self.telling), now);
         }
-        self.underlay.doubt_all(now);
-        self.adoption.repeat();
+        if !self.is_second_look {
+            self.underlay.doubt_all(now);
+            self.adoption.repeat();
+        }
         self.telemetry.kernel.resyncs.increment();
     }
 
@@ -431,9 +441,17 @@ fn note_care(outcome: &Outcome) {
 impl Drop for Kernel {
     /// Next hops are no longer this process's concern.
     fn drop(&mut self) {
-        let release = |(link, address)| Order::Release { link, address };
-        let orders = self.underlay.cared_for().map(release).collect();
-        self.next_hops.finish(orders, RELEASE).iter().for_each(note_care);
+        let orders = self.underlay.releases(&self.mirror);
+        let count = orders.len();
+        let outcomes = self.next_hops.finish(orders, RELEASE);
+        outcomes.iter().for_each(note_care);
+        let released = outcomes.iter().filter(|outcome| matches!(outcome.order, Order::Release { .. })).count();
+        if released < count {
+            warn!(
+                next_hops = count - released,
+                "the kernel keeps others waiting; it goes on resolving next hops of the gateway's"
+            );
+        }
     }
 }
 

@@ -255,7 +255,7 @@ impl Underlay {
         let users = &self.users;
         self.cared_for.retain(|key, _| {
             let stays = users.contains_key(key);
-            if !stays {
+            if !stays && is_releasable(*key, mirror) {
                 cares.push(Order::Release { link: key.0, address: key.1 });
             }
             stays
@@ -263,9 +263,11 @@ impl Underlay {
         cares
     }
 
-    /// Every neighbour that the kernel was asked to keep resolved.
-    pub fn cared_for(&self) -> impl Iterator<Item = (u32, IpAddr)> {
-        self.cared_for.keys().copied()
+    /// What leaves every neighbour to itself that the kernel was asked to keep resolved.
+    #[must_use]
+    pub fn releases(&self, mirror: &Mirror) -> Vec<Order> {
+        let kept = self.cared_for.keys().filter(|key| is_releasable(**key, mirror));
+        kept.map(|(link, address)| Order::Release { link: *link, address: *address }).collect()
     }
 
     /// Every remote VTEP with its ways.
@@ -394,4 +396,9 @@ fn followed_by(before: &Ways, list: Vec<Way>) -> Ways {
     let kept: Vec<Option<usize>> = before.slots.iter().map(place).collect();
     let weights: Vec<u32> = list.iter().map(|way| way.weight).collect();
     Ways { slots: slots(&weights, &kept), list }
+}
+
+/// False for a neighbour of which somebody has said for good what it is: to leave that to itself would take it away.
+fn is_releasable((link, address): (u32, IpAddr), mirror: &Mirror) -> bool {
+    !mirror.neighbour(link, address).is_some_and(|known| known.state.fixed())
 }

@@ -27,7 +27,7 @@ fn ten_thousand_entries_through_a_tiny_buffer_all_arrive_and_all_go() {
         let telemetry = &followed.telemetry.kernel;
         assert!(telemetry.overruns.get() > 0, "the buffer was not tiny");
         println!("{} events of 10000, the rest by a resync after {time:?}", telemetry.events.get());
-        // Also what nobody tells of any more: it goes with the next resync.
+        // Also what nobody tells of any more: it goes with the second resync that does not name it.
         let before = telemetry.resyncs.get();
         bridge_batch((0..10_000).map(|number| entry(number, "del")));
         followed.until("no entries", |kernel| kernel.mirror().entries().tunnelled == 0);

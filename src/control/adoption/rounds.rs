@@ -1,7 +1,11 @@
 //! What concerns so many stations that one round does not do it: each does some, and goes on where the last one ended.
 
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::ops::Bound;
 use std::time::Instant;
+
+use rustc_hash::FxHashMap;
 
 use super::Adoption;
 use crate::netlink::Mirror;
@@ -10,6 +14,32 @@ use crate::wire::{MacAddr, Vni};
 /// Stations that one round looks at again because a next-hop object has changed, and of which it has the entry brought up to
 /// date again: a few milliseconds' work.
 pub(super) const ROUND: usize = 4096;
+
+/// Next-hop objects that stations or flood lists go by and that have changed, in turn.
+#[derive(Debug, Default)]
+pub(super) struct Rerouted {
+    /// Each with the last of these that was looked at again.
+    waiting: VecDeque<(u32, Option<(u32, MacAddr)>)>,
+    /// The same objects, and whether they have changed once more since they wait: then all is looked at once more, in its
+    /// turn. However often one changes, all that go by it are reached, and so are those of the others.
+    once_more: FxHashMap<u32, bool>,
+}
+
+impl Rerouted {
+    pub(super) fn add(&mut self, id: u32) {
+        match self.once_more.entry(id) {
+            Entry::Occupied(mut waits) => *waits.get_mut() = true,
+            Entry::Vacant(place) => {
+                place.insert(false);
+                self.waiting.push_back((id, None));
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
 
 impl Adoption {
     /// Every station's entry is to be looked at again, without news: of some in each round ([`Adoption::settle`]).
@@ -30,7 +60,7 @@ impl Adoption {
     pub(super) fn reroute_on(&mut self, mirror: &Mirror, now: Instant) {
         let mut left = ROUND;
         while left > 0
-            && let Some((id, behind)) = self.rerouted.pop_first()
+            && let Some((id, behind)) = self.rerouted.waiting.pop_front()
         {
             let users: Vec<(u32, MacAddr)> = mirror.users_of(id, behind).take(left).collect();
             for (device, mac) in &users {
@@ -40,7 +70,9 @@ impl Adoption {
             }
             left -= users.len();
             if left == 0 {
-                self.rerouted.insert(id, users.last().copied());
+                self.rerouted.waiting.push_front((id, users.last().copied()));
+            } else if self.rerouted.once_more.remove(&id).unwrap_or_default() {
+                self.rerouted.add(id);
             }
         }
     }

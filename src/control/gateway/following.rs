@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::config::model::Control;
 use crate::control::adoption::{Due, all_said};
 use crate::control::bindings::LearnedChange;
+use crate::control::bindings::learns;
 use crate::control::compile::{compile, compile_with, remotes};
 use crate::control::discovery::Discovery;
 use crate::control::kernel::{Kernel, Overview};
@@ -167,14 +168,18 @@ impl Gateway {
     /// Takes the bindings of stations behind remote VTEPs from the kernel.
     pub(super) fn take_remote_bindings(&mut self, now: AgeTick) {
         let Some(kernel) = &mut self.kernel else { return };
-        let running = self.running.load();
+        let (running, snapshot) = (self.running.load(), self.tables.snapshot.load());
         if self.bindings.take_lack() {
             kernel.publisher_mut().repeat_remote_bindings();
         }
         for _ in 0..STATIONS {
             let Some(remote) = kernel.publisher_mut().next_remote_binding() else { return };
             let RemoteBinding { vni, address, mac, router, news } = remote;
-            let Some(bridge) = running.registry.bridge(vni) else { continue };
+            let place = running.registry.bridge(vni).filter(|bridge| mac.is_none() || learns(*bridge, &snapshot));
+            let Some(bridge) = place else {
+                self.bindings.left_out();
+                continue;
+            };
             // The kernel does not tell the Override flag, which all but anycast addresses have.
             let flags = if router { TargetFlags::ROUTER } else { TargetFlags::default() }.and(TargetFlags::OVERRIDE);
             let key = BindingKey { bridge, address };

@@ -122,9 +122,10 @@ impl Occupancy {
     }
 
     fn change(&mut self, bridge: BridgeIndex, location: Location, by: i32) {
-        let bridge = tally(&mut self.bridges, usize::from(bridge.0));
-        bridge.learned = bridge.learned.saturating_add_signed(by);
-        bridge.settle();
+        let of_bridge = tally(&mut self.bridges, usize::from(bridge.0));
+        of_bridge.learned = of_bridge.learned.saturating_add_signed(by);
+        of_bridge.settle();
+        self.telemetry.fdb.bridge_learned(bridge).set(u64::from(of_bridge.learned));
         if let Some(index) = self.port(location) {
             let port = tally(&mut self.ports, usize::from(index.0));
             port.learned = port.learned.saturating_add_signed(by);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 use std::time::Instant;
 
 use super::agenda::Agenda;
@@ -47,8 +47,9 @@ pub(super) struct Bindings {
     published: BTreeMap<Vni, usize>,
     /// Stations, and whether they are routers.
     remote: BTreeMap<(Vni, IpAddr), (MacAddr, bool)>,
-    /// What is to be said of these, and whether it is news.
-    remote_news: BTreeMap<(Vni, IpAddr), bool>,
+    remote_news: BTreeSet<(Vni, IpAddr)>,
+    /// All of them are said again, with the last one of which that is done.
+    repeating: Option<Option<(Vni, IpAddr)>>,
 }
 
 impl Bindings {
@@ -135,27 +136,32 @@ impl Bindings {
             None => self.remote.remove(&(vni, address)),
         };
         if before != station {
-            self.remote_news.insert((vni, address), true);
+            self.remote_news.insert((vni, address));
         }
     }
 
     pub(super) fn repeat_remote(&mut self, vni: Vni, address: IpAddr) {
         if self.remote.contains_key(&(vni, address)) {
-            self.remote_news.insert((vni, address), true);
+            self.remote_news.insert((vni, address));
         }
     }
 
     pub(super) fn repeat_all_remote(&mut self) {
-        for key in self.remote.keys() {
-            self.remote_news.entry(*key).or_insert(false);
-        }
+        self.repeating = Some(None);
     }
 
+    /// News first; then what is said again.
     pub(super) fn next_remote(&mut self) -> Option<RemoteBinding> {
-        let ((vni, address), news) = self.remote_news.pop_first()?;
-        let station = self.remote.get(&(vni, address));
-        let (mac, router) = (station.map(|(mac, _)| *mac), station.is_some_and(|(_, router)| *router));
-        Some(RemoteBinding { vni, address, mac, router, news })
+        if let Some((vni, address)) = self.remote_news.pop_first() {
+            let station = self.remote.get(&(vni, address));
+            let (mac, router) = (station.map(|(mac, _)| *mac), station.is_some_and(|(_, router)| *router));
+            return Some(RemoteBinding { vni, address, mac, router, news: true });
+        }
+        let from = self.repeating?.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.remote.range((from, Bound::Unbounded)).next();
+        self.repeating = next.map(|(key, _)| Some(*key));
+        let ((vni, address), (mac, router)) = next?;
+        Some(RemoteBinding { vni: *vni, address: *address, mac: Some(*mac), router: *router, news: false })
     }
 
     /// Appends the next orders, up to so many. `is_published` says whether the kernel has a station.

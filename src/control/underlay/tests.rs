@@ -221,7 +221,16 @@ fn next_hops_are_cared_for_until_nothing_goes_through_them() {
     bench.answer(&[]);
     assert_eq!(care(&mut bench, 0), [Order::Release { link: UPLINK, address: router(2) }]);
     assert_eq!(care(&mut bench, 5), []);
-    assert_eq!(bench.underlay.cared_for().count(), 0);
+    assert_eq!(bench.underlay.releases(&bench.mirror), []);
+    // One that somebody has said for good since then is not the gateway's to release.
+    bench.neighbour(2, FAILED, false);
+    bench.answer(&[(2, 1)]);
+    assert_eq!(care(&mut bench, 0), resolve);
+    assert_eq!(bench.underlay.releases(&bench.mirror), [Order::Release { link: UPLINK, address: router(2) }]);
+    bench.neighbour(2, PERMANENT, false);
+    assert_eq!(bench.underlay.releases(&bench.mirror), []);
+    bench.answer(&[]);
+    assert_eq!(care(&mut bench, 0), []);
     // So is one of which the kernel has not said yet that it keeps it, or did and was not heard.
     bench.neighbour(2, FAILED, false);
     bench.answer(&[(2, 1)]);
