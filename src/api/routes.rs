@@ -202,6 +202,7 @@ async fn bridges(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
         let page = Page::cut(matching, range(query.limit, query.offset));
         Ok(page.map(|bridge| Bridge {
             fdb_entries: view.control().fdb.bridge_entries(bridge.index).get(),
+            learned_macs: view.control().fdb.bridge_learned(bridge.index).get(),
             traffic: totals::bridge(view.workers(), bridge.index),
             vni: bridge.vni,
             vlan: common_tag(&bridge.members),

@@ -183,8 +183,10 @@ pub struct Bridge {
     pub max_macs: Option<u32>,
     /// How long it keeps an address that is not heard of, in seconds; absent where it keeps it for ever.
     pub ageing_seconds: Option<u64>,
-    /// How many MAC addresses it has, learned and static.
+    /// How many MAC addresses it has, learned, static and the kernel's.
     pub fdb_entries: u64,
+    /// How many of them it has learned.
+    pub learned_macs: u64,
     /// Its traffic.
     pub traffic: BridgeTotal,
 }

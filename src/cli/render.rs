@@ -108,7 +108,7 @@ pub(super) fn bridges(page: &Page<Bridge>, vni: Option<u32>) -> String {
             vlan,
             some_of(&ports),
             some_of(&bridge.remotes),
-            some_of_most(bridge.fdb_entries, bridge.max_macs),
+            macs(bridge),
             count(bridge.traffic.access_received.packets),
             count(bridge.traffic.access_sent.packets),
             count(bridge.traffic.tunnel_received.packets),
@@ -126,6 +126,15 @@ fn members(members: &[BridgeMember]) -> (String, Vec<String>) {
     }
     let each = |member: &BridgeMember| format!("{}:{}", member.port, member.vlan_text());
     ("by port".to_owned(), members.iter().map(each).collect())
+}
+
+/// How many addresses there are; where the bridge has a limit, also how many it has learned of how many it may.
+fn macs(bridge: &Bridge) -> String {
+    let all = count(bridge.fdb_entries);
+    match bridge.max_macs {
+        Some(_) => format!("{all} ({} learned)", some_of_most(bridge.learned_macs, bridge.max_macs)),
+        None => all,
+    }
 }
 
 /// How many there are, and of how many at most.

@@ -132,8 +132,8 @@ impl Exceptions {
         **self.published.load()
     }
 
-    /// Stops the thread.
+    /// Stops the thread: what the kernel has given by then is with the workers.
     pub fn stop(self) {
-        self.thread.stop();
+        drop(self.thread);
     }
 }

@@ -117,9 +117,12 @@ pub(super) fn pci_address(device: &str) -> Option<&str> {
     (place_fits && function.len() == 1 && hexadecimal(function, 1)).then_some(address)
 }
 
-/// The kernel's form of a PCI address, with its domain.
+/// The kernel's form of a PCI address, which is DPDK's name for the device: all parts with all of their digits.
 fn full_pci_address(address: &str) -> String {
-    if address.matches(':').count() == 1 { format!("0000:{address}") } else { address.to_owned() }.to_lowercase()
+    let (place, function) = address.rsplit_once('.').unwrap_or((address, "0"));
+    let mut parts = place.rsplit(':').map(|part| u32::from_str_radix(part, 16).unwrap_or(0));
+    let [slot, bus, domain] = std::array::from_fn(|_| parts.next().unwrap_or(0));
+    format!("{domain:04x}:{bus:02x}:{slot:02x}.{function}")
 }
 
 impl Device {

@@ -15,7 +15,6 @@ static STREAM: Mutex<Option<Stream>> = Mutex::new(None);
 struct Stream {
     file: *mut FILE,
     text: *const Places,
-    read: usize,
 }
 
 struct Places {
@@ -36,10 +35,10 @@ impl Stream {
             drop(unsafe { Box::from_raw(places) });
             return None;
         }
-        Some(Self { file, text: places, read: 0 })
+        Some(Self { file, text: places })
     }
 
-    /// What was written since the last call.
+    /// What was written since the last call. The memory is written anew from then on.
     fn take(&mut self) -> String {
         // SAFETY: the stream is open. After a flush the places hold the text and its length, until the next write,
         // which `during` prevents by taking the stream away from DPDK first; the volatile reads see what libc wrote.
@@ -49,8 +48,9 @@ impl Stream {
             let length = (&raw const (*self.text).length).read_volatile();
             if start.is_null() { &[][..] } else { std::slice::from_raw_parts(start.cast::<u8>(), length) }
         };
-        let fresh = String::from_utf8_lossy(written.get(self.read..).unwrap_or_default()).into_owned();
-        self.read = written.len();
+        let fresh = String::from_utf8_lossy(written).into_owned();
+        // SAFETY: the stream is open. The text was copied: what is written next may lie where it was.
+        unsafe { libc::fseek(self.file, 0, libc::SEEK_SET) };
         fresh
     }
 }

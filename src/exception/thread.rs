@@ -90,12 +90,12 @@ pub fn connect(workers: usize) -> (Vec<WorkerEnd>, ThreadEnd) {
     (ends, ThreadEnd { to_kernel, from_kernel })
 }
 
-/// The running thread.
+/// The running thread. It has ports, and so it ends when this is dropped, also where a start fails behind it.
 #[derive(Debug)]
 pub struct ExceptionThread {
     stop: Arc<AtomicBool>,
     heartbeat: Arc<AtomicU64>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl ExceptionThread {
@@ -122,7 +122,7 @@ impl ExceptionThread {
         let turns = Arc::clone(&heartbeat);
         let body = move || ferry.run(&seen, &turns);
         let thread = std::thread::Builder::new().name(Self::THREAD.to_owned()).spawn(body)?;
-        Ok(Self { stop, heartbeat, thread })
+        Ok(Self { stop, heartbeat, thread: Some(thread) })
     }
 
     /// A number that grows fifty times a second or oftener as long as the thread lives.
@@ -130,11 +130,13 @@ impl ExceptionThread {
     pub fn heartbeat(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.heartbeat)
     }
+}
 
+impl Drop for ExceptionThread {
     /// Lets the thread finish its round, and waits for it: some milliseconds. The interfaces stay, without carrier.
-    pub fn stop(self) {
+    fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if self.thread.join().is_err() {
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread of the exception path had panicked");
         }
     }

@@ -17,6 +17,7 @@ pub struct FdbTelemetry {
     pub frozen: Counter,
     events: [Counter; FdbEvent::COUNT],
     bridge_entries: CounterTable<Counter>,
+    bridge_learned: CounterTable<Counter>,
     port_learned: [Counter; MAX_PORTS],
 }
 
@@ -41,6 +42,12 @@ impl FdbTelemetry {
     #[must_use]
     pub fn bridge_entries(&self, bridge: BridgeIndex) -> &Counter {
         self.bridge_entries.row(bridge.0)
+    }
+
+    /// How many addresses are learned in one bridge: those that its limit is for. The writer sets it.
+    #[must_use]
+    pub fn bridge_learned(&self, bridge: BridgeIndex) -> &Counter {
+        self.bridge_learned.row(bridge.0)
     }
 
     /// How many addresses are learned behind one port. The writer sets it. There are at most [`MAX_PORTS`] ports; an
@@ -123,6 +130,7 @@ impl ControlTelemetry {
                 frozen: Counter::new(),
                 events: [const { Counter::new() }; FdbEvent::COUNT],
                 bridge_entries: CounterTable::new(),
+                bridge_learned: CounterTable::new(),
                 port_learned: [const { Counter::new() }; MAX_PORTS],
             },
             bindings: BindingTelemetry {

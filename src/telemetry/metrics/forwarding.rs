@@ -45,6 +45,14 @@ pub(super) fn encode_bridges(
             let vni = Cow::Owned(bridge.vni.to_string());
             (Labels([("vni", vni)]), control.fdb.bridge_entries(bridge.index).get())
         }),
+    )?;
+    families.gauges(
+        "vtepd_bridge_learned_macs",
+        "MAC addresses that the bridge has learned: those that its `max_macs` is for.",
+        bridges.iter().map(|bridge| {
+            let vni = Cow::Owned(bridge.vni.to_string());
+            (Labels([("vni", vni)]), control.fdb.bridge_learned(bridge.index).get())
+        }),
     )
 }
 
