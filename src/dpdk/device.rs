@@ -454,3 +454,16 @@ fn bound_pci_devices() -> String {
     bound.sort();
     if bound.is_empty() { "none".to_owned() } else { bound.join(", ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pci_address_is_named_with_all_of_its_digits() {
+        for address in ["0000:01:10.0", "01:10.0", "1:10.0", "0:1:10.0", "pci:00000000:01:10.0"] {
+            assert_eq!(pci_address(address).map(full_pci_address).as_deref(), Some("0000:01:10.0"), "{address}");
+        }
+        assert_eq!(full_pci_address("10001:A:1F.7"), "10001:0a:1f.7");
+    }
+}

@@ -150,6 +150,8 @@ def test_a_metrics_address_in_use_is_named(bed):
         taken = socket.create_server(("127.0.0.1", 9478))
     with taken:
         assert_sentence(failed_start(bed, config, namespace), r"127\.0\.0\.1:9478", "use")
+    # By then the ports are open, and a thread has them: they are closed again, and DPDK is ended.
+    assert not os.path.exists("/var/run/dpdk/" + config.dpdk["file_prefix"])
 
 
 def test_a_second_gateway_of_the_same_file_prefix_is_refused_and_the_first_runs_on(bed):

@@ -86,3 +86,40 @@ fn a_resync_changes_no_way_that_is_as_it_was() {
         assert!(followed.telemetry.kernel.route_queries.get() >= 2, "the route was asked for again");
     });
 }
+
+#[test]
+fn what_fails_while_messages_are_dropped_is_out_of_use_all_the_same() {
+    in_namespace(|| {
+        uplink("up0");
+        uplink("up1");
+        ip("link add vx100 type vxlan id 100 local 192.0.2.1 dstport 4789 nolearning
+            link set vx100 up
+            addr add 10.0.0.1/24 dev up0
+            addr add 10.0.1.1/24 dev up1");
+        let repair = "link set up0p up
+            neigh replace 10.0.0.2 lladdr 02:00:00:00:00:02 dev up0
+            neigh replace 10.0.1.4 lladdr 02:00:00:00:00:04 dev up1
+            route replace 192.0.2.0/24 nexthop via 10.0.0.2 nexthop via 10.0.1.4";
+        ip(repair);
+        let listener = Listener::with_receive_buffer(1).expect("a listener");
+        let mut followed = Followed::by(listener, &["up0", "up1"], &["192.0.2.1"]);
+        let replace = |last: u32| format!("fdb replace {} dev vx100 self dst 192.0.2.{last}", mac(1));
+        for fail in [
+            "link set up0p down",
+            "neigh del 10.0.0.2 dev up0",
+            "neigh replace 10.0.0.2 dev up0 nud failed",
+            "route replace 192.0.2.0/24 via 10.0.1.4",
+        ] {
+            ip(repair);
+            followed.until("both ways", |kernel| ways(kernel, "192.0.2.1").len() == 2);
+            let overruns = followed.telemetry.kernel.overruns.get();
+            // Nobody takes these in, and there is no room for what follows.
+            bridge_batch((0..80_000).map(|number| replace(11 + number % 2)));
+            ip(fail);
+            let time = followed.until(fail, |kernel| ways(kernel, "192.0.2.1") == [(1, 4, 1)]);
+            assert!(followed.telemetry.kernel.overruns.get() > overruns, "{fail}: there was room for it");
+            println!("{fail}: out of use {time:?} after the gateway could look again");
+            assert!(time < Duration::from_secs(5), "{fail}: {time:?}");
+        }
+    });
+}
