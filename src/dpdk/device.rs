@@ -117,12 +117,19 @@ pub(super) fn pci_address(device: &str) -> Option<&str> {
     (place_fits && function.len() == 1 && hexadecimal(function, 1)).then_some(address)
 }
 
-/// The kernel's form of a PCI address, which is DPDK's name for the device: all parts with all of their digits.
+/// The kernel's form of a PCI address: all parts with all of their digits. DPDK names the device as it was given it.
 fn full_pci_address(address: &str) -> String {
     let (place, function) = address.rsplit_once('.').unwrap_or((address, "0"));
     let mut parts = place.rsplit(':').map(|part| u32::from_str_radix(part, 16).unwrap_or(0));
     let [slot, bus, domain] = std::array::from_fn(|_| parts.next().unwrap_or(0));
     format!("{domain:04x}:{bus:02x}:{slot:02x}.{function}")
+}
+
+/// A device string as DPDK is given it: of a PCI device, with the name by which it is found again.
+pub(super) fn dpdk_device(device: &str) -> String {
+    let Some(address) = pci_address(device) else { return device.to_owned() };
+    let arguments = device.split_once(',').map_or_else(String::new, |(_, arguments)| format!(",{arguments}"));
+    full_pci_address(address) + &arguments
 }
 
 impl Device {
@@ -139,7 +146,7 @@ impl Device {
         };
         check_interface(name, device)?;
         let nul = |_| PortError::new(name, PortFault::Nul { device: device.to_owned() });
-        let arguments = CString::new(device).map_err(nul)?;
+        let arguments = CString::new(dpdk_device(device)).map_err(nul)?;
         let dpdk_name = CString::new(dpdk_name).map_err(nul)?;
         // SAFETY: EAL runs, as `eal` shows; the string is copied.
         let (status, said) = log_capture::during(|| unsafe { sys::rte_dev_probe(arguments.as_ptr()) });
@@ -465,5 +472,7 @@ mod tests {
             assert_eq!(pci_address(address).map(full_pci_address).as_deref(), Some("0000:01:10.0"), "{address}");
         }
         assert_eq!(full_pci_address("10001:A:1F.7"), "10001:0a:1f.7");
+        assert_eq!(dpdk_device("1:10.0,max_burst=64,x=1"), "0000:01:10.0,max_burst=64,x=1");
+        assert_eq!(dpdk_device("net_tap0,iface=up0"), "net_tap0,iface=up0");
     }
 }

@@ -271,7 +271,7 @@ fn arguments(options: &EalOptions, cores: &[usize]) -> Vec<String> {
         .devices
         .iter()
         .filter(|device| super::device::pci_address(device).is_some())
-        .map(|device| format!("--allow={device}"))
+        .map(|device| format!("--allow={}", super::device::dpdk_device(device)))
         .collect();
     if allowed.is_empty() && !given(&["-a", "-b", "--allow", "--block", "--no-pci"]) {
         arguments.push("--no-pci".to_owned());

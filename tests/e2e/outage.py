@@ -37,9 +37,12 @@ class Pings:
         for name, process, path in self.running:
             process.wait(10)
             with open(path, encoding="utf-8") as log:
-                answers = re.findall(r"^\d+ bytes from .* icmp_seq=(\d+)", log.read(), re.MULTILINE)
+                text = log.read()
+            answers = re.findall(r"^\d+ bytes from .* icmp_seq=(\d+)", text, re.MULTILINE)
             assert len(answers) > 10, f"{name} was never answered"
-            numbers = sorted(int(answer) for answer in answers)
+            # The last one may be on its way yet.
+            sent = int(re.search(r"^(\d+) packets transmitted", text, re.MULTILINE).group(1))
+            numbers = sorted(int(answer) for answer in answers) + [sent]
             outages[name] = INTERVAL * max(later - earlier for earlier, later in zip(numbers, numbers[1:]))
         return outages
 

@@ -160,7 +160,11 @@ impl Gateway {
                     let router = flags.is_some_and(|flags| flags.has(TargetFlags::ROUTER));
                     publisher.bind(bridge.vni, key.address, mac, router);
                 }
-                None => publisher.unbind(bridge.vni, key.address),
+                None => {
+                    publisher.unbind(bridge.vni, key.address);
+                    // The kernel may have had another binding of it all the time.
+                    publisher.repeat_remote_binding(bridge.vni, key.address);
+                }
             }
         }
     }
