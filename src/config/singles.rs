@@ -38,8 +38,7 @@ impl VtepDraft {
             )
             .value();
         let udp_port = reader.get::<u16>("udp_port", findings).located();
-        let others = reader.get::<Vec<Located<u16>>>("other_udp_ports", findings);
-        let others = others.value();
+        let others = reader.get::<Vec<Located<u16>>>("other_udp_ports", findings).value();
         let source_ports = reader.get::<Numbers>("source_ports", findings).value();
         let udp_ports = udp_port.into_iter().chain(others.iter().flatten().copied()).collect();
         let udp_checksum_ipv4 = reader.get::<Cow<'_, str>>("udp_checksum_ipv4", findings);

@@ -449,7 +449,7 @@ impl Drop for Kernel {
         if released < count {
             warn!(
                 next_hops = count - released,
-                "the kernel keeps others waiting; it goes on resolving next hops of the gateway's"
+                "the kernel did not answer in time: it goes on resolving next hops that the gateway needs no more"
             );
         }
     }

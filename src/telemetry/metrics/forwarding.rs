@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::families::{Families, Labels, labels};
-use crate::tables::FloodKind;
+use crate::tables::{BridgeIndex, FloodKind};
+use crate::telemetry::counter::Counter;
 use crate::telemetry::source::{BridgeLabel, GroupLabel, PortReading, RemoteLabel, WorkerHandle};
 use crate::telemetry::totals::{self, BridgeTotal, RemoteTotal, TrafficTotal};
-use crate::telemetry::{ControlTelemetry, Direction, DropReason, Entropy, Event, Spread, Verdict};
+use crate::telemetry::{ControlTelemetry, Direction, DropReason, Entropy, Event, FdbTelemetry, Spread, Verdict};
 
 /// A metric of traffic: its name, its help, and which number it is.
 type Measure = (&'static str, &'static str, fn(TrafficTotal) -> u64);
@@ -38,21 +39,19 @@ pub(super) fn encode_bridges(
         });
         families.counters(name, help, samples)?;
     }
-    families.gauges(
+    let mut by_bridge = |name, help, count: fn(&FdbTelemetry, BridgeIndex) -> &Counter| {
+        let vni = |bridge: &BridgeLabel| Labels([("vni", Cow::Owned(bridge.vni.to_string()))]);
+        families.gauges(name, help, bridges.iter().map(|bridge| (vni(bridge), count(&control.fdb, bridge.index).get())))
+    };
+    by_bridge(
         "vtepd_bridge_fdb_entries",
         "MAC addresses of the bridge in the forwarding database: learned, static, and those that the kernel says.",
-        bridges.iter().map(|bridge| {
-            let vni = Cow::Owned(bridge.vni.to_string());
-            (Labels([("vni", vni)]), control.fdb.bridge_entries(bridge.index).get())
-        }),
+        FdbTelemetry::bridge_entries,
     )?;
-    families.gauges(
+    by_bridge(
         "vtepd_bridge_learned_macs",
         "MAC addresses that the bridge has learned: those that its `max_macs` is for.",
-        bridges.iter().map(|bridge| {
-            let vni = Cow::Owned(bridge.vni.to_string());
-            (Labels([("vni", vni)]), control.fdb.bridge_learned(bridge.index).get())
-        }),
+        FdbTelemetry::bridge_learned,
     )
 }
 
