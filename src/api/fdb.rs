@@ -91,13 +91,13 @@ fn station(vni: Option<u32>, mac: Option<String>) -> Result<StationQuery, Refusa
 pub(super) async fn history(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
     let HistoryQuery { vni, mac, limit, offset } = parse(&uri)?;
     let (query, range) = (station(vni, mac)?, range(limit, offset));
-    ask(shared, move |view| view.fdb_history(&query, range).map_err(busy)).await
+    ask(shared, move |view| Ok(view.fdb_history(&query, range)?)).await
 }
 
 pub(super) async fn unfreeze(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
     let UnfreezeQuery { vni, mac } = parse(&uri)?;
     let query = station(vni, mac)?;
-    ask(shared, move |view| view.unfreeze(&query).map(|entries| Done { entries }).map_err(busy)).await
+    ask(shared, move |view| Ok(Done { entries: view.unfreeze(&query)? })).await
 }
 
 pub(super) async fn flush(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
@@ -107,9 +107,5 @@ pub(super) async fn flush(State(shared): Shares, uri: Uri) -> Result<Response, R
         let what = "say what to flush by `vni`, `mac`, `port` and `vtep`, or `all`";
         return Err(Refusal(StatusCode::BAD_REQUEST, what.to_owned()));
     }
-    ask(shared, move |view| view.flush(&query).map(|entries| Done { entries }).map_err(busy)).await
-}
-
-fn busy(why: String) -> Refusal {
-    Refusal(StatusCode::CONFLICT, why)
+    ask(shared, move |view| Ok(Done { entries: view.flush(&query)? })).await
 }

@@ -10,4 +10,4 @@ pub mod types;
 pub mod view;
 
 pub use server::{Endpoints, ServeError, StatsThread};
-pub use view::GatewayView;
+pub use view::{GatewayView, Refused};

@@ -19,13 +19,19 @@ use super::types::{
     Failure, FdbFilter, Finding, Groups, MAX_PAGE, Page, PageRange, Port, Reloaded, RemoteVtep, Version, Vteps, Way,
     Worker,
 };
-use super::view::GatewayView;
+use super::view::{GatewayView, Refused};
 use crate::telemetry::metrics::CONTENT_TYPE;
 use crate::telemetry::{Direction, DropReason, Event, Exposition, PortReading, WorkerHandle, totals};
 use crate::wire::MacAddr;
 
-/// How long the gateway may take for an answer.
+/// How long the gateway may take for an answer, other than for a reload.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the answer to a reload may be under way: longer than the gateway takes to say that the reload goes on.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// The longest config, as TOML, that is also given as JSON, in bytes: a table of it takes several times the memory.
+const MAX_CONFIG_AS_JSON: usize = 16 << 20;
 
 /// What the handlers share.
 pub(super) struct Shared {
@@ -333,24 +339,30 @@ async fn config(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
         return Ok(([(header::CONTENT_TYPE, "application/toml")], text).into_response());
     }
     ask(shared, |view| {
-        let table = view.config_toml().parse::<toml::Table>();
+        let text = view.config_toml();
+        if text.len() > MAX_CONFIG_AS_JSON {
+            let what = format!(
+                "the config has {} MiB, and as JSON is given up to {} MiB",
+                text.len() >> 20,
+                MAX_CONFIG_AS_JSON >> 20
+            );
+            return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, what + "; ask for it as TOML: without `--json`"));
+        }
+        let table = text.parse::<toml::Table>();
         table.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
     })
     .await
 }
 
 async fn reload(State(shared): Shares) -> Result<Response, Refusal> {
-    let asked = Arc::clone(&shared);
-    ask(shared, move |view| {
-        let Ok(_one_at_a_time) = asked.reloading.try_lock() else {
-            return Err(Refusal(StatusCode::CONFLICT, "another reload is running; try again".to_owned()));
+    let reload = move || {
+        let Ok(_one_at_a_time) = shared.reloading.try_lock() else {
+            return Err(Refused::Busy("another reload is running; try again".to_owned()));
         };
-        match view.reload() {
-            Ok(summary) => Ok(Reloaded { summary }),
-            Err(diagnostics) => Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, diagnostics)),
-        }
-    })
-    .await
+        shared.view.reload()
+    };
+    let summary = run_within(RELOAD_TIMEOUT, reload).await??;
+    Ok(Json(Reloaded { summary }).into_response())
 }
 
 fn ports(view: &dyn GatewayView) -> Vec<Port> {
@@ -412,6 +424,19 @@ fn worker_state(number: usize, worker: &WorkerHandle, hertz: f64) -> Worker {
 /// A request that failed: the status and what to say.
 pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        let status = match refused {
+            Refused::Wrong(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Refused::Unknown(_) => StatusCode::NOT_FOUND,
+            Refused::Busy(_) => StatusCode::CONFLICT,
+            Refused::GoesOn(_) => StatusCode::GATEWAY_TIMEOUT,
+            Refused::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self(status, refused.to_string())
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self(status, error) = self;
@@ -419,13 +444,21 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Runs `work` on a helper thread, and gives up waiting where it takes too long.
+/// Runs `work` on a helper thread, and gives up waiting where it takes longer than an answer may.
 async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    match tokio::time::timeout(ANSWER_TIMEOUT, tokio::task::spawn_blocking(work)).await {
+    run_within(ANSWER_TIMEOUT, work).await
+}
+
+/// Runs `work` on a helper thread, and gives up waiting where it takes longer than this.
+async fn run_within<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::time::timeout(patience, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(panicked)) => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, panicked.to_string())),
         Err(_) => {
-            let seconds = ANSWER_TIMEOUT.as_secs();
+            let seconds = patience.as_secs();
             Err(Refusal(StatusCode::GATEWAY_TIMEOUT, format!("the gateway has not answered within {seconds} s")))
         }
     }

@@ -1,8 +1,8 @@
 //! The stats thread: one thread, one single-threaded runtime, two listeners.
 //!
 //! Nothing on it is on a packet's way. What it serves is bounded: connections, the size of a request's head, the time
-//! a client may take to send one, the time an answer may take. Work that asks the gateway runs on a few helper
-//! threads, so that `/healthz` answers also while that hangs.
+//! a client may take to send one and to take in an answer, the time an answer may take. Work that asks the gateway runs
+//! on a few helper threads, so that `/healthz` answers also while that hangs.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -20,6 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use thiserror::Error;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
+use tokio_io_timeout::TimeoutStream;
 
 use super::routes::{self, Shared};
 use super::socket::ControlSocket;
@@ -31,11 +32,15 @@ const MAX_CONNECTIONS: usize = 32;
 /// How long a client may take to send a request's head, and may keep a connection idle.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a client may take in nothing of its answer: one that does not read would keep others, and `/healthz`, from
+/// the connection.
+const READER_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long a connection lives before it is asked to end.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(300);
 
 /// How long what is under way on a connection that is asked to end may still take; longer than any answer.
-const CONNECTION_GRACE: Duration = Duration::from_secs(45);
+const CONNECTION_GRACE: Duration = Duration::from_secs(160);
 
 /// The largest head of a request, in bytes.
 const MAX_REQUEST_HEAD: usize = 16 * 1024;
@@ -217,12 +222,14 @@ async fn accept_all(mut listener: impl Listener, router: Router) {
     http.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT).max_buf_size(MAX_REQUEST_HEAD);
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
         let (stream, _) = listener.accept().await;
+        let mut stream = Box::pin(TimeoutStream::new(stream));
+        stream.as_mut().set_write_timeout_pinned(Some(READER_TIMEOUT));
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         tokio::spawn(async move {
             let mut connection = pin!(connection);
             if tokio::time::timeout(CONNECTION_LIFETIME, connection.as_mut()).await.is_err() {
                 connection.as_mut().graceful_shutdown();
-                // A client that does not read its answer is cut off here.
+                // A client that reads its answer a little at a time is cut off here.
                 let _ = tokio::time::timeout(CONNECTION_GRACE, connection).await;
             }
             drop(permit);

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use thiserror::Error;
+
 use super::fdb::{FdbChange, StationQuery};
 use super::kernel::KernelBridge;
 use super::types::{
@@ -11,6 +13,26 @@ use super::types::{
 };
 use crate::tables::{BridgeIndex, TunnelIndex};
 use crate::telemetry::MetricsSource;
+
+/// Why the gateway did not do what it was asked, as a sentence for whoever asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// What was asked for cannot be done as it is: the config file is wrong, for example. It is as if nothing was asked.
+    #[error("{0}")]
+    Wrong(String),
+    /// The gateway has nothing of that name.
+    #[error("{0}")]
+    Unknown(String),
+    /// Others ask for the same at the same time: nothing was begun, and it may be asked for again.
+    #[error("{0}")]
+    Busy(String),
+    /// It takes longer than anybody is let wait, and goes on without whoever asked.
+    #[error("{0}")]
+    GoesOn(String),
+    /// The gateway stops.
+    #[error("the gateway is stopping")]
+    Stopping,
+}
 
 /// What the control socket shows and does. Called on helpers of the stats thread, several calls at the same time; a
 /// call may block for milliseconds.
@@ -33,21 +55,21 @@ pub trait GatewayView: MetricsSource {
     /// What became of stations, the newest first. The range's limit is at most [`super::types::MAX_PAGE`].
     ///
     /// # Errors
-    /// Why there is no answer, as a sentence.
-    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String>;
+    /// Why there is no answer.
+    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, Refused>;
 
     /// Ends the freeze of stations that moved too often, and gives how many there were.
     ///
     /// # Errors
-    /// Why not, as a sentence.
-    fn unfreeze(&self, query: &StationQuery) -> Result<u64, String>;
+    /// Why not.
+    fn unfreeze(&self, query: &StationQuery) -> Result<u64, Refused>;
 
     /// Forgets learned stations, and gives how many there were. From then on no packet is forwarded by what was known of
     /// them.
     ///
     /// # Errors
-    /// Why not, as a sentence: also where there is no such bridge, port or remote VTEP.
-    fn flush(&self, query: &StationQuery) -> Result<u64, String>;
+    /// Why not: also [`Refused::Unknown`] where there is no such bridge, port or remote VTEP.
+    fn flush(&self, query: &StationQuery) -> Result<u64, Refused>;
 
     /// MAC+IP bindings that match `filter`, by VNI and address. The range's limit is at most [`super::types::MAX_PAGE`].
     fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding>;
@@ -68,8 +90,9 @@ pub trait GatewayView: MetricsSource {
     /// Reads the config file again and applies it, or refuses it as a whole. Calls are made one at a time.
     ///
     /// # Errors
-    /// The diagnostics as a person reads them; the running config is then unchanged.
-    fn reload(&self) -> Result<String, String>;
+    /// [`Refused::Wrong`] with the diagnostics as a person reads them, or why else not; the running config is then
+    /// unchanged, unless it is [`Refused::GoesOn`].
+    fn reload(&self) -> Result<String, Refused>;
 
     /// Whether the gateway forwards: ports started, workers running.
     ///

@@ -21,6 +21,9 @@ const SOCKET_DIRECTORY: &str = "/run/vtepd";
 /// Longer than the gateway takes before it says that something hangs.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
+/// Longer than it takes before it says that what it was told to do goes on.
+const POST_TIMEOUT: Duration = Duration::from_secs(160);
+
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -40,8 +43,8 @@ pub(super) enum ClientError {
     Permission { socket: PathBuf },
     #[error("several gateways run here: {}\nName one with `--socket PATH`.", list(sockets))]
     Several { sockets: Vec<PathBuf> },
-    #[error("{} does not answer within {} s", socket.display(), TIMEOUT.as_secs())]
-    Timeout { socket: PathBuf },
+    #[error("{} does not answer within {} s", socket.display(), waited.as_secs())]
+    Timeout { socket: PathBuf, waited: Duration },
     #[error(
         "the gateway's answer is longer than {} MiB\nAsk for less (`--limit`, or a bridge or an address), or read it with \
          `curl --unix-socket {} 'http://vtepd{path}'`.", longest >> 20, socket.display()
@@ -98,9 +101,10 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|error| ClientError::Broken(error.to_string()))?;
-        let answer = runtime
-            .block_on(async { tokio::time::timeout(TIMEOUT, exchange(&socket, method, path, MAX_ANSWER)).await });
-        let (status, body) = answer.map_err(|_| ClientError::Timeout { socket })??;
+        let waited = if method == Method::POST { POST_TIMEOUT } else { TIMEOUT };
+        let answer =
+            runtime.block_on(async { tokio::time::timeout(waited, exchange(&socket, method, path, MAX_ANSWER)).await });
+        let (status, body) = answer.map_err(|_| ClientError::Timeout { socket, waited })??;
         if status.is_success() {
             return Ok(body);
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crossbeam::channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::view::View;
+use crate::api::Refused;
 use crate::api::fdb::{FdbChange, StationQuery};
 use crate::api::types::{Page, PageRange, Place};
 use crate::control::FdbRequest;
@@ -25,21 +26,24 @@ pub(super) fn filter_of(query: &StationQuery) -> StationFilter {
 
 impl View {
     /// Asks the control thread.
-    pub(super) fn ask_control<T>(&self, request: impl FnOnce(Sender<T>) -> FdbRequest) -> Result<T, String> {
+    pub(super) fn ask_control<T>(&self, request: impl FnOnce(Sender<T>) -> FdbRequest) -> Result<T, Refused> {
         let (answer, result) = bounded(1);
         self.fdb_requests.try_send(request(answer)).map_err(|refused| match refused {
-            TrySendError::Full(_) => "too many others ask for the same; try again",
-            TrySendError::Disconnected(_) => "the gateway is stopping",
+            TrySendError::Full(_) => Refused::Busy("too many others ask for the same; try again".to_owned()),
+            TrySendError::Disconnected(_) => Refused::Stopping,
         })?;
-        let answer = result.recv_timeout(PATIENCE);
-        Ok(answer.map_err(|gone| match gone {
-            RecvTimeoutError::Timeout => "the gateway takes long and goes on with it; see its log",
-            RecvTimeoutError::Disconnected => "the gateway is stopping, or has too many flushes to do; try again",
-        })?)
+        result.recv_timeout(PATIENCE).map_err(|gone| match gone {
+            RecvTimeoutError::Timeout => {
+                Refused::GoesOn("the gateway takes long and goes on with it; see its log".to_owned())
+            }
+            RecvTimeoutError::Disconnected => {
+                Refused::Busy("the gateway has too many flushes to do, or is stopping; try again".to_owned())
+            }
+        })
     }
 
     /// What became of stations.
-    pub(super) fn history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String> {
+    pub(super) fn history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, Refused> {
         let mut records = self.ask_control(|answer| FdbRequest::History(filter_of(query), answer))?;
         newest_first(&mut records);
         let total = records.len();
@@ -75,15 +79,18 @@ impl View {
     }
 
     /// Which entries are meant, by the indices of what the running config has.
-    pub(super) fn flush_order(&self, query: &StationQuery) -> Result<FlushOrder, String> {
+    pub(super) fn flush_order(&self, query: &StationQuery) -> Result<FlushOrder, Refused> {
         let running = self.running.load();
-        let bridge = |vni| running.registry.bridge(vni).ok_or_else(|| format!("no bridge has VNI {vni}"));
+        let bridge =
+            |vni| running.registry.bridge(vni).ok_or_else(|| Refused::Unknown(format!("no bridge has VNI {vni}")));
         let port = |name: &String| {
             let place = running.config.ports.iter().position(|port| port.name == *name);
-            place.map(|place| PortIndex(place as u16)).ok_or_else(|| format!("no port is called `{name}`"))
+            let port = place.map(|place| PortIndex(place as u16));
+            port.ok_or_else(|| Refused::Unknown(format!("no port is called `{name}`")))
         };
         let tunnel = |address| {
-            running.registry.tunnel(address).ok_or_else(|| format!("{address} is no remote VTEP of the gateway's"))
+            let tunnel = running.registry.tunnel(address);
+            tunnel.ok_or_else(|| Refused::Unknown(format!("{address} is no remote VTEP of the gateway's")))
         };
         Ok(FlushOrder {
             bridge: query.vni.map(bridge).transpose()?,

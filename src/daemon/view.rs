@@ -10,7 +10,6 @@ use tracing::debug;
 
 use super::fdb_requests::filter_of;
 use super::ports::RunningPort;
-use crate::api::GatewayView;
 use crate::api::fdb::{FdbChange, StationQuery};
 use crate::api::kernel::KernelBridge;
 use crate::api::types::{
@@ -18,6 +17,7 @@ use crate::api::types::{
     LocalVtep, MulticastRouter, NextHop, Page, PageRange, Place,
 };
 use crate::api::view::{BridgeState, RemoteState};
+use crate::api::{GatewayView, Refused};
 use crate::config::Config;
 use crate::config::model::{AccessVlan, PortRole, StormLimits};
 use crate::control::check::{self, Checked, check};
@@ -41,7 +41,7 @@ use crate::wire::membership::group_mac;
 use crate::wire::nd::TargetFlags;
 
 /// How long a reload may take before whoever asked is told that it goes on without them.
-const RELOAD_PATIENCE: Duration = Duration::from_secs(20);
+const RELOAD_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks the control thread to read the config file again; it answers with a summary or with what is wrong.
 pub type ReloadRequest = Sender<Result<String, String>>;
@@ -310,15 +310,15 @@ impl GatewayView for View {
         Page { total, offset: range.offset, items }
     }
 
-    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String> {
+    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, Refused> {
         self.history(query, range)
     }
 
-    fn unfreeze(&self, query: &StationQuery) -> Result<u64, String> {
+    fn unfreeze(&self, query: &StationQuery) -> Result<u64, Refused> {
         self.ask_control(|answer| FdbRequest::Unfreeze(filter_of(query), answer))
     }
 
-    fn flush(&self, query: &StationQuery) -> Result<u64, String> {
+    fn flush(&self, query: &StationQuery) -> Result<u64, Refused> {
         let order = self.flush_order(query)?;
         self.ask_control(|answer| FdbRequest::Flush(order, answer))
     }
@@ -401,21 +401,19 @@ impl GatewayView for View {
         Ok(shown(checked))
     }
 
-    fn reload(&self) -> Result<String, String> {
+    fn reload(&self) -> Result<String, Refused> {
         let (answer, result) = bounded(1);
-        let stopping = || "the gateway is stopping".to_owned();
         self.reload.try_send(answer).map_err(|refused| match refused {
-            TrySendError::Full(_) => "another reload is under way; try again".to_owned(),
-            TrySendError::Disconnected(_) => stopping(),
+            TrySendError::Full(_) => Refused::Busy("another reload is under way; try again".to_owned()),
+            TrySendError::Disconnected(_) => Refused::Stopping,
         })?;
-        result.recv_timeout(RELOAD_PATIENCE).unwrap_or_else(|gone| {
-            Err(match gone {
-                RecvTimeoutError::Timeout => {
-                    "the reload takes long and goes on; its result will be in the log".to_owned()
-                }
-                RecvTimeoutError::Disconnected => stopping(),
-            })
-        })
+        match result.recv_timeout(RELOAD_PATIENCE) {
+            Ok(applied) => applied.map_err(Refused::Wrong),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(Refused::GoesOn("the reload takes long and goes on; its result will be in the log".to_owned()))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(Refused::Stopping),
+        }
     }
 
     fn readiness(&self) -> Result<(), String> {

@@ -14,7 +14,7 @@ use vtepd::api::types::{
     MulticastRouter, NextHop, Page, PageRange, Place,
 };
 use vtepd::api::view::{BridgeState, RemoteState};
-use vtepd::api::{Endpoints, GatewayView, StatsThread};
+use vtepd::api::{Endpoints, GatewayView, Refused, StatsThread};
 use vtepd::config::model::PortRole;
 use vtepd::tables::{BindingSource, BridgeIndex, FloodKind, PortIndex, TunnelIndex};
 use vtepd::telemetry::flow_samples::FlowSample;
@@ -49,7 +49,8 @@ pub struct Gateway {
     pub entries: Vec<FdbEntry>,
     pub bindings: Vec<Binding>,
     pub check: Result<Check, String>,
-    pub reload: Mutex<Result<String, String>>,
+    pub reload: Mutex<Result<String, Refused>>,
+    pub config: String,
     /// What was last asked to be flushed.
     pub flushed: Mutex<Option<StationQuery>>,
     pub ready: AtomicBool,
@@ -78,6 +79,7 @@ impl Gateway {
                 followers: vec![ZEBRA.to_owned()],
             }),
             reload: Mutex::new(Ok("Nothing changed.".to_owned())),
+            config: "[vtep]\naddress = \"10.0.0.1\"\nudp_port = 4789\n".to_owned(),
             flushed: Mutex::default(),
             ready: AtomicBool::new(true),
         }
@@ -430,7 +432,7 @@ impl GatewayView for Gateway {
         Page::cut(self.entries.iter().filter(|entry| filter.matches(entry)).cloned(), range)
     }
 
-    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, String> {
+    fn fdb_history(&self, query: &StationQuery, range: PageRange) -> Result<Page<FdbChange>, Refused> {
         let matching = |change: &&FdbChange| {
             query.vni.is_none_or(|vni| vni.get() == change.vni)
                 && query.mac.is_none_or(|mac| change.mac == Some(mac.to_string()))
@@ -438,14 +440,14 @@ impl GatewayView for Gateway {
         Ok(Page::cut(history().iter().filter(matching).cloned(), range))
     }
 
-    fn unfreeze(&self, query: &StationQuery) -> Result<u64, String> {
+    fn unfreeze(&self, query: &StationQuery) -> Result<u64, Refused> {
         Ok(u64::from(query.mac.is_none_or(|mac| mac == MacAddr([2, 0, 0, 0, 0, 2]))))
     }
 
-    fn flush(&self, query: &StationQuery) -> Result<u64, String> {
+    fn flush(&self, query: &StationQuery) -> Result<u64, Refused> {
         *self.flushed.lock().expect("no test panics with it") = Some(query.clone());
         match &query.port {
-            Some(port) if port != "trunk0" => Err(format!("no port is called `{port}`")),
+            Some(port) if port != "trunk0" => Err(Refused::Unknown(format!("no port is called `{port}`"))),
             _ => Ok(1234),
         }
     }
@@ -478,14 +480,14 @@ impl GatewayView for Gateway {
     }
 
     fn config_toml(&self) -> String {
-        "[vtep]\naddress = \"10.0.0.1\"\nudp_port = 4789\n".to_owned()
+        self.config.clone()
     }
 
     fn check(&self) -> Result<Check, String> {
         self.check.clone()
     }
 
-    fn reload(&self) -> Result<String, String> {
+    fn reload(&self) -> Result<String, Refused> {
         self.reload.lock().expect("no test panics with it").clone()
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use vtepd::api::{Endpoints, ServeError, StatsThread};
+use vtepd::api::{Endpoints, Refused, ServeError, StatsThread};
 use vtepd::telemetry::Exposition;
 
 use crate::gateway::{Gateway, KERNEL_WAIT, Served, serve, serve_impatiently};
@@ -183,9 +183,40 @@ fn a_reload_tells_what_changed_or_why_not() {
     let served = serve(Gateway::busy());
     let answer = unix(&served.socket, "POST /v1/reload");
     assert_eq!((answer.status, &answer.json()["summary"]), (200, &"Nothing changed.".into()));
-    *served.gateway.reload.lock().unwrap() = Err("vtepd.toml:3: VNI 100 twice".to_owned());
+    *served.gateway.reload.lock().unwrap() = Err(Refused::Wrong("vtepd.toml:3: VNI 100 twice".to_owned()));
     let answer = unix(&served.socket, "POST /v1/reload");
     assert_eq!((answer.status, &answer.json()["error"]), (422, &"vtepd.toml:3: VNI 100 twice".into()));
+}
+
+#[test]
+fn the_status_says_whether_it_helps_to_ask_again() {
+    let served = serve(Gateway::busy());
+    let what = || "what it says".to_owned();
+    let refusals = [
+        (Refused::Wrong(what()), 422),
+        (Refused::Unknown(what()), 404),
+        (Refused::Busy(what()), 409),
+        (Refused::GoesOn(what()), 504),
+        (Refused::Stopping, 503),
+    ];
+    for (refused, status) in refusals {
+        *served.gateway.reload.lock().unwrap() = Err(refused.clone());
+        let answer = unix(&served.socket, "POST /v1/reload");
+        assert_eq!((answer.status, &answer.json()["error"]), (status, &refused.to_string().into()));
+    }
+    assert_eq!(unix(&served.socket, "POST /v1/fdb/flush?port=nowhere").status, 404);
+}
+
+#[test]
+fn a_config_too_long_for_json_is_given_as_toml() {
+    let lines = "# a line of a config that is too long\n".repeat(500_000);
+    let served = serve(Gateway { config: lines.clone(), ..Gateway::empty() });
+    let answer = unix(&served.socket, "GET /v1/config");
+    assert_eq!(answer.status, 422);
+    let error = answer.json()["error"].as_str().expect("text").to_owned();
+    assert!(error.starts_with("the config has 18 MiB") && error.contains("--json"), "{error}");
+    let answer = unix(&served.socket, "GET /v1/config?format=toml");
+    assert!(answer.status == 200 && answer.body == lines, "{}", answer.head);
 }
 
 #[test]
@@ -309,4 +340,23 @@ fn idle_connections_beyond_the_bound_wait_and_are_served_when_there_is_room() {
     waiting.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     waiting.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
+fn clients_that_do_not_read_their_answers_are_cut_off_for_others() {
+    let lines = "# more than a socket keeps for who does not read\n".repeat(200_000);
+    let served = serve(Gateway { config: lines, ..Gateway::empty() });
+    let ask = |path: &str| {
+        let mut stream = UnixStream::connect(&served.socket).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        stream
+    };
+    let silent: Vec<_> = (0..32).map(|_| ask("/v1/config?format=toml")).collect();
+    let mut waiting = ask("/v1/version");
+    // They are cut off after ten seconds, and after six minutes if it were for the connection's lifetime alone.
+    waiting.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(silent);
 }

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use vtepd::api::Refused;
 use vtepd::api::fdb::StationQuery;
 use vtepd::api::types::Finding;
 use vtepd::tables::BridgeIndex;
@@ -196,7 +197,7 @@ fn a_reload_prints_the_summary_or_the_diagnostics_as_they_are() {
     let served = serve(Gateway::busy());
     assert_eq!(printed(&served.socket, "reload"), "Nothing changed.\n");
     let diagnostics = "vtepd.toml:3:7: VNI 100 is in two bridges\n  |\n3 | vni = 100\n  |       ^^^\n";
-    *served.gateway.reload.lock().unwrap() = Err(diagnostics.to_owned());
+    *served.gateway.reload.lock().unwrap() = Err(Refused::Wrong(diagnostics.to_owned()));
     assert_eq!(complained(&served.socket, "reload", 1), diagnostics);
 }
 
