@@ -7,7 +7,7 @@ use super::schema::{Absent, Form, Key, SECTIONS, Section, entries_of};
 const INTRODUCTION: &str = "\
 # The config file
 
-<!-- Made from src/config/schema/sections.rs: UPDATE=1 cargo test --test config -->
+<!-- Made from src/config/schema/sections/: UPDATE=1 cargo test --test config -->
 
 `vtepd --config FILE` reads one TOML file, and `vtepd --config FILE --check` only says whether it is right. A file is
 checked as a whole before anything starts: unknown keys, wrong values, repetitions, overlaps and names of things that
