@@ -87,19 +87,32 @@ fn a_worker_that_stops_sends_what_others_hand_over_until_they_end_and_waits_for_
     let stop = AtomicBool::new(true);
     let packets: Vec<_> = (0..200).map(|number| pattern(number, 60)).collect();
 
-    let mut port = open(&eal, "net_ring0", &pool);
-    let ring: HandoverRing = Arc::new(ArrayQueue::new(256));
-    let (worker, telemetry) = owner(port.transmit.remove(0), &ring, &pool);
-    std::thread::scope(|scope| {
-        let (pool, packets) = (&pool, &packets);
-        scope.spawn(move || {
-            std::thread::sleep(Duration::from_millis(20));
-            packets.iter().for_each(|bytes| ring.push(packet(pool, bytes)).expect("room"));
+    // Another time where this machine kept the other thread waiting for as long as the worker waits.
+    let tries = (2..7).any(|number| {
+        let mut port = open(&eal, &format!("net_ring{number}"), &pool);
+        let ring: HandoverRing = Arc::new(ArrayQueue::new(256));
+        let (worker, telemetry) = owner(port.transmit.remove(0), &ring, &pool);
+        let took = std::thread::scope(|scope| {
+            let (pool, packets, began) = (&pool, &packets, Instant::now());
+            let pushing = scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(20));
+                packets.iter().for_each(|bytes| ring.push(packet(pool, bytes)).expect("room"));
+                began.elapsed()
+            });
+            worker.run(&stop);
+            pushing.join().expect("it pushes")
         });
-        worker.run(&stop);
+        let (sent, is_slow) = (sent(&mut port), took > Duration::from_millis(80));
+        assert!(
+            is_slow || sent == packets,
+            "{} of {} packets are sent, pushed within {took:?}",
+            sent.len(),
+            packets.len()
+        );
+        assert_eq!(telemetry.dropped(DropReason::HandoverFull), 0);
+        sent == packets
     });
-    assert_eq!(sent(&mut port), packets);
-    assert_eq!(telemetry.dropped(DropReason::HandoverFull), 0);
+    assert!(tries, "this machine is too slow to tell");
 
     let mut port = open(&eal, "net_ring1", &pool);
     let hung: HandoverRing = Arc::new(ArrayQueue::new(256));

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use vtepd::config::Config;
@@ -216,8 +216,14 @@ impl Desk {
     }
 }
 
+/// A second subscriber, for as long as the tests run. While there is one alone, tracing keeps what a thread without
+/// it finds out at a place in the code, that nobody wants to hear of it, as true for all.
+static ANOTHER: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing_subscriber::fmt().with_writer(io::sink).finish().into());
+
 /// The log of what `body` does.
 pub fn log_of(body: impl FnOnce()) -> String {
+    LazyLock::force(&ANOTHER);
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();

@@ -9,6 +9,7 @@
 FRR's configs are those of `examples/leaf-frr`, with each node's own name, addresses and AS.
 """
 
+import contextlib
 import itertools
 import json
 
@@ -22,6 +23,8 @@ VNI = 100
 SPINES = (1, 2)
 LEAVES = (1, 2, 3)
 CONVERGENCE_SECONDS = 30
+# Of BFD's packets, ten a second, so many that do not come end a session: by the example, and where nobody dies.
+CLOSE, PATIENT = 5, 50
 HASH_PORTS = {"net.ipv4.fib_multipath_hash_policy": 1, "net.ipv6.fib_multipath_hash_policy": 1}
 ROUTER = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1, **HASH_PORTS}
 
@@ -209,7 +212,8 @@ class KernelLeaf(Leaf):
 
 class Clos:
     """The picture above. Leaves are the kernel's but where `leaf_type` says otherwise by number; VTEPs have addresses
-    of that family."""
+    of that family. BFD is patient, so that half a second in which this machine stands still is not taken for a node that
+    has died; who lets one die has BFD `watch_closely`."""
 
     def __init__(self, family="ipv4", leaf_types=None):
         self.bed = Testbed()
@@ -230,6 +234,7 @@ class Clos:
             for spine in self.spines:
                 leaf.join(spine)
         for node in self.nodes():
+            node.frr.change({f"detect-multiplier {CLOSE}": f"detect-multiplier {PATIENT}"})
             node.frr.launch()
         for node in self.nodes():
             node.frr.configure()
@@ -277,6 +282,25 @@ class Clos:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.report()}") from None
         return self
+
+    @contextlib.contextmanager
+    def watched_closely(self):
+        """Meanwhile BFD notices as soon as by the files of the example."""
+        self._let_bfd_miss(CLOSE)
+        try:
+            yield
+        finally:
+            self._let_bfd_miss(PATIENT)
+
+    def _let_bfd_miss(self, packets):
+        for node in self.nodes():
+            node.frr.vtysh("configure terminal", "bfd", "profile fabric", f"detect-multiplier {packets}")
+
+        def agreed():
+            peers = [peer for node in self.nodes() for peer in node.frr.show("bfd peers") if peer["status"] == "up"]
+            return all(peer["remote-detect-multiplier"] == packets for peer in peers)
+
+        wait_until(agreed, 10, f"BFD to miss {packets} packets", every=0.1)
 
     def interruptions(self):
         """How often BFD took sessions down on each node, as lines for a person."""

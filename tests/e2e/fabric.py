@@ -8,6 +8,7 @@
 """
 
 from overlay import Overlay
+from pings import pinged
 from testbed import run, wait_until
 
 # The name of the uplink's interface in the kernel.
@@ -58,7 +59,7 @@ class KernelFabric(Overlay):
 
         def kernel_answers():
             before = self.gateway.total("vtepd_events_total", event="echo_answered")
-            answered = ping(remote.namespace, self.underlay.gateway, "-c", "1")
+            answered = pinged(remote.namespace, self.underlay.gateway, count=1)
             return answered and self.gateway.total("vtepd_events_total", event="echo_answered") == before
 
         wait_until(kernel_answers, 10, "the kernel to answer for its address", every=0.1)
@@ -70,18 +71,6 @@ class KernelFabric(Overlay):
     def punted(self, name, outcome="passed"):
         """Packets of a class with this outcome."""
         return self.gateway.total("vtepd_exception_punted_packets_total", **{"class": name, "outcome": outcome})
-
-
-def ping(namespace, address, *options):
-    """Pings until three answers have come, or as many as the options say, at most 8 seconds: the number of answers.
-
-    Without such a bound ping waits for its last answer only twice as long as for those before, too short where a busy
-    machine stalls.
-    """
-    count = () if "-c" in options else ("-c", "3")
-    text = run("ip", "netns", "exec", namespace, "ping", "-n", "-i", "0.3", "-w", "8", *count, *options, address,
-               check=False)
-    return text.count(" bytes from ")
 
 
 def carrier(fabric):

@@ -9,10 +9,10 @@ flanneld is played by the kernel commands that it gives for a lease (`Flanneld`)
 """
 
 import dataclasses
-import subprocess
 
 from examples import Example, ExampleConfig
 from gateway import Gateway
+from pings import pinged
 from rack import Rack
 from testbed import Testbed, run, wait_until
 
@@ -92,10 +92,7 @@ class Place:
 
     def ping(self, other, *options, count=3):
         """Pings another place from its own address: the number of answers."""
-        command = ("ip", "netns", "exec", self.namespace, "ping", "-n", "-i", "0.05", "-W", "1", "-c", str(count), "-I",
-                   self.address, *options, other.address)
-        result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        return result.stdout.count(" bytes from ")
+        return pinged(self.namespace, other.address, "-I", self.address, *options, count=count)
 
 
 class KernelNode:

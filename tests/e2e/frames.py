@@ -82,6 +82,7 @@ class Capture:
             if device:
                 self._socket.bind((device, ETH_P_ALL))
         self._stop_read, self._stop_write = os.pipe()
+        self._stopped = 0.0
         self._thread = threading.Thread(target=self._collect, daemon=True)
 
     def __enter__(self):
@@ -94,6 +95,7 @@ class Capture:
     def stop(self):
         """Ends the capture. May be called twice."""
         if self._stop_write is not None:
+            self._stopped = time.monotonic()
             os.close(self._stop_write)
             self._stop_write = None
             self._thread.join(5)
@@ -103,7 +105,8 @@ class Capture:
     def _collect(self):
         while True:
             readable, _, _ = select.select([self._socket, self._stop_read], [], [])
-            if self._stop_read in readable:
+            # What lies in the socket is taken out first; where more comes all the time, what came soon after the stop.
+            if self._stop_read in readable and (self._socket not in readable or time.monotonic() > self._stopped + 1):
                 return
             data, ancillary, _, address = self._socket.recvmsg(1 << 16, 256)
             outgoing = address[2] == PACKET_OUTGOING

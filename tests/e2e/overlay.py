@@ -6,9 +6,9 @@
 """
 
 import dataclasses
-import subprocess
 
 from gateway import Config, Gateway
+from pings import pinged
 from testbed import ROOT, Testbed, run
 
 GATEWAY_UPLINK_MAC = "02:00:00:aa:00:01"
@@ -65,10 +65,7 @@ class Station:
 
     def ping(self, address, *options, count=3):
         """Pings: the number of answers."""
-        command = ("ip", "netns", "exec", self.namespace, "ping", "-n", "-i", "0.05", "-W", "2", "-c", str(count),
-                   *options, address)
-        result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        return result.stdout.count(" bytes from ")
+        return pinged(self.namespace, address, *options, count=count)
 
     def mac(self):
         """The interface's MAC."""

@@ -1,13 +1,12 @@
 """Which frame belongs to which bridge: ranges, many access ports, untagged frames, unknown VNIs and VLANs."""
 
 import contextlib
-import time
 
 import pytest
 
 from frames import BROADCAST, Capture, marked_frame, send, vlan_of
 from overlay import Overlay, vxlan_packet
-from testbed import wait_until
+from testbed import settle, wait_until
 
 MANY = range(100, 164)
 SETTLE_SECONDS = 0.4
@@ -52,7 +51,7 @@ def test_64_bridges_carry_their_vlan_and_no_other_from_access_to_tunnel(overlay)
         for vlan in MANY:
             frame, markers[vlan] = marked_frame("02:21:00:00:00:01", BROADCAST, vlan)
             send(overlay.host_namespaces[0], "ac0", frame)
-        time.sleep(SETTLE_SECONDS)
+        settle(SETTLE_SECONDS)
         for vlan, marker in markers.items():
             assert arrivals(hosts, remote, marker) == ([], [f"vx{vlan}"])
 
@@ -63,7 +62,7 @@ def test_64_bridges_carry_their_vlan_and_no_other_from_tunnel_to_access(overlay)
         for vni in MANY:
             frame, markers[vni] = marked_frame("02:22:00:00:00:01", BROADCAST)
             send(overlay.remotes[0].namespace, f"vx{vni}", frame)
-        time.sleep(SETTLE_SECONDS)
+        settle(SETTLE_SECONDS)
         for vni, marker in markers.items():
             assert arrivals(hosts, remote, marker) == ([(0, vni)], [])
 
@@ -75,7 +74,7 @@ def test_one_vlan_number_on_two_ports_and_untagged_frames_are_three_bridges(over
         down, down_marker = marked_frame("02:23:00:00:00:02", BROADCAST)
         send(overlay.host_namespaces[port], overlay.access[port], up)
         send(overlay.remotes[0].namespace, f"vx{vni}", down)
-        time.sleep(SETTLE_SECONDS)
+        settle(SETTLE_SECONDS)
         assert arrivals(hosts, remote, up_marker) == ([], [f"vx{vni}"])
         assert arrivals(hosts, remote, down_marker) == ([(port, vlan)], [])
 

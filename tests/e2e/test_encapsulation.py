@@ -12,6 +12,7 @@ from scapy.packet import Raw
 from flows import send_flows
 from frames import Capture
 from overlay import Overlay
+from pings import pinged
 from testbed import run, wait_until
 
 OTHER_PORT, OTHER_VNI, OTHER_VLAN = 8472, 200, 200
@@ -140,8 +141,7 @@ def test_an_anycast_address_is_served_beside_the_gateways_own(family):
         # It answers ARP or neighbour solicitations and pings for both.
         for address in (overlay.underlay.gateway, anycast):
             run("ip", "-n", second.namespace, "neigh", "flush", "dev", "eth0")
-            command = ("ip", "netns", "exec", second.namespace, "ping", "-n", "-i", "0.1", "-W", "2", "-c", "3", address)
-            assert run(*command).count(" bytes from ") == 3
+            assert pinged(second.namespace, address) == 3
         flooded = outer_headers(overlay, lambda: station_floods(second, overlay))
         assert anycast in {header.dst for outgoing, header in flooded if outgoing}
     finally:
@@ -150,9 +150,7 @@ def test_an_anycast_address_is_served_beside_the_gateways_own(family):
 
 def station_floods(remote, overlay):
     """The remote VTEP's station asks for one that is not there."""
-    command = ("ip", "netns", "exec", remote.namespace, "ping", "-n", "-c", "1", "-W", "1",
-               f"192.168.{overlay.vni}.77")
-    run(*command, check=False)
+    assert pinged(remote.namespace, f"192.168.{overlay.vni}.77", count=1) == 0
 
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])

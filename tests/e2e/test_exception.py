@@ -10,9 +10,10 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
 
-from fabric import KERNEL_INTERFACE, KernelFabric, carrier, ping
+from fabric import KERNEL_INTERFACE, KernelFabric, carrier
 from frames import Capture, send
 from overlay import GATEWAY_UPLINK_MAC
+from pings import pinged
 from testbed import in_thread, inside, run, wait_until
 from transfer import bulk_transfer, bulk_transfer_between
 
@@ -46,18 +47,18 @@ def test_ping_passes_both_ways_small_and_jumbo(overlay):
     gateway, remote = overlay.gateway.namespace, overlay.remotes[0]
     answered = overlay.gateway.total("vtepd_events_total", event="echo_answered")
     for size in (0, 56, 1400, 2100, 9000):
-        assert ping(remote.namespace, overlay.underlay.gateway, "-s", str(size), "-M", "do") == 3, size
-        assert ping(gateway, remote.address, "-s", str(size), "-M", "do") == 3, size
+        assert pinged(remote.namespace, overlay.underlay.gateway, "-s", str(size), "-M", "do") == 3, size
+        assert pinged(gateway, remote.address, "-s", str(size), "-M", "do") == 3, size
     assert overlay.gateway.total("vtepd_events_total", event="echo_answered") == answered
     # In fragments, which the kernels put together.
-    assert ping(remote.namespace, overlay.underlay.gateway, "-s", "20000", "-M", "dont") == 3
+    assert pinged(remote.namespace, overlay.underlay.gateway, "-s", "20000", "-M", "dont") == 3
 
 
 def test_arp_and_discovery_resolve_both_ways(overlay):
     gateway, remote = overlay.gateway.namespace, overlay.remotes[0]
     run("ip", "-n", gateway, "neigh", "flush", "dev", KERNEL_INTERFACE)
     run("ip", "-n", remote.namespace, "neigh", "flush", "dev", "eth0")
-    assert ping(remote.namespace, overlay.underlay.gateway) == 3
+    assert pinged(remote.namespace, overlay.underlay.gateway) == 3
     assert GATEWAY_UPLINK_MAC in run("ip", "-n", remote.namespace, "neigh", "show", overlay.underlay.gateway)
     assert remote.mac in run("ip", "-n", gateway, "neigh", "show", remote.address)
 
@@ -71,8 +72,8 @@ def test_link_local_addresses_reach_each_other(overlay):
     text = run("ip", "netns", "exec", remote.namespace, "ping", "-n", "-c", "3", "-i", "0.2", "ff02::1%eth0",
                check=False)
     assert link_local in text, text
-    assert ping(remote.namespace, f"{link_local}%eth0") == 3
-    assert ping(overlay.gateway.namespace, f"fe80::2%{KERNEL_INTERFACE}") == 3
+    assert pinged(remote.namespace, f"{link_local}%eth0") == 3
+    assert pinged(overlay.gateway.namespace, f"fe80::2%{KERNEL_INTERFACE}") == 3
 
 
 @pytest.mark.parametrize("port", [BGP, 5001])
@@ -124,13 +125,19 @@ def test_vxlan_does_not_reach_the_kernel(overlay):
                vxlan(overlay, group, inner, group_mac), whole[:-30]]
     with Capture(overlay.gateway.namespace, KERNEL_INTERFACE) as capture:
         send(overlay.remotes[0].namespace, "eth0", *packets)
-        assert ping(overlay.here.namespace, overlay.there.ipv4) == 3
-        assert ping(overlay.remotes[0].namespace, overlay.underlay.gateway) == 3
+        assert pinged(overlay.here.namespace, overlay.there.ipv4) == 3
+        assert pinged(overlay.remotes[0].namespace, overlay.underlay.gateway) == 3
         seen = capture.frames()
     assert any(b"\x08\x00" == frame[12:14] or b"\x86\xdd" == frame[12:14] for frame in seen), "the capture saw nothing"
-    port = struct.pack("!H", 4789)
-    assert not [frame for frame in seen if b"not for the kernel" in frame or frame[36:38] == port
-                or frame[56:58] == port], seen
+    assert not [frame for frame in seen if b"not for the kernel" in frame or destination_port(frame) == 4789], seen
+
+
+def destination_port(frame):
+    """The port that an untagged UDP packet without options is for."""
+    header = {b"\x08\x00": (23, 36), b"\x86\xdd": (20, 56)}.get(frame[12:14])
+    if header is None or frame[header[0]] != socket.IPPROTO_UDP:
+        return None
+    return int.from_bytes(frame[header[1]:header[1] + 2], "big")
 
 
 def test_vxlan_of_the_kernel_does_not_leave(overlay):
@@ -139,7 +146,7 @@ def test_vxlan_of_the_kernel_does_not_leave(overlay):
     refused = lambda: overlay.gateway.total("vtepd_exception_refused_packets_total", cause="vxlan")
     before = refused()
     remote = overlay.remotes[0]
-    assert ping(gateway, remote.address) == 3
+    assert pinged(gateway, remote.address) == 3
     with Capture(remote.namespace, "eth0") as capture:
         with inside(gateway), socket.socket(family, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"a vxlan packet, perhaps", (remote.address, 4789))
@@ -150,7 +157,7 @@ def test_vxlan_of_the_kernel_does_not_leave(overlay):
         try:
             run("ip", "-n", gateway, "addr", "add", "192.0.2.1/24", "dev", "vx9")
             run("ip", "-n", gateway, "link", "set", "vx9", "up")
-            ping(gateway, "192.0.2.2", "-c", "1", "-w", "2")
+            pinged(gateway, "192.0.2.2", count=1)
         finally:
             run("ip", "-n", gateway, "link", "del", "vx9")
         wait_until(lambda: [f for f in capture.frames() if b"to another port" in f], 5, "what is no VXLAN to arrive")
@@ -174,7 +181,7 @@ def test_forwarding_goes_on_beside_it(overlay):
 def test_a_reload_keeps_the_path(overlay):
     overlay.gateway.reload()
     before = overlay.gateway.total("vtepd_events_total", event="echo_answered")
-    assert ping(overlay.remotes[0].namespace, overlay.underlay.gateway) == 3
+    assert pinged(overlay.remotes[0].namespace, overlay.underlay.gateway) == 3
     assert overlay.gateway.total("vtepd_events_total", event="echo_answered") == before
     log = overlay.gateway.reload(overlay.config.text().replace('underlay = "kernel"', 'underlay = "static"'))
     assert "[vtep] underlay" in log and "restart" in log, log

@@ -98,7 +98,8 @@ def test_nodes_that_join_move_and_leave_are_followed(network, gateway):
     for node in others:
         node.flanneld.removed(third.lease)
     network.known()
-    assert [remote["address"] for remote in gateway.show("vteps")["remotes"]["items"]] == ["10.0.0.1", "10.0.0.2"]
+    wait_until(lambda: [remote["address"] for remote in gateway.show("vteps")["remotes"]["items"]]
+               == ["10.0.0.1", "10.0.0.2"], 5, "its VTEP to be gone")
     assert network.machine.ping(third.pod, count=1) == 0
 
 

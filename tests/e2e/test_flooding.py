@@ -1,13 +1,12 @@
 """Floods and moves: every frame exactly once at every place it belongs, nowhere else (RFC 7348, 4; RFC 8365)."""
 
 import contextlib
-import time
 
 import pytest
 
 from frames import BROADCAST, Capture, marked_frame, send, vlan_of
 from overlay import Overlay
-from testbed import wait_until
+from testbed import settle, wait_until
 
 SETTLE_SECONDS = 0.4
 UNKNOWN = "02:99:00:00:00:01"
@@ -50,7 +49,7 @@ def delivered(overlay, place, source, destination, size=100):
     frame, marker = marked_frame(source, destination, size=size)
     with captures(overlay) as seen:
         send_from(overlay, place, frame)
-        time.sleep(SETTLE_SECONDS)
+        settle(SETTLE_SECONDS)
         counts = {name: len(capture.with_marker(marker)) for name, capture in seen.items()}
         for name in ("h0", "h1"):
             for copy in seen[name].with_marker(marker):

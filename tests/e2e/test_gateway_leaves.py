@@ -1,6 +1,7 @@
 """Two leaves are gateways, one is the kernel's: hosts reach each other everywhere, and move between leaves of any kind;
 what happens to a link or to many stations at once is told to all."""
 
+import contextlib
 import socket
 import time
 
@@ -72,7 +73,7 @@ def test_a_link_that_flaps_leaves_both_ways_and_nothing_stale(clos):
             time.sleep(0.1)
     clos.converge()
     assert [source.ping(address) for source, address in everybody(clos)] == [3] * 6
-    assert [other.findings() for other in clos.leaves[1:]] == [[], []]
+    wait_until(lambda: [other.findings() for other in clos.leaves[1:]] == [[], []], 5, "nothing to be found")
 
 
 def test_ten_thousand_stations_that_a_gateway_loses_at_once_are_taken_back_everywhere(clos):
@@ -81,14 +82,24 @@ def test_ten_thousand_stations_that_a_gateway_loses_at_once_are_taken_back_every
     def known(watching):
         return sum(remotes == [leaf.address] for mac, remotes in watching.stations().items() if mac.startswith(MANY))
 
-    with inside(leaf.rack.namespace), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as trunk:
-        trunk.bind(("trunk", 0))
+    with inside(leaf.rack.namespace):
+        trunk = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+
+    def all_are_known():
+        # Again, those whose frames a full queue dropped.
+        stations = first.stations()
         for number in range(10_000):
             source = bytes.fromhex(MANY.replace(":", "")) + number.to_bytes(2, "big")
-            trunk.send(bytes.fromhex("0200000000fe") + source + b"\x81\x00\x00\x64\x88\xb5" + bytes(46))
-            if number % 100 == 99:
-                time.sleep(0.01)
-    wait_until(lambda: known(first) == 10_000, 30, "the kernel's leaf to have them", every=0.5)
+            if stations.get(source.hex(":")) != [leaf.address]:
+                with contextlib.suppress(OSError):
+                    trunk.send(bytes.fromhex("0200000000fe") + source + b"\x81\x00\x00\x64\x88\xb5" + bytes(46))
+                if number % 100 == 99:
+                    time.sleep(0.01)
+        return known(first) == 10_000
+
+    with trunk:
+        trunk.bind(("trunk", 0))
+        wait_until(all_are_known, 30, "the kernel's leaf to have them", every=2)
     wait_until(lambda: other.gateway.total("vtepd_kernel_stations") >= 10_000, 30, "the other gateway to have them")
     leaf.gateway.vtepctl("fdb", "flush", "--port", "trunk0")
     wait_until(lambda: known(first) == 0, 30, "the kernel's leaf to have none", every=0.5)

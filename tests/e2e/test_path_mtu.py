@@ -131,9 +131,10 @@ def test_clamp_mss_opens_connections_that_fit_where_the_router_is_silent(overlay
     assert received == sent
     answers = [Ether(without_tag(frame)) for frame in capture.frames()]
     announced = [dict(answer[TCP].options)["MSS"] for answer in answers if TCP in answer and answer[TCP].flags == "SA"]
-    assert announced == [NARROW[family] - OVERHEAD[family] - 40]
+    # One that is late is sent again.
+    assert set(announced) == {NARROW[family] - OVERHEAD[family] - 40}
     assert not [answer for answer in answers if ICMP in answer], "something did not fit all the same"
-    assert overlay.gateway.total("vtepd_events_total", event="segment_size_clamped") == 2
+    assert overlay.gateway.total("vtepd_events_total", event="segment_size_clamped") >= 2
 
 
 def learn(overlay, here, there):

@@ -13,7 +13,7 @@ from scapy.layers.l2 import Ether
 
 from frames import Capture, send
 from overlay import Overlay
-from testbed import inside, run, wait_until
+from testbed import inside, settle, wait_until
 
 GROUPS = {"ipv4": "239.5.5.5", "ipv6": "ff05::5:5"}
 QUERIER_MAC = "02:aa:00:00:00:01"
@@ -101,7 +101,7 @@ def reached(overlay, family, place="h0"):
             send(overlay.host_namespaces[0], overlay.access[0], tagged(overlay, frame))
         else:
             send(overlay.remotes[0].namespace, f"vx{overlay.vni}", frame)
-        time.sleep(0.4)
+        settle(0.4)
         return {name for name, capture in captures.items() if capture.with_marker(marker)}
     finally:
         for capture in captures.values():

@@ -3,7 +3,6 @@ place, nothing of it is on the fabric, and what is not known floods as ever."""
 
 import ipaddress
 import os
-import time
 
 import pytest
 from scapy.layers.inet6 import ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6, in6_getnsma, in6_getnsmac
@@ -12,7 +11,7 @@ from scapy.utils import wrpcap
 
 from frames import BROADCAST, Capture, send
 from overlay import Overlay
-from testbed import run, wait_until
+from testbed import run, settle, wait_until
 
 VNI = VLAN = 100
 AGEING_SECONDS = 4
@@ -61,7 +60,7 @@ def known(overlay, station):
 
     wait_until(has_spoken, 10, f"the bindings of {station.device}: {bindings(overlay)}")
     # Control takes in what the last of them said.
-    time.sleep(SETTLE_SECONDS)
+    settle(SETTLE_SECONDS)
     return station
 
 
@@ -91,7 +90,7 @@ class Watched:
         return self
 
     def __exit__(self, *_):
-        time.sleep(SETTLE_SECONDS)
+        settle(SETTLE_SECONDS)
         for capture in (self.asker, self.owner, self.remote):
             capture.stop()
 

@@ -15,7 +15,8 @@ from scapy.utils import wrpcap
 from frames import BROADCAST, Capture, marked_frame, send
 from open_vswitch import OpenVswitch
 from overlay import Overlay
-from testbed import ROOT, run, wait_until
+from pings import pinged
+from testbed import ROOT, run, settle, wait_until
 
 CUSTOMER, SERVICE = 0x8100, 0x88A8
 VNI = 101
@@ -81,7 +82,7 @@ def test_v7_a_flood_from_the_tunnel_has_on_each_port_the_tags_of_that_port(overl
         host.__enter__()
     try:
         send(overlay.remotes[0].namespace, f"vx{VNI}", frame)
-        time.sleep(SETTLE_SECONDS)
+        settle(SETTLE_SECONDS)
     finally:
         for host in hosts:
             host.stop()
@@ -98,7 +99,7 @@ def test_v7_a_frame_from_a_port_arrives_everywhere_else_in_the_form_of_the_place
             host.__enter__()
         try:
             send(overlay.host_namespaces[port], overlay.access[port], tagged(frame, *tags))
-            time.sleep(SETTLE_SECONDS)
+            settle(SETTLE_SECONDS)
         finally:
             for host in hosts:
                 host.stop()
@@ -115,7 +116,7 @@ def test_v7_two_customer_tags_name_a_bridge(overlay, inner, vni):
     with Capture(overlay.remotes[0].namespace) as remote, Capture(overlay.host_namespaces[0], "ac0") as host:
         send(overlay.host_namespaces[0], "ac0", tagged(up, *tags))
         send(overlay.remotes[0].namespace, f"vx{vni}", down)
-        time.sleep(SETTLE_SECONDS)
+        settle(SETTLE_SECONDS)
     seen = {(seen.device, len(tags_of(seen.frame))) for seen in remote.with_marker(up_marker)}
     assert (f"vx{vni}", 0) in seen and not any(device.startswith("vx") for device, _ in seen - {(f"vx{vni}", 0)})
     assert [tags_of(seen.frame) for seen in host.with_marker(down_marker)] == [tags]
@@ -217,9 +218,8 @@ def test_open_vswitch_puts_tags_on_customers_tags_and_takes_them_off(ethertype, 
         far = made.remotes[0].station(VNI)
         run("ip", "-n", customer, "addr", "add", f"{far.ipv4.rsplit('.', 1)[0]}.9/24", "dev", device)
         run("ip", "-n", customer, "link", "set", device, "up")
-        ping = ("ip", "netns", "exec", customer, "ping", "-n", "-c", "3", "-i", "0.1", "-W", "2", far.ipv4)
         with Capture(metro, "ac0", outgoing=True) as capture:
-            wait_until(lambda: "3 received" in run(*ping, check=False), 20, "answers through Open vSwitch")
+            wait_until(lambda: pinged(customer, far.ipv4) == 3, 20, "answers through Open vSwitch")
         outer = int(tpid, 16)
         forms = {tuple(tags_of(frame)) for frame in capture.frames() if tags_of(frame)}
         assert ((outer, 500), (CUSTOMER, 7)) in forms, forms
@@ -255,7 +255,7 @@ def test_more_bridges_than_there_are_vlans():
                 markers[vni] = up_marker, down_marker
                 send(made.host_namespaces[port], made.access[port], tagged(up, *tags))
                 send(made.remotes[0].namespace, f"vx{vni}", down)
-            time.sleep(SETTLE_SECONDS)
+            settle(SETTLE_SECONDS)
             for host in hosts:
                 host.stop()
             for vni, place in some.items():

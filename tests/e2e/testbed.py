@@ -51,16 +51,77 @@ def _setns(file):
         raise OSError(ctypes.get_errno(), "setns")
 
 
+# What a look and the pause behind it take at most where the machine runs.
+LOOK_SECONDS = 0.2
+
+
+def looks(seconds, every=0.02):
+    """Gives as many looks as fit into the time that the machine runs, with a pause between: whether it is the last one.
+    Where it stands still nothing comes on, and that time does not count."""
+    left = seconds
+    while left > 0:
+        began = time.monotonic()
+        yield False
+        time.sleep(every)
+        left -= min(time.monotonic() - began, every + LOOK_SECONDS)
+    yield True
+
+
 def wait_until(condition, seconds, what, every=0.02):
     """Waits until the condition holds and returns its value; fails with `what` when it does not in time."""
-    end = time.monotonic() + seconds
-    while True:
+    for is_last in looks(seconds, every):
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        if is_last:
             raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(every)
+
+
+def settle(seconds):
+    """Lets everything that is under way arrive: waits until the machine has run for so long."""
+    left = seconds
+    while left > 0:
+        began = time.monotonic()
+        time.sleep(min(0.02, left))
+        left -= min(time.monotonic() - began, 0.04)
+
+
+class Stalls:
+    """How long this machine stood still while the `with` was entered, in seconds: what a test may not hold against the
+    gateway, or FRR. Only what is longer than any busy machine makes a thread wait counts."""
+
+    USUAL = 0.05
+    INTERVAL = 0.01
+
+    def __init__(self):
+        self._sum = 0.0
+        self._began = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def seconds(self):
+        """So far, with one that has just ended."""
+        return self._sum + self._late()
+
+    def _late(self):
+        late = time.monotonic() - self._began - self.INTERVAL
+        return late if late > self.USUAL else 0.0
+
+    def _watch(self):
+        is_over = False
+        while not is_over:
+            is_over = self._over.wait(self.INTERVAL)
+            self._sum += self._late()
+            self._began = time.monotonic()
 
 
 class Testbed:

@@ -8,13 +8,14 @@ import time
 from testbed import in_thread, inside
 
 
-def bulk_transfer(here, there, address, size, pauses=None):
-    """Sends `size` random bytes (a multiple of 1 MiB) from one station to the other: what was sent and what arrived,
-    each as (bytes, SHA-256). The longest time in seconds in which nothing arrived is appended to `pauses`."""
-    return bulk_transfer_between(here.namespace, there.namespace, address, size, pauses=pauses)
+def bulk_transfer(here, there, address, size, pauses=None, enough=None):
+    """Sends `size` random bytes (a multiple of 1 MiB) from one station to the other, and more until the event `enough` is
+    set: what was sent and what arrived, each as (bytes, SHA-256). The longest time in seconds in which nothing arrived is
+    appended to `pauses`."""
+    return bulk_transfer_between(here.namespace, there.namespace, address, size, pauses=pauses, enough=enough)
 
 
-def bulk_transfer_between(here, there, address, size, port=0, pauses=None):
+def bulk_transfer_between(here, there, address, size, port=0, pauses=None, enough=None):
     """The same between two namespaces, to an address and port of the second."""
     kind = socket.AF_INET6 if ":" in address else socket.AF_INET
     data = os.urandom(1 << 20)
@@ -28,7 +29,7 @@ def bulk_transfer_between(here, there, address, size, port=0, pauses=None):
     total, digest = 0, hashlib.sha256()
     with sender:
         sender.connect(server.getsockname())
-        while total < size:
+        while total < size or (enough and not enough.is_set()):
             sender.sendall(data)
             digest.update(data)
             total += len(data)

@@ -237,7 +237,11 @@ fn the_port_goes_with_the_gateway_and_its_stations_with_the_port() {
         desk.hear(1);
         until_bridged(&mut desk, 1, Some("vtac100"));
         drop(desk);
-        assert!(!is_there("vtac100") && !is_there("vtac-vtepd"));
+        // A child that another test starts just now has the TAP open until it is another program.
+        let dropped = Instant::now();
+        while is_there("vtac100") || is_there("vtac-vtepd") {
+            assert!(dropped.elapsed() < Duration::from_secs(5), "its links stay");
+        }
         assert!(is_there("vtbr100") && is_there("vtvx100") && bridged(1).is_empty());
         // The next one finds the rest.
         let mut desk = self::desk("");

@@ -2,9 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub struct Answer {
     pub status: u16,
@@ -28,6 +28,18 @@ pub fn unix(socket: &Path, request: &str) -> Answer {
     let stream = UnixStream::connect(socket).expect("somebody listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out is possible");
     exchange(stream, request)
+}
+
+/// Leaves the socket of somebody who is not there, as a killed daemon does.
+pub fn leave_dead(socket: &Path) {
+    drop(UnixListener::bind(socket).expect("the socket can be made"));
+    // A child that another test starts just now listens, too, until it is another program.
+    let dropped = Instant::now();
+    while UnixStream::connect(socket).is_ok() {
+        assert!(dropped.elapsed() < Duration::from_secs(10), "somebody listens on");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(socket.exists(), "std leaves the file");
 }
 
 /// `request` is a method and a path.

@@ -12,7 +12,7 @@ use vtepd::api::{Endpoints, Refused, ServeError, StatsThread};
 use vtepd::telemetry::Exposition;
 
 use crate::gateway::{Gateway, KERNEL_WAIT, Served, serve, serve_impatiently};
-use crate::http::{tcp, unix};
+use crate::http::{leave_dead, tcp, unix};
 
 fn spawn(endpoints: &Endpoints) -> Result<StatsThread, ServeError> {
     StatsThread::spawn(endpoints, Arc::new(Gateway::empty()))
@@ -70,23 +70,35 @@ fn beat_for(time: Duration, served: &Served, workers: &[usize], threads: &[usize
     }
 }
 
+/// What is answered right after that: asked again where this machine stood still before the answer, and those that beat
+/// with it.
+fn just_after<T>(time: Duration, served: &Served, workers: &[usize], threads: &[usize], ask: impl Fn() -> T) -> T {
+    beat_for(time, served, workers, threads);
+    for _ in 0..20 {
+        let began = Instant::now();
+        beat_for(Duration::ZERO, served, workers, threads);
+        let answer = ask();
+        if began.elapsed() < STUCK {
+            return answer;
+        }
+    }
+    panic!("this machine stands still too often to tell");
+}
+
 #[test]
 fn health_names_every_thread_that_is_stuck_and_recovers() {
     let served = serve_impatiently(Gateway::busy(), STUCK);
     let health = || tcp(served.stats.metrics_address(), "GET /healthz");
-    beat_for(Duration::ZERO, &served, &[0, 1], &[0, 1]);
-    let answer = health();
+    let answer = just_after(Duration::ZERO, &served, &[0, 1], &[0, 1], health);
     assert_eq!((answer.status, &*answer.body), (200, "ok\n"));
-    beat_for(STUCK * 2, &served, &[0], &[0, 1]);
-    let answer = health();
+    let answer = just_after(STUCK * 2, &served, &[0], &[0, 1], health);
     assert_eq!(answer.status, 503);
     assert!(
         answer.body.starts_with("worker 1 has not moved for ") && answer.body.lines().count() == 1,
         "{}",
         answer.body
     );
-    beat_for(Duration::ZERO, &served, &[0, 1], &[0, 1]);
-    assert_eq!(health().status, 200);
+    assert_eq!(just_after(Duration::ZERO, &served, &[0, 1], &[0, 1], health).status, 200);
     std::thread::sleep(KERNEL_WAIT + STUCK);
     let answer = health();
     assert_eq!(answer.status, 503);
@@ -99,27 +111,33 @@ fn health_names_every_thread_that_is_stuck_and_recovers() {
 fn a_thread_may_wait_for_the_kernel_as_long_as_that_may_take() {
     let served = serve_impatiently(Gateway::busy(), STUCK);
     let health = || tcp(served.stats.metrics_address(), "GET /healthz").body;
-    beat_for(Duration::ZERO, &served, &[0, 1], &[0, 1]);
-    beat_for(STUCK + Duration::from_millis(100), &served, &[0, 1], &[0]);
-    assert_eq!(health(), "ok\n");
-    beat_for(KERNEL_WAIT, &served, &[0, 1], &[0]);
-    assert!(health().starts_with("vtepd-kernel has not moved for "), "{}", health());
+    let is_told = (0..20).any(|_| {
+        let began = Instant::now();
+        beat_for(Duration::ZERO, &served, &[0, 1], &[0, 1]);
+        let said = just_after(STUCK + Duration::from_millis(100), &served, &[0, 1], &[0], health);
+        // Where this machine stood still meanwhile, it may have been longer than that takes.
+        let is_soon = began.elapsed() < KERNEL_WAIT;
+        assert!(!is_soon || said == "ok\n", "{said}");
+        is_soon
+    });
+    assert!(is_told, "this machine stands still too often to tell");
+    let said = just_after(KERNEL_WAIT, &served, &[0, 1], &[0], health);
+    assert!(said.starts_with("vtepd-kernel has not moved for "), "{said}");
     // And the other way round: what waits for nobody may not.
-    beat_for(STUCK * 2, &served, &[0, 1], &[1]);
-    assert!(health().starts_with("vtepd-netlink has not moved for "), "{}", health());
+    let said = just_after(STUCK * 2, &served, &[0, 1], &[1], health);
+    assert!(said.starts_with("vtepd-netlink has not moved for "), "{said}");
 }
 
 #[test]
 fn a_check_finds_a_thread_that_is_stuck() {
     let served = serve_impatiently(Gateway::busy(), STUCK);
     let found = || unix(&served.socket, "GET /v1/check").json()["findings"].clone();
-    beat_for(STUCK * 2, &served, &[0, 1], &[1]);
-    let findings = found();
+    let findings = just_after(STUCK * 2, &served, &[0, 1], &[1], found);
     assert_eq!(findings[0]["name"], "thread_stuck");
     assert!(findings[0]["what"].as_str().expect("text").contains(": vtepd-netlink has not moved for "), "{findings}");
     assert_eq!(findings.as_array().map(Vec::len), Some(1));
-    beat_for(Duration::ZERO, &served, &[0, 1], &[0, 1]);
-    assert_eq!(found().as_array().map(Vec::len), Some(0));
+    let findings = just_after(Duration::ZERO, &served, &[0, 1], &[0, 1], found);
+    assert_eq!(findings.as_array().map(Vec::len), Some(0));
 }
 
 #[test]
@@ -261,8 +279,7 @@ fn a_dead_daemons_socket_is_replaced_and_a_live_ones_refused() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("vtepd.sock");
     let endpoints = Endpoints::new(([127, 0, 0, 1], 0).into(), &socket);
-    drop(UnixListener::bind(&socket).unwrap());
-    assert!(socket.exists(), "std leaves the file, as a killed daemon does");
+    leave_dead(&socket);
     let stats = spawn(&endpoints).unwrap();
     let error = spawn(&endpoints).unwrap_err();
     assert!(matches!(error, ServeError::SocketLive { .. }), "{error}");

@@ -14,6 +14,7 @@ use vtepd::tables::BridgeIndex;
 use vtepd::telemetry::DropReason;
 
 use crate::gateway::{Gateway, serve};
+use crate::http::leave_dead;
 
 fn vtepctl(socket: &Path, arguments: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_vtepctl"))
@@ -215,7 +216,7 @@ fn without_a_daemon_it_says_which_socket_was_tried_and_how_to_start_one() {
     let socket = directory.path().join("none.sock");
     for dead in [false, true] {
         if dead {
-            drop(UnixListener::bind(&socket).unwrap());
+            leave_dead(&socket);
         }
         let complaint = complained(&socket, "show ports", 1);
         assert!(complaint.contains(&socket.display().to_string()), "{complaint}");

@@ -5,7 +5,7 @@ import socket
 import time
 
 from frames import ETH_P_ALL, PACKET_AUXDATA, SO_RCVBUFFORCE, SOL_PACKET, with_tag
-from testbed import Testbed, inside, run
+from testbed import Testbed, inside, looks, run
 
 from .packets import BROADCAST, Outer, address, frame, marker, remote_mac, tunnelled
 
@@ -148,15 +148,18 @@ class Desk:
         self._send(wire, last)
         frames = {name: [] for name in WIRES}
         missing = dict(awaited)
-        end = time.monotonic() + PATIENCE
+        left = PATIENCE
         while any(count > 0 for count in missing.values()):
-            if time.monotonic() > end:
+            if left < 0:
                 raise TimeoutError(f"what was sent into {wire} last did not come out: {missing}")
+            began = time.monotonic()
             for name, packet in self._receive(0.05):
                 if mark in packet:
                     missing[name] = missing.get(name, 0) - 1
                 else:
                     frames[name].append(packet)
+            # Where the machine stands still it is for much longer.
+            left -= min(time.monotonic() - began, 0.1)
         for name, packet in self._receive(0.002):
             frames[name].append(packet)
         return Seen(frames, self.family)
@@ -204,15 +207,13 @@ class Desk:
 
     def teach(self, place, mac):
         """Sends from a place until the device sends to the station there and nowhere else."""
-        end = time.monotonic() + PATIENCE
         asker = "access1" if place != "access1" else "access0"
-        while True:
+        for is_last in looks(PATIENCE, 0):
             self.send_from(place, frame(BROADCAST, mac))
             mark = marker()
             if self.exchange(asker, frame(mac, SENTINELS[asker], mark)).places(mark) == {place: 1}:
                 return
-            if time.monotonic() > end:
-                raise Differs(f"a station at {place} is not learned")
+            expect(not is_last, f"a station at {place} is not learned")
 
     def refuse(self, wire, packets, reasons, says):
         """Nothing may come of any of the packets, and each is counted under one of the reasons, where the device has
@@ -227,15 +228,12 @@ class Desk:
         """So many more packets were dropped for these reasons, and none for another."""
         if before is None:
             return
-        end = time.monotonic() + PATIENCE
-        while True:
+        for is_last in looks(PATIENCE):
             after = self.device.drops()
             grown = {reason: int(after[reason] - before[reason]) for reason in after if after[reason] > before[reason]}
             if grown and set(grown) <= set(reasons) and sum(grown.values()) == number:
                 return
-            if sum(grown.values()) > number or time.monotonic() > end:
-                raise Differs(f"{number} drops are counted as {grown}")
-            time.sleep(0.02)
+            expect(sum(grown.values()) <= number and not is_last, f"{number} drops are counted as {grown}")
 
 
 def tell_remotes(namespace, device, family):

@@ -108,7 +108,8 @@ class Outer:
             pseudo = self._addresses() + struct.pack("!HH", 17, length)
             total = checksum(pseudo + struct.pack("!HHHH", 50000, self.port, length, 0) + body) or 0xFFFF
             if kind == "wrong":
-                total ^= 0x0101
+                # Zero would be none.
+                total = total ^ 0x0101 or 0x0202
         claimed = length if self.udp_length is None else self.udp_length
         return struct.pack("!HHHH", 50000, self.port, claimed, total) + body
 

@@ -4,8 +4,9 @@ import time
 
 from scapy.layers.inet6 import ICMPv6ND_NA
 from scapy.layers.l2 import ARP, Ether
+from testbed import looks
 
-from .desk import ACCESS, SENTINELS, expect, expected_flood
+from .desk import ACCESS, PATIENCE, SENTINELS, expect, expected_flood
 from .packets import BROADCAST, announcements, arp_question, frame, marker, solicitation
 from .table import row
 
@@ -37,9 +38,10 @@ def a_station_is_learned_and_moves_at_once(desk):
         desk.teach(place, HOST)
     # One frame from the new place is enough.
     desk.send_from("remote1", frame(BROADCAST, HOST))
-    end = time.monotonic() + 1
-    while goes_to(desk, HOST) != {"remote1": 1}:
-        expect(time.monotonic() < end, "a move is not learned from one frame")
+    for is_last in looks(PATIENCE, 0):
+        if goes_to(desk, HOST) == {"remote1": 1}:
+            break
+        expect(not is_last, "a move is not learned from one frame")
     return 5
 
 
@@ -52,7 +54,15 @@ def a_station_that_is_silent_is_forgotten_and_one_that_talks_is_not(desk):
     while time.monotonic() - begin < 2.5:
         desk.send_from("access0", frame(BROADCAST, OTHER))
         time.sleep(0.1)
-    expect(goes_to(desk, OTHER) == {"access0": 1}, "a station that talks is forgotten")
+    for is_last in looks(PATIENCE):
+        heard = time.monotonic()
+        desk.send_from("access0", frame(BROADCAST, OTHER))
+        is_known = goes_to(desk, OTHER) == {"access0": 1}
+        # Where the machine stood still between the two, it may have been forgotten.
+        if is_known or time.monotonic() - heard < 0.8:
+            expect(is_known, "a station that talks is forgotten")
+            break
+        expect(not is_last, "this machine stands still too often to tell")
     expect(goes_to(desk, HOST) == expected_flood("access1"), "a station that has been silent is not forgotten")
     return 2
 
@@ -78,17 +88,21 @@ def stations_beyond_the_limit(desk):
         seen = desk.send_from("access0", frame(BROADCAST, mac, mark))
         expect(seen.places(mark) == expected_flood("access0"), "a frame from a station beyond the limit does not pass")
         time.sleep(0.01)
-    known = [mac for mac in macs if goes_to(desk, mac) == {"access0": 1}]
-    flooded = [mac for mac in macs if goes_to(desk, mac) == expected_flood("access1")]
-    expect(len(known) + len(flooded) == len(macs), "a frame to a station beyond the limit is not flooded")
-    expect(0 < len(known) <= limit, f"{len(known)} stations are known where {limit} may be")
-    expect(known == macs[:len(known)], "a station is forgotten for a newcomer")
-    return len(macs)
+    for is_last in looks(PATIENCE):
+        known = [mac for mac in macs if goes_to(desk, mac) == {"access0": 1}]
+        flooded = [mac for mac in macs if goes_to(desk, mac) == expected_flood("access1")]
+        expect(len(known) <= limit, f"{len(known)} stations are known where {limit} may be")
+        # One that is learned between the two questions is in neither.
+        if known and known + flooded == macs:
+            return len(macs)
+        expect(not is_last, f"a frame to a station beyond the limit is not flooded, or one is forgotten for a newcomer: "
+                            f"{len(known)} are known, to {len(flooded)} is flooded")
+    return 0
 
 
 @b3
 def a_station_that_moves_too_often(desk):
-    moves, frozen_for = 4, 2
+    moves, frozen_for = 4, 5
     desk.device.damp(desk, moves, frozen_for)
     mover = "02:30:00:00:00:04"
     desk.teach("access0", mover)
@@ -171,9 +185,11 @@ def questions(desk):
                  "a solicitation": solicitation(ASKER, ASKER_IPS[1], STATION_IPS[1]),
                  "duplicate address detection": solicitation(ASKER, "::", STATION_IPS[1])}
     for what, question in questions.items():
-        end = time.monotonic() + 2
-        while answered(seen := desk.exchange("access1", question)) != [STATION]:
-            expect(time.monotonic() < end, f"{what} for a known station has the answers {answered(seen)}")
+        for is_last in looks(PATIENCE, 0):
+            seen = desk.exchange("access1", question)
+            if answered(seen) == [STATION]:
+                break
+            expect(not is_last, f"{what} for a known station has the answers {answered(seen)}")
         expect(not seen.tunnelled(), f"{what} that is answered is flooded into the tunnel, too")
     flooded = {"access0": 1, "remote1": 1, "remote2": 1}
     for what, question in (("a request", arp_question(ASKER, ASKER_IPS[0], NOBODY[0])),
@@ -196,10 +212,13 @@ def storms(desk):
         desk.sentinel_group = kinds["multicast"] if limited == "broadcast" else BROADCAST
         for kind, other in kinds.items():
             mark = marker()
+            began = time.monotonic()
             seen = desk.exchange("access0", *[frame(other, HOST, mark)] * sent)
             passed = len(seen.at("access1", mark))
+            # What a bucket of a tenth of a second lets pass at once, and what comes in while they are sent.
+            most = limit * (1 + time.monotonic() - began)
             if kind == limited:
-                expect(0 < passed < sent // 2, f"{passed} of {sent} frames pass where {limited} is limited to {limit}")
+                expect(0 < passed < min(most, sent), f"{passed} of {sent} frames pass where {limited} is limited to {limit}")
             else:
                 expect(passed == sent, f"{passed} of {sent} frames pass of {kind}, where {limited} is limited")
         desk.sentinel_group = BROADCAST

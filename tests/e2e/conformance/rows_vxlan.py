@@ -2,12 +2,12 @@
 
 import socket
 import struct
-import time
 
 from frames import Capture
 from scapy.layers.inet import IP, UDP, fragment
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from scapy.layers.l2 import ARP, Ether
+from testbed import looks
 
 from .desk import PATIENCE, WIRES, NotTried, expect, expected_flood, lengths
 from .packets import BROADCAST, ETHERNET, VNI, frame, group_mac, ip_frame, marker
@@ -315,10 +315,10 @@ def the_group_is_joined_by_a_report_of_its_own(desk):
     try:
         with Capture(desk.namespace, WIRES["uplink"]) as capture:
             desk.configure(group=group, keys={"source_check": False})
-            end = time.monotonic() + PATIENCE
-            while not (reports := [groups for groups in map(joined, capture.frames()) if groups]):
-                expect(time.monotonic() < end, "no IGMPv3 or MLDv2 report says that the group is wanted")
-                time.sleep(0.1)
+            for is_last in looks(2 * PATIENCE, 0.1):
+                if reports := [groups for groups in map(joined, capture.frames()) if groups]:
+                    break
+                expect(not is_last, "no IGMPv3 or MLDv2 report says that the group is wanted")
         expect(any(group in groups for groups in reports), f"groups are joined, and not {group}: {reports}")
     finally:
         desk.remotes = (1, 2)
