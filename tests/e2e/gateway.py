@@ -178,7 +178,7 @@ class Gateway:
     def vtepctl(self, *arguments, check=True):
         """Runs vtepctl against this gateway and returns its result."""
         command = [VTEPCTL, "--socket", self.config.api["socket"], *arguments]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         if check:
             assert result.returncode == 0, f"{' '.join(command)}: {result.returncode}\n{result.stdout}{result.stderr}"
         return result

@@ -1,12 +1,14 @@
 """Two workers on two cores, polling and adaptive: each has queues of its own, and everything passes."""
 
+import itertools
 import os
 import socket
 
 import pytest
 
 from overlay import Overlay
-from testbed import inside, wait_until
+from pings import Pinging
+from testbed import inside, run, wait_until
 from transfer import bulk_transfer
 
 CORES = sorted(os.sched_getaffinity(0))[:2]
@@ -63,7 +65,36 @@ def test_both_workers_forward_and_their_port_counters_say_so(overlay):
                "the packets on the uplink")
 
 
+def test_reloads_and_flushes_lose_nothing_of_what_two_workers_forward(overlay):
+    gateway, good = overlay.gateway, overlay.config.text()
+    more = '[[bridge]]\nvni = 101\nvlan = 101\nports = ["trunk0"]\nremotes = ["10.0.0.2"]\n'
+    ways = [*overlay.hosts, overlay.station]
+    assert [here.ping(there.ipv4) for here in ways for there in ways if here is not there] == [3] * 6
+    pings = [Pinging(overlay.bed, here.namespace, there.ipv4, 300) for here in ways for there in ways if here is not there]
+    changes = itertools.cycle([good + more, good])
+    while not all(ping.is_over() for ping in pings):
+        gateway.write_config(next(changes))
+        gateway.vtepctl("reload")
+        gateway.vtepctl("fdb", "flush", "--all")
+    assert [ping.missing() for ping in pings] == [[]] * 6
+    gateway.write_config(good)
+    gateway.vtepctl("reload")
+
+
 def test_only_adaptive_workers_sleep(overlay):
     sleeps = [worker["sleeps"] for worker in overlay.gateway.show("workers")]
     assert len(sleeps) == 2
     assert all(count > 0 for count in sleeps) if overlay.idle == "adaptive" else sleeps == [0, 0]
+
+
+def test_a_port_whose_device_goes_loses_its_own_packets_and_the_rest_forwards(overlay):
+    """The last test of this overlay: it has one port less from here on."""
+    gateway, (h0, h1) = overlay.gateway, overlay.hosts
+    assert h0.ping(h1.ipv4) == 3
+    run("ip", "-n", h1.namespace, "link", "del", overlay.access[1])
+    lost = gateway.dropped("transmit_full")
+    assert h0.ping(h1.ipv4) == 0
+    wait_until(lambda: gateway.dropped("transmit_full") > lost, 5, "the packets for it to be counted")
+    assert (h0.ping(overlay.station.ipv4), overlay.station.ping(h0.ipv6)) == (3, 3)
+    assert gateway.get("/healthz") == (200, "ok\n")
+    assert gateway.stop() == 0
