@@ -14,10 +14,11 @@ use vtepd::tables::PortIndex;
 use vtepd::telemetry::ControlTelemetry;
 use vtepd::wire::MacAddr;
 
-/// Runs a test in a namespace of its own, or says why not.
+/// Runs a test in a namespace of its own. Who cannot make one leaves the test out only where the environment says so.
 pub fn in_namespace(test: impl FnOnce()) {
     if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-        eprintln!("skipped: a network namespace needs root ({error})");
+        let is_left_out = std::env::var_os("VTEPD_WITHOUT_ROOT").is_some();
+        assert!(is_left_out, "a network namespace needs root ({error}); VTEPD_WITHOUT_ROOT=1 leaves this test out");
         return;
     }
     run("ip", "link set lo up");
