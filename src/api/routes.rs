@@ -341,12 +341,12 @@ async fn config(State(shared): Shares, uri: Uri) -> Result<Response, Refusal> {
     ask(shared, |view| {
         let text = view.config_toml();
         if text.len() > MAX_CONFIG_AS_JSON {
+            let (is, most) = (text.len().div_ceil(1 << 20), MAX_CONFIG_AS_JSON >> 20);
             let what = format!(
-                "the config has {} MiB, and as JSON is given up to {} MiB",
-                text.len() >> 20,
-                MAX_CONFIG_AS_JSON >> 20
+                "the config has {is} MiB, and as JSON is given up to {most} MiB; as TOML it is given whole, by \
+                 `vtepctl show config` without `--json`, or with `?format=toml`"
             );
-            return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, what + "; ask for it as TOML: without `--json`"));
+            return Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, what));
         }
         let table = text.parse::<toml::Table>();
         table.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))

@@ -32,10 +32,6 @@ const MAX_CONNECTIONS: usize = 32;
 /// How long a client may take to send a request's head, and may keep a connection idle.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a client may take in nothing of its answer: one that does not read would keep others, and `/healthz`, from
-/// the connection.
-const READER_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long a connection lives before it is asked to end.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(300);
 
@@ -60,13 +56,18 @@ pub struct Endpoints {
     pub socket: PathBuf,
     /// How long a thread's heartbeat may stand still before `/healthz` says so.
     pub stuck_after: Duration,
+    /// How long a client may take in next to nothing of its answer: one that does not read would keep others from its
+    /// connection, and from `/healthz`. What is next to nothing the kernel says: a third of what it keeps for who reads slowly
+    /// (TCP), three quarters (a Unix socket); 20 kB a second are always enough for the control socket.
+    pub reader_patience: Duration,
 }
 
 impl Endpoints {
-    /// Endpoints that call a thread stuck after 5 s.
+    /// Endpoints that call a thread stuck after 5 s, and cut off who does not read for 30 s.
     #[must_use]
     pub fn new(listen: SocketAddr, socket: impl Into<PathBuf>) -> Self {
-        Self { listen, socket: socket.into(), stuck_after: Duration::from_secs(5) }
+        let (stuck_after, reader_patience) = (Duration::from_secs(5), Duration::from_secs(30));
+        Self { listen, socket: socket.into(), stuck_after, reader_patience }
     }
 }
 
@@ -150,11 +151,12 @@ impl StatsThread {
             (tcp, tokio::net::UnixListener::from_std(unix).map_err(ServeError::Thread)?)
         };
         let shared = Arc::new(Shared::new(view, endpoints.stuck_after));
+        let patience = endpoints.reader_patience;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("vtepd-stats".to_owned())
             .spawn(move || {
-                run(runtime, tcp, unix, &shared, stopped);
+                run(runtime, (tcp, unix), patience, &shared, stopped);
                 drop(socket);
             })
             .map_err(ServeError::Thread)?;
@@ -194,13 +196,13 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
 
 fn run(
     runtime: Runtime,
-    tcp: tokio::net::TcpListener,
-    unix: tokio::net::UnixListener,
+    (tcp, unix): (tokio::net::TcpListener, tokio::net::UnixListener),
+    patience: Duration,
     shared: &Arc<Shared>,
     stopped: oneshot::Receiver<()>,
 ) {
-    runtime.spawn(accept_all(tcp, routes::scrape(Arc::clone(shared))));
-    runtime.spawn(accept_all(unix, routes::control(Arc::clone(shared))));
+    runtime.spawn(accept_all(tcp, patience, routes::scrape(Arc::clone(shared))));
+    runtime.spawn(accept_all(unix, patience, routes::control(Arc::clone(shared))));
     let watched = Arc::clone(shared);
     runtime.spawn(async move {
         let mut ticks = tokio::time::interval(HEARTBEAT_INTERVAL);
@@ -215,15 +217,16 @@ fn run(
     runtime.shutdown_timeout(Duration::from_secs(1));
 }
 
-/// Serves every connection of `listener`, a bounded number at the same time, for ever.
-async fn accept_all(mut listener: impl Listener, router: Router) {
+/// Serves every connection of `listener`, a bounded number at the same time, for ever; but for those that do not read for
+/// longer than the patience.
+async fn accept_all(mut listener: impl Listener, patience: Duration, router: Router) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT).max_buf_size(MAX_REQUEST_HEAD);
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
         let (stream, _) = listener.accept().await;
         let mut stream = Box::pin(TimeoutStream::new(stream));
-        stream.as_mut().set_write_timeout_pinned(Some(READER_TIMEOUT));
+        stream.as_mut().set_write_timeout_pinned(Some(patience));
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         tokio::spawn(async move {
             let mut connection = pin!(connection);

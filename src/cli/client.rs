@@ -21,8 +21,11 @@ const SOCKET_DIRECTORY: &str = "/run/vtepd";
 /// Longer than the gateway takes before it says that something hangs.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Longer than it takes before it says that what it was told to do goes on.
-const POST_TIMEOUT: Duration = Duration::from_secs(160);
+/// Longer than it takes before it says that a reload goes on.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(160);
+
+/// Where the gateway is told to read its config file again.
+pub(super) const RELOAD: &str = "/v1/reload";
 
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 << 20;
@@ -101,7 +104,7 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|error| ClientError::Broken(error.to_string()))?;
-        let waited = if method == Method::POST { POST_TIMEOUT } else { TIMEOUT };
+        let waited = if path == RELOAD { RELOAD_TIMEOUT } else { TIMEOUT };
         let answer =
             runtime.block_on(async { tokio::time::timeout(waited, exchange(&socket, method, path, MAX_ANSWER)).await });
         let (status, body) = answer.map_err(|_| ClientError::Timeout { socket, waited })??;

@@ -186,7 +186,7 @@ pub fn run() -> ExitCode {
         Command::Show { json, what } => show(&client, &what, json),
         Command::Fdb { what } => fdb::run(&client, &what),
         Command::Check { json } => return check(&client, json),
-        Command::Reload => client.post::<Reloaded>("/v1/reload").map(|reloaded| with_line_end(reloaded.summary)),
+        Command::Reload => client.post::<Reloaded>(client::RELOAD).map(|reloaded| with_line_end(reloaded.summary)),
         Command::Version => client.get::<Version>("/v1/version").map(|version| render::version(&version)),
     };
     match answer {

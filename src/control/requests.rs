@@ -12,6 +12,7 @@ pub enum FdbRequest {
     History(StationFilter, Sender<Vec<Record>>),
     /// End the freeze of these stations; the answer is how many there were.
     Unfreeze(StationFilter, Sender<u64>),
-    /// Forget these learned entries; the answer is how many there were, and comes when no worker acts on one any more.
-    Flush(FlushOrder, Sender<u64>),
+    /// Forget these learned entries; the answer is how many there were, and comes when no worker acts on one any more. None
+    /// where nothing is begun, for too many others wait.
+    Flush(FlushOrder, Sender<Option<u64>>),
 }

@@ -33,12 +33,8 @@ impl View {
             TrySendError::Disconnected(_) => Refused::Stopping,
         })?;
         result.recv_timeout(PATIENCE).map_err(|gone| match gone {
-            RecvTimeoutError::Timeout => {
-                Refused::GoesOn("the gateway takes long and goes on with it; see its log".to_owned())
-            }
-            RecvTimeoutError::Disconnected => {
-                Refused::Busy("the gateway has too many flushes to do, or is stopping; try again".to_owned())
-            }
+            RecvTimeoutError::Timeout => Refused::GoesOn("the gateway takes long and goes on with it".to_owned()),
+            RecvTimeoutError::Disconnected => Refused::Stopping,
         })
     }
 

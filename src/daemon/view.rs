@@ -320,7 +320,8 @@ impl GatewayView for View {
 
     fn flush(&self, query: &StationQuery) -> Result<u64, Refused> {
         let order = self.flush_order(query)?;
-        self.ask_control(|answer| FdbRequest::Flush(order, answer))
+        let flushed = self.ask_control(|answer| FdbRequest::Flush(order, answer))?;
+        flushed.ok_or_else(|| Refused::Busy("too many flushes are waited for; try again".to_owned()))
     }
 
     fn bindings(&self, filter: &BindingFilter, range: PageRange) -> Page<Binding> {

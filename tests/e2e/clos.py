@@ -213,7 +213,7 @@ class KernelLeaf(Leaf):
 class Clos:
     """The picture above. Leaves are the kernel's but where `leaf_type` says otherwise by number; VTEPs have addresses
     of that family. BFD is patient, so that half a second in which this machine stands still is not taken for a node that
-    has died; who lets one die has BFD `watch_closely`."""
+    has died; who lets one die does so while it is `watched_closely`."""
 
     def __init__(self, family="ipv4", leaf_types=None):
         self.bed = Testbed()
@@ -286,19 +286,20 @@ class Clos:
     @contextlib.contextmanager
     def watched_closely(self):
         """Meanwhile BFD notices as soon as by the files of the example."""
-        self._let_bfd_miss(CLOSE)
+        self._let_bfd_miss(CLOSE, len(self.nodes()))
         try:
             yield
         finally:
-            self._let_bfd_miss(PATIENT)
+            # There may be no session any more.
+            self._let_bfd_miss(PATIENT, 0)
 
-    def _let_bfd_miss(self, packets):
+    def _let_bfd_miss(self, packets, least):
         for node in self.nodes():
             node.frr.vtysh("configure terminal", "bfd", "profile fabric", f"detect-multiplier {packets}")
 
         def agreed():
             peers = [peer for node in self.nodes() for peer in node.frr.show("bfd peers") if peer["status"] == "up"]
-            return all(peer["remote-detect-multiplier"] == packets for peer in peers)
+            return len(peers) >= least and all(peer["remote-detect-multiplier"] == packets for peer in peers)
 
         wait_until(agreed, 10, f"BFD to miss {packets} packets", every=0.1)
 

@@ -18,7 +18,7 @@ def pinged(namespace, address, *options, count=3):
 
 
 class Pinging:
-    """A hundred pings a second in the background, until so many are answered."""
+    """So many pings in the background, `rate` of them a second, until as many are answered."""
 
     def __init__(self, bed, namespace, address, count, rate=100):
         self.count = count

@@ -75,15 +75,16 @@ def test_what_is_not_heard_of_ages_away_and_what_is_stays(overlay):
         from_h0(overlay, 100, busy)
         wait_until(lambda: {quiet, busy} <= entries(overlay, 100).keys(), 2, "both to be learned")
         learned = time.monotonic()
-        aged = None
+        aged, stood = None, 0
         while time.monotonic() < learned + 3 * AGEING_SECONDS:
             from_h0(overlay, 100, busy)
             have = entries(overlay, 100)
-            # As old as it may be, and gone, where the machine stood still before the last frame.
-            assert busy in have or stalls.seconds > 0.5, have
+            # As old as it may be, and gone, where the machine stood still since the last frame.
+            still, stood = stalls.seconds - stood, stalls.seconds
+            assert busy in have or still > 0.5, have
             if busy in have:
                 assert have[busy]["kind"] == "learned", have[busy]
-                assert have[busy]["age_seconds"] <= 1 + stalls.seconds, have[busy]
+                assert have[busy]["age_seconds"] <= 1 + still, have[busy]
             if quiet in have:
                 assert have[quiet]["age_seconds"] <= AGEING_SECONDS + 1 + stalls.seconds
             elif aged is None:

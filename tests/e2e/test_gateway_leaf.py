@@ -146,8 +146,9 @@ def test_no_session_is_lost_while_the_kernel_removes_many_links(clos):
         before = clos.interruptions()
         run("ip", "-n", elsewhere, "link", "del", "group", "77")
         time.sleep(1)
-    # A machine that stands still for so long takes the sessions down by itself.
-    assert clos.interruptions() == before or stalls.seconds > 0.3
+        after = clos.interruptions()
+    # A machine that stands still for so long at once takes the sessions down by itself.
+    assert after == before or stalls.longest > 0.3, (after, stalls.longest)
 
 
 @evpn

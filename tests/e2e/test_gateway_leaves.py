@@ -2,6 +2,7 @@
 what happens to a link or to many stations at once is told to all."""
 
 import contextlib
+import json
 import socket
 import time
 
@@ -86,11 +87,12 @@ def test_ten_thousand_stations_that_a_gateway_loses_at_once_are_taken_back_every
         trunk = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 
     def all_are_known():
-        # Again, those whose frames a full queue dropped.
-        stations = first.stations()
+        # Again, those whose frames a full queue dropped: the gateway itself does not have them.
+        heard = {item["mac"] for item in json.loads(leaf.gateway.vtepctl(
+            "show", "fdb", "--port", "trunk0", "--learned", "--limit", "10000", "--json").stdout)["items"]}
         for number in range(10_000):
             source = bytes.fromhex(MANY.replace(":", "")) + number.to_bytes(2, "big")
-            if stations.get(source.hex(":")) != [leaf.address]:
+            if source.hex(":") not in heard:
                 with contextlib.suppress(OSError):
                     trunk.send(bytes.fromhex("0200000000fe") + source + b"\x81\x00\x00\x64\x88\xb5" + bytes(46))
                 if number % 100 == 99:
@@ -104,6 +106,5 @@ def test_ten_thousand_stations_that_a_gateway_loses_at_once_are_taken_back_every
     leaf.gateway.vtepctl("fdb", "flush", "--port", "trunk0")
     wait_until(lambda: known(first) == 0, 30, "the kernel's leaf to have none", every=0.5)
     wait_until(lambda: other.gateway.total("vtepd_kernel_stations") < 10, 30, "the other gateway to have none")
-    # BFD may have missed its turns on a small machine.
     clos.converge()
     assert [source.ping(address) for source, address in everybody(clos)] == [3] * 6

@@ -51,15 +51,15 @@ def _setns(file):
         raise OSError(ctypes.get_errno(), "setns")
 
 
-# What a look and the pause behind it take at most where the machine runs.
+# So much of a look's time counts, and what is longer is taken for a machine that stood still.
 LOOK_SECONDS = 0.2
 
 
 def looks(seconds, every=0.02):
     """Gives as many looks as fit into the time that the machine runs, with a pause between: whether it is the last one.
-    Where it stands still nothing comes on, and that time does not count."""
-    left = seconds
-    while left > 0:
+    Where it stands still nothing comes on, and that time does not count; but for three times as long at the most."""
+    left, end = seconds, time.monotonic() + 3 * seconds
+    while left > 0 and time.monotonic() < end:
         began = time.monotonic()
         yield False
         time.sleep(every)
@@ -94,12 +94,13 @@ class Stalls:
     INTERVAL = 0.01
 
     def __init__(self):
-        self._sum = 0.0
+        self._sum = self._longest = 0.0
         self._began = time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self):
+        self._began = time.monotonic()
         self._thread.start()
         return self
 
@@ -109,10 +110,18 @@ class Stalls:
 
     @property
     def seconds(self):
-        """So far, with one that has just ended."""
+        """All of them so far, with one that has just ended."""
         return self._sum + self._late()
 
+    @property
+    def longest(self):
+        """The longest one of them."""
+        return max(self._longest, self._late())
+
     def _late(self):
+        """How long the thread that watches waits already, where that is too long."""
+        if not self._thread.is_alive():
+            return 0.0
         late = time.monotonic() - self._began - self.INTERVAL
         return late if late > self.USUAL else 0.0
 
@@ -120,7 +129,8 @@ class Stalls:
         is_over = False
         while not is_over:
             is_over = self._over.wait(self.INTERVAL)
-            self._sum += self._late()
+            late = self._late()
+            self._sum, self._longest = self._sum + late, max(self._longest, late)
             self._began = time.monotonic()
 
 

@@ -511,9 +511,15 @@ pub fn serve(gateway: Gateway) -> Served {
 
 /// [`serve`], where threads are stuck that do not move for so long.
 pub fn serve_impatiently(gateway: Gateway, stuck_after: Duration) -> Served {
+    serve_with(gateway, |endpoints| endpoints.stuck_after = stuck_after)
+}
+
+/// [`serve`], with what is changed of the endpoints.
+pub fn serve_with(gateway: Gateway, change: impl FnOnce(&mut Endpoints)) -> Served {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let socket = directory.path().join("vtepd.sock");
-    let endpoints = Endpoints { stuck_after, ..Endpoints::new(([127, 0, 0, 1], 0).into(), &socket) };
+    let mut endpoints = Endpoints::new(([127, 0, 0, 1], 0).into(), &socket);
+    change(&mut endpoints);
     let gateway = Arc::new(gateway);
     let stats = StatsThread::spawn(&endpoints, Arc::clone(&gateway) as Arc<dyn GatewayView>).expect("it starts");
     Served { gateway, stats, socket, _directory: directory }

@@ -34,7 +34,7 @@ use crate::wire::MacAddr;
 
 /// Buckets that one round sweeps.
 const BUCKETS: usize = 1 << 15;
-/// Flushes that are waited for at a time; further ones are not answered.
+/// Flushes that are waited for at a time; further ones are refused.
 const MAX_WAITING: usize = 64;
 /// Sweeps that are made in shares.
 const SHARED_SWEEPS: u32 = 2;
@@ -56,7 +56,7 @@ pub struct FlushOrder {
 #[derive(Debug)]
 struct Flush {
     order: FlushOrder,
-    answer: Sender<u64>,
+    answer: Sender<Option<u64>>,
     state: State,
     sweeps: u32,
     /// The entries removed, by bridge.
@@ -79,9 +79,11 @@ pub(super) struct Flushes(VecDeque<Flush>);
 
 impl Learning {
     /// Has entries flushed, and their number sent to `answer` when that is done. With too many others waited for, nothing is
-    /// sent.
-    pub fn order_flush(&mut self, order: FlushOrder, answer: Sender<u64>) {
+    /// done, and that is sent.
+    pub fn order_flush(&mut self, order: FlushOrder, answer: Sender<Option<u64>>) {
         if self.flushes.0.len() >= MAX_WAITING {
+            // Whoever asked may have gone.
+            let _ = answer.send(None);
             return;
         }
         let (state, removed) = (State::Waiting, FxHashMap::default());
@@ -95,7 +97,7 @@ impl Learning {
             let entries = flush.removed.values().map(|entries| u64::from(*entries)).sum();
             info!(entries, "flushed");
             // Whoever asked may have gone.
-            let _ = flush.answer.send(entries);
+            let _ = flush.answer.send(Some(entries));
         } else {
             self.flushes.0.push_front(flush);
         }

@@ -50,19 +50,18 @@ def a_station_that_is_silent_is_forgotten_and_one_that_talks_is_not(desk):
     desk.configure(ageing=1)
     desk.teach("access0", HOST)
     desk.teach("access0", OTHER)
-    begin = time.monotonic()
+    begin = heard = time.monotonic()
+    asked = 0
     while time.monotonic() - begin < 2.5:
-        desk.send_from("access0", frame(BROADCAST, OTHER))
-        time.sleep(0.1)
-    for is_last in looks(PATIENCE):
+        is_known = goes_to(desk, OTHER) == {"access0": 1}
+        # Where the machine has stood still since it was heard, it may have been forgotten.
+        if time.monotonic() - heard < 0.8:
+            expect(is_known, "a station that talks is forgotten")
+            asked += 1
         heard = time.monotonic()
         desk.send_from("access0", frame(BROADCAST, OTHER))
-        is_known = goes_to(desk, OTHER) == {"access0": 1}
-        # Where the machine stood still between the two, it may have been forgotten.
-        if is_known or time.monotonic() - heard < 0.8:
-            expect(is_known, "a station that talks is forgotten")
-            break
-        expect(not is_last, "this machine stands still too often to tell")
+        time.sleep(0.1)
+    expect(asked > 5, "this machine stands still too often to tell")
     expect(goes_to(desk, HOST) == expected_flood("access1"), "a station that has been silent is not forgotten")
     return 2
 
@@ -215,8 +214,8 @@ def storms(desk):
             began = time.monotonic()
             seen = desk.exchange("access0", *[frame(other, HOST, mark)] * sent)
             passed = len(seen.at("access1", mark))
-            # What a bucket of a tenth of a second lets pass at once, and what comes in while they are sent.
-            most = limit * (1 + time.monotonic() - began)
+            # A tenth of a second's at once, and what comes in while they are sent; some more, for it is another clock.
+            most = limit * (0.2 + 1.1 * (time.monotonic() - began))
             if kind == limited:
                 expect(0 < passed < min(most, sent), f"{passed} of {sent} frames pass where {limited} is limited to {limit}")
             else:
