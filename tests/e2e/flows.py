@@ -7,7 +7,7 @@ from testbed import inside
 
 # So many datagrams are under way at once: every queue on the way holds them.
 AT_ONCE = 16
-PATIENCE = 2
+PATIENCE = 10
 
 
 def send_flows(here, there, address, flows, datagrams):

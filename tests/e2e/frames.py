@@ -82,7 +82,6 @@ class Capture:
             if device:
                 self._socket.bind((device, ETH_P_ALL))
         self._stop_read, self._stop_write = os.pipe()
-        self._stopped = 0.0
         self._thread = threading.Thread(target=self._collect, daemon=True)
 
     def __enter__(self):
@@ -95,7 +94,6 @@ class Capture:
     def stop(self):
         """Ends the capture. May be called twice."""
         if self._stop_write is not None:
-            self._stopped = time.monotonic()
             os.close(self._stop_write)
             self._stop_write = None
             self._thread.join(5)
@@ -103,11 +101,14 @@ class Capture:
             self._socket.close()
 
     def _collect(self):
+        end = None
         while True:
             readable, _, _ = select.select([self._socket, self._stop_read], [], [])
-            # What lies in the socket is taken out first; where more comes all the time, what came soon after the stop.
-            if self._stop_read in readable and (self._socket not in readable or time.monotonic() > self._stopped + 1):
-                return
+            # What lies in the socket is taken out first; where more comes all the time, what comes within a second.
+            if self._stop_read in readable:
+                end = end or time.monotonic() + 1
+                if self._socket not in readable or time.monotonic() > end:
+                    return
             data, ancillary, _, address = self._socket.recvmsg(1 << 16, 256)
             outgoing = address[2] == PACKET_OUTGOING
             if outgoing and not self.outgoing:

@@ -6,9 +6,8 @@ import os
 import re
 import signal
 import subprocess
-import time
 
-from testbed import ROOT, file_prefix, inside, run, wait_until
+from testbed import ROOT, file_prefix, inside, run, settle, wait_until
 
 VTEPD = os.environ.get("VTEPD_BIN", os.path.join(ROOT, "target", "release", "vtepd"))
 VTEPCTL = os.environ.get("VTEPCTL_BIN", os.path.join(os.path.dirname(VTEPD), "vtepctl"))
@@ -193,12 +192,13 @@ class Gateway:
         return self.process.wait(seconds)
 
     def reload(self, text=None):
-        """Writes a config and sends SIGHUP; returns the log from there on after a moment."""
+        """Writes a config and sends SIGHUP; returns the log from there on, a moment after it says what became of that."""
         before = len(self.log())
         self.write_config(text)
         self.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: len(self.log()) > before, 10, "a log line after SIGHUP")
-        time.sleep(0.3)
+        wait_until(lambda: any(words in self.log()[before:] for words in (" applied: ", "was not reloaded")), 10,
+                   "the log to say what became of the reload")
+        settle(0.3)
         return self.log()[before:]
 
 

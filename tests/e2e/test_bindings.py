@@ -1,14 +1,12 @@
 """Which station has which IP address, told FRR and heard from it: EVPN type-2 routes with IP (RFC 7432, 7.2; RFC 9161)."""
 
-import time
-
 import pytest
 
 from clos import VNI, Clos, station_mac
 from frames import Capture
 from test_publishing import GATEWAY_LEAF, MakingConfig, MakingLeaf
 from test_suppression import asked
-from testbed import run, wait_until
+from testbed import run, settle, wait_until
 
 AGEING_SECONDS = 5
 
@@ -131,7 +129,7 @@ def test_an_address_that_moves_to_another_leaf_is_its_own_there(clos, leaf):
     assert host.ping(clos.hosts[0].ipv4) >= 1
     wanted = {address: (host.mac(), "kernel") for address in (host.ipv4, host.ipv6)}
     wait_until(lambda: wanted.items() <= leaf.bindings().items(), 10, f"both to be remote: {leaf.bindings()}")
-    time.sleep(1)
+    settle(1)
     assert wanted.items() <= leaf.bindings().items(), "nobody fights for it"
     take_back(third, host)
     run("ip", "-n", host.namespace, "link", "set", host.device, "arp", "off")

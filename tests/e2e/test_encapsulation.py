@@ -1,8 +1,6 @@
 """What outer headers can be told to have, against the kernel's vxlan told the same: ports, TTL, checksums, addresses,
 group policies."""
 
-import time
-
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
@@ -13,7 +11,7 @@ from flows import send_flows
 from frames import Capture
 from overlay import Overlay
 from pings import pinged
-from testbed import run, wait_until
+from testbed import run, settle, wait_until
 
 OTHER_PORT, OTHER_VNI, OTHER_VLAN = 8472, 200, 200
 ANYCAST = 100
@@ -38,7 +36,7 @@ def outer_headers(overlay, function):
     VXLAN, as scapy reads it."""
     with Capture(overlay.fabric, "up0", outgoing=True) as capture:
         function()
-        time.sleep(0.2)
+        settle(0.2)
         packets = [(seen.outgoing, Ether(seen.frame)) for seen in list(capture.seen)]
     ip = IP if overlay.underlay.family == "ipv4" else IPv6
     return [(outgoing, packet[ip]) for outgoing, packet in packets

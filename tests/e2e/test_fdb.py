@@ -80,7 +80,8 @@ def test_what_is_not_heard_of_ages_away_and_what_is_stays(overlay):
             from_h0(overlay, 100, busy)
             have = entries(overlay, 100)
             # As old as it may be, and gone, where the machine stood still since the last frame.
-            still, stood = stalls.seconds - stood, stalls.seconds
+            now = stalls.seconds
+            still, stood = now - stood, now
             assert busy in have or still > 0.5, have
             if busy in have:
                 assert have[busy]["kind"] == "learned", have[busy]

@@ -71,8 +71,9 @@ def test_flows_are_spread_over_both_uplinks_and_off_a_spine_that_is_gone(clos, l
     # copy goes to each leaf.
     first, second = sent_to_spines(clos, leaf)
     assert first + second >= FLOWS * DATAGRAMS and 0.35 < first / (first + second) < 0.65, (first, second)
-    unplug(clos.spines[0])
-    wait_until(lambda: shares(leaf, other) == {"uplink1": 100}, 5, "the spine to be missed")
+    with clos.watched_closely():
+        unplug(clos.spines[0])
+        wait_until(lambda: shares(leaf, other) == {"uplink1": 100}, 5, "the spine to be missed")
     gone, left = sent_to_spines(clos, leaf)
     assert gone == 0 and left >= FLOWS * DATAGRAMS
 

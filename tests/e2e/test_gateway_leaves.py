@@ -68,11 +68,12 @@ def test_a_host_that_moves_between_leaves_is_followed_by_all(clos, number, way):
 
 def test_a_link_that_flaps_leaves_both_ways_and_nothing_stale(clos):
     spine, leaf = clos.spines[0], clos.leaves[1]
-    for _ in range(5):
-        for state in ("down", "up"):
-            spine.ip("link", "set", leaf.name, state)
-            time.sleep(0.1)
-    clos.converge()
+    with clos.watched_closely():
+        for _ in range(5):
+            for state in ("down", "up"):
+                spine.ip("link", "set", leaf.name, state)
+                time.sleep(0.1)
+        clos.converge()
     assert [source.ping(address) for source, address in everybody(clos)] == [3] * 6
     wait_until(lambda: [other.findings() for other in clos.leaves[1:]] == [[], []], 5, "nothing to be found")
 

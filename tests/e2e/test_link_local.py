@@ -1,14 +1,12 @@
 """The protocols of a link, LLDP and its like (B5): dropped, tunnelled, or the kernel's."""
 
-import time
-
 import pytest
 
 from fabric import KERNEL_INTERFACE, KernelFabric
 from frames import Capture, marked_frame, send
 from lldp import Lldpd
 from overlay import Overlay
-from testbed import run, wait_until
+from testbed import run, settle, wait_until
 
 LLDP_GROUP = "01:80:c2:00:00:0e"
 PORT_INTERFACE = "link0"
@@ -92,7 +90,7 @@ def test_without_a_word_of_the_port_its_frames_are_dropped_and_counted_and_tunne
             made.gateway.reload()
             send(made.host_namespaces[0], "ac0", frame)
             wait_until(lambda: near.with_marker(mark) and far.with_marker(mark), 3, "the frame at both places")
-            time.sleep(0.1)
+            settle(0.1)
             assert (len(near.with_marker(mark)), len(far.with_marker(mark))) == (1, 1)
     finally:
         made.close()

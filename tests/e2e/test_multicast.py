@@ -148,11 +148,11 @@ def test_v9_the_group_is_left_and_joined_with_a_reload_by_reports_that_tshark_un
         wait_until(lambda: "up0" not in overlay.members(), 10, "the group to be left")
         assert copies(overlay, "h0", BROADCAST)[0] == {"h0": 0, "h1": 1, "r0": 0, "r1": 0, "uplink": 0}
         # The second report follows within a second of the first, unless the group is wanted again by then.
-        time.sleep(1.2)
+        settle(1.2)
         overlay.config.bridges[0]["group"] = group
         overlay.gateway.reload()
         wait_until(lambda: "up0" in overlay.members(), 10, "the group to be joined")
-        time.sleep(1.5)
+        settle(1.5)
         path = os.path.join(overlay.bed.directory, "reports.pcap")
         wrpcap(path, [frame for frame in uplink.frames() if frame[0] & 1], linktype=1)
     prefix, report = (("igmp", "igmp.type==0x22") if overlay.underlay.family == "ipv4"

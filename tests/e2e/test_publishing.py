@@ -7,7 +7,7 @@ import pytest
 from clos import EXAMPLE, VNI, Clos, station_mac
 from examples import ExampleConfig
 from gateway_leaf import GatewayLeaf
-from testbed import Stalls, wait_until
+from testbed import Stalls, settle, wait_until
 
 GATEWAY_LEAF = 2
 MADE = [f"vtac{VNI}", f"vtbr{VNI}", f"vtvx{VNI}"]
@@ -123,7 +123,7 @@ def test_a_host_moves_away_from_the_gateway_and_back(clos, leaf):
     assert moving.ping(h1.ipv4) == 3
     # Nobody fights for it: it was advertised once for each move.
     sequence = first.evpn_mac(station_mac(GATEWAY_LEAF))["remoteSequence"]
-    time.sleep(2)
+    settle(2)
     assert first.evpn_mac(station_mac(GATEWAY_LEAF))["remoteSequence"] == sequence
     until_behind(first, GATEWAY_LEAF, leaf.address)
 
@@ -160,7 +160,7 @@ def test_a_static_station_is_advertised_as_one_that_does_not_move(clos, leaf):
     # Somebody takes its address elsewhere, and is not believed.
     clos.move(fixed, third)
     fixed.ping(h1.ipv4)
-    time.sleep(2)
+    settle(2)
     assert place(first, GATEWAY_LEAF) == [leaf.address]
     assert sticky(first, GATEWAY_LEAF) and sticky(third, GATEWAY_LEAF)
     assert place(leaf, GATEWAY_LEAF) == []

@@ -5,7 +5,6 @@ meet the gateway's.
 """
 
 import struct
-import time
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -14,7 +13,7 @@ from scapy.utils import wrpcap
 
 from frames import Capture, send
 from overlay import Overlay, vxlan_packet
-from testbed import run, wait_until
+from testbed import run, settle, wait_until
 
 VNI, VLAN = 100, 100
 EF, AF31 = 46, 26
@@ -102,7 +101,7 @@ def test_congestion_reaches_the_packet_also_behind_tags_of_its_own(tags, ecn, ou
         send(carrying.remotes[0].namespace, "eth0", vxlan_packet(carrying, VNI, inner, tos=EF << 2 | outer))
         if delivered is None:
             wait_until(lambda: carrying.gateway.dropped("ecn_congestion") == before + 1, 5, "the drop")
-            time.sleep(0.1)
+            settle(0.1)
             assert capture.with_marker(text) == []
             return
         wait_until(lambda: capture.with_marker(text), 5, "the frame")

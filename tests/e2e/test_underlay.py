@@ -1,7 +1,6 @@
 """The gateway as a host of the fabric, and what it sends there as others decode it."""
 
 import struct
-import time
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -13,7 +12,7 @@ from scapy.utils import wrpcap
 from frames import LOCAL_EXPERIMENTAL, Capture, send, without_tag
 from overlay import GATEWAY_UPLINK_MAC, OVERLAY_MTU, Overlay
 from pings import pinged
-from testbed import run, wait_until
+from testbed import run, settle, wait_until
 
 VXLAN_PORT = 4789
 
@@ -65,7 +64,7 @@ def test_tshark_decodes_what_the_gateway_sends_without_complaint(overlay, tmp_pa
             assert h0.ping(address) == 3
             assert h0.ping(address, "-M", "do", "-s", str(OVERLAY_MTU - 48)) == 3
         assert ping_gateway(overlay.remotes[0], overlay) == 3
-        time.sleep(0.2)
+        settle(0.2)
         frames = capture.frames()
     path = str(tmp_path / "uplink.pcap")
     wrpcap(path, [Ether(frame) for frame in frames])

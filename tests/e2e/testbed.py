@@ -57,8 +57,9 @@ LOOK_SECONDS = 0.2
 
 def looks(seconds, every=0.02):
     """Gives as many looks as fit into the time that the machine runs, with a pause between: whether it is the last one.
-    Where it stands still nothing comes on, and that time does not count; but for three times as long at the most."""
-    left, end = seconds, time.monotonic() + 3 * seconds
+    Where it stands still nothing comes on, and that time does not count; but for three times as long at the most, and ten
+    seconds in any case."""
+    left, end = seconds, time.monotonic() + max(3 * seconds, 10)
     while left > 0 and time.monotonic() < end:
         began = time.monotonic()
         yield False
@@ -94,13 +95,13 @@ class Stalls:
     INTERVAL = 0.01
 
     def __init__(self):
-        self._sum = self._longest = 0.0
-        self._began = time.monotonic()
+        # The sum, the longest, and since when the thread waits: taken and set at once.
+        self._state = 0.0, 0.0, time.monotonic()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self):
-        self._began = time.monotonic()
+        self._state = 0.0, 0.0, time.monotonic()
         self._thread.start()
         return self
 
@@ -111,27 +112,24 @@ class Stalls:
     @property
     def seconds(self):
         """All of them so far, with one that has just ended."""
-        return self._sum + self._late()
+        return self._now()[0]
 
     @property
     def longest(self):
         """The longest one of them."""
-        return max(self._longest, self._late())
+        return self._now()[1]
 
-    def _late(self):
-        """How long the thread that watches waits already, where that is too long."""
-        if not self._thread.is_alive():
-            return 0.0
-        late = time.monotonic() - self._began - self.INTERVAL
-        return late if late > self.USUAL else 0.0
+    def _now(self):
+        """The sum and the longest, with what the thread that watches waits already, where that is too long."""
+        total, longest, began = self._state
+        late = time.monotonic() - began - self.INTERVAL if self._thread.is_alive() else 0.0
+        return (total + late, max(longest, late)) if late > self.USUAL else (total, longest)
 
     def _watch(self):
         is_over = False
         while not is_over:
             is_over = self._over.wait(self.INTERVAL)
-            late = self._late()
-            self._sum, self._longest = self._sum + late, max(self._longest, late)
-            self._began = time.monotonic()
+            self._state = *self._now(), time.monotonic()
 
 
 class Testbed:

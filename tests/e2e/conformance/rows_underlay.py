@@ -6,7 +6,7 @@ import time
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import Ether
-from testbed import looks
+from testbed import looks, settle
 
 from .desk import PATIENCE, expect, expected_flood
 from .packets import (BROADCAST, DEVICE_MAC, ETHERNET, address, frame, ip_frame, mac_bytes, marker,
@@ -267,7 +267,7 @@ def the_path_to_one_remote_vtep(desk):
     forged = [narrow(desk, own, path, {source: own[ETHERNET + source] ^ 1}),
               narrow(desk, own, path, {port: own[ETHERNET + port] ^ 1}), narrow(desk, own, 8000)]
     desk.exchange("uplink", *forged)
-    time.sleep(0.3)
+    settle(0.3)
     expect(len(passes(OTHER, 4000).tunnelled()) == 1, "a message about a packet that was never sent is believed")
     for is_last in looks(PATIENCE, 0.1):
         if not passes(OTHER, 4000).tunnelled():
