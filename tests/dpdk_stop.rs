@@ -88,7 +88,7 @@ fn a_worker_that_stops_sends_what_others_hand_over_until_they_end_and_waits_for_
     let packets: Vec<_> = (0..200).map(|number| pattern(number, 60)).collect();
 
     // Another time where this machine kept the other thread waiting for as long as the worker waits.
-    let tries = (2..7).any(|number| {
+    let is_told = (2..7).any(|number| {
         let mut port = open(&eal, &format!("net_ring{number}"), &pool);
         let ring: HandoverRing = Arc::new(ArrayQueue::new(256));
         let (worker, telemetry) = owner(port.transmit.remove(0), &ring, &pool);
@@ -112,7 +112,7 @@ fn a_worker_that_stops_sends_what_others_hand_over_until_they_end_and_waits_for_
         assert_eq!(telemetry.dropped(DropReason::HandoverFull), 0);
         sent == packets
     });
-    assert!(tries, "this machine is too slow to tell");
+    assert!(is_told, "this machine is too slow to tell");
 
     let mut port = open(&eal, "net_ring1", &pool);
     let hung: HandoverRing = Arc::new(ArrayQueue::new(256));

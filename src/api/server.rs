@@ -58,8 +58,7 @@ pub struct Endpoints {
     pub stuck_after: Duration,
     /// How long a client may take in next to nothing of its answer: one that does not read would keep others from its
     /// connection, and from `/healthz`. What is next to nothing the kernel says: a third of what it keeps for who reads slowly
-    /// (TCP), three quarters (a Unix socket); 20 kB a second are enough for the control
-    /// socket with the kernel's usual buffers.
+    /// (TCP), three quarters (a Unix socket); with its usual buffers 20 kB a second are enough for the control socket.
     pub reader_patience: Duration,
 }
 

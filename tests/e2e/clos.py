@@ -25,6 +25,7 @@ LEAVES = (1, 2, 3)
 CONVERGENCE_SECONDS = 30
 # Of BFD's packets, ten a second, so many that do not come end a session: by the example, and where nobody dies.
 CLOSE, PATIENT = 5, 50
+BFD = {f"detect-multiplier {CLOSE}": f"detect-multiplier {PATIENT}"}
 HASH_PORTS = {"net.ipv4.fib_multipath_hash_policy": 1, "net.ipv6.fib_multipath_hash_policy": 1}
 ROUTER = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1, **HASH_PORTS}
 
@@ -93,7 +94,7 @@ class Spine(Node):
 
     def __init__(self, bed, number):
         name = f"spine{number}"
-        config = EXAMPLE.text("spine-frr.conf", {"spine1": name, "10.0.0.1": f"10.0.0.{number}"})
+        config = EXAMPLE.text("spine-frr.conf", {"spine1": name, "10.0.0.1": f"10.0.0.{number}", **BFD})
         super().__init__(bed, name, config)
 
     def fall_silent(self):
@@ -122,7 +123,7 @@ class Leaf(Node):
         self.address = self.addresses[family]
         name = f"leaf{number}"
         config = EXAMPLE.text("frr.conf", {"leaf1": name, "10.0.0.11": self.addresses["ipv4"],
-                                           "fd00::11": self.addresses["ipv6"], "65011": f"6501{number}"})
+                                           "fd00::11": self.addresses["ipv6"], "65011": f"6501{number}", **BFD})
         if family == "ipv6":
             # FRR 8.4 would advertise the IPv6 VTEP's VNI with its router id, an IPv4 address, as the VTEP.
             config = config.replace("  advertise-all-vni\n", "")
@@ -212,8 +213,8 @@ class KernelLeaf(Leaf):
 
 class Clos:
     """The picture above. Leaves are the kernel's but where `leaf_type` says otherwise by number; VTEPs have addresses
-    of that family. BFD is patient, so that half a second in which this machine stands still is not taken for a node that
-    has died; who lets one die does so while it is `watched_closely`."""
+    of that family. BFD is patient, so that half a second in which this machine stands still is not taken for a node
+    that has died; who lets one die does so while it is `watched_closely`."""
 
     def __init__(self, family="ipv4", leaf_types=None):
         self.bed = Testbed()
@@ -234,7 +235,6 @@ class Clos:
             for spine in self.spines:
                 leaf.join(spine)
         for node in self.nodes():
-            node.frr.change({f"detect-multiplier {CLOSE}": f"detect-multiplier {PATIENT}"})
             node.frr.launch()
         for node in self.nodes():
             node.frr.configure()

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 
-from examples import replaced
 from testbed import run, wait_until
 
 DAEMONS = "/usr/lib/frr"
@@ -43,13 +42,6 @@ class Frr:
             with open(self._path(name), "w", encoding="utf-8") as file:
                 file.write(text)
         self.options = _options(daemons)
-
-    def change(self, changes):
-        """Changes the config as [`replaced`] does it, before it is loaded."""
-        with open(self._path("frr.conf"), encoding="utf-8") as file:
-            text = replaced(file.read(), changes)
-        with open(self._path("frr.conf"), "w", encoding="utf-8") as file:
-            file.write(text)
 
     def launch(self):
         """Starts zebra, and mgmtd where newer ones have their interfaces from that, without waiting for them."""
